@@ -1,0 +1,59 @@
+"""Every error that a user can meet. Each message names what was found, what was expected and the way out."""
+
+from __future__ import annotations
+
+
+class TlgError(Exception):
+    """The root: catch this to catch everything the product raises on purpose."""
+
+    exit_code = 1
+
+
+class SpecError(TlgError):
+    """A file the user wrote (job spec, exemplar set, config) does not say what it should."""
+
+    exit_code = 2
+
+
+class InputError(TlgError):
+    """An image, mask or label cannot be used. Batch jobs turn it into a row with status `error`."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, kind: str = "unreadable"):
+        super().__init__(message)
+        self.kind = kind
+
+
+class CheckpointError(TlgError):
+    """Model files are missing, foreign or damaged."""
+
+    exit_code = 4
+
+
+class StorageError(TlgError):
+    """A store cannot be reached or refuses us; `transient` says whether trying again can help."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, transient: bool = False):
+        super().__init__(message)
+        self.transient = transient
+
+
+class LeaseHeldError(TlgError):
+    """Another run is writing to the same output."""
+
+    exit_code = 6
+
+
+class TooManyErrors(TlgError):
+    """A run stopped because more images failed than `run.max_error_rate` allows."""
+
+    exit_code = 7
+
+
+class ClusterError(TlgError):
+    """A Ray cluster, its job API or an endpoint cannot be reached or refuses us."""
+
+    exit_code = 8
