@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from tlg.errors import CheckpointError
+from tlg import storage
+from tlg.errors import CheckpointError, StorageError
 
 # The weights the published network was trained on.
 TORCHVISION_WEIGHTS = {
@@ -50,16 +51,11 @@ def torchvision_state_dict(name: str) -> dict[str, Tensor]:
 
 
 def read_bytes(location: str | Path) -> bytes:
-    """The bytes of a local file or of anything fsspec can open."""
-    import fsspec
-
+    """The bytes of a local file or of an object in any store."""
     try:
-        with fsspec.open(str(location), "rb") as file:
-            return file.read()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{location}: there is no such weights file; give a path or URI that exists") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise CheckpointError(f"{location}: the weights cannot be read ({error})") from error
+        return storage.read(str(location))
+    except StorageError as error:
+        raise CheckpointError(f"the weights cannot be read: {error}") from error
 
 
 def read_state_dict(location: str | Path) -> dict[str, Tensor]:
