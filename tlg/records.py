@@ -1,0 +1,135 @@
+"""One answer <-> one row: the Parquet schema that other software reads, RLE masks, boxes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import pyarrow as pa
+from pycocotools import mask as coco_mask
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("image_uri", pa.string()),
+        ("image_etag", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("class_name", pa.string()),
+        ("class_id", pa.int32()),
+        ("status", pa.string()),
+        ("score", pa.float32()),
+        ("presence", pa.float32()),
+        ("area", pa.int64()),
+        ("bbox", pa.list_(pa.float32())),
+        ("rle", pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])),
+        ("error_type", pa.string()),
+        ("error_message", pa.string()),
+        ("model_digest", pa.string()),
+        ("exemplars_digest", pa.string()),
+        ("params_digest", pa.string()),
+        ("run_id", pa.string()),
+    ]
+)
+
+Status = Literal["mask", "absent", "error"]
+
+
+class Rle(TypedDict):
+    size: list[int]
+    counts: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says about one class in one image. `mask` is set exactly when `status` is `mask`."""
+
+    class_name: str
+    class_id: int
+    status: Status
+    score: float
+    presence: float
+    height: int
+    width: int
+    rle: Rle | None = None
+    area: int = 0
+    bbox: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which model, exemplars and parameters an answer comes from."""
+
+    model_digest: str
+    exemplars_digest: str
+    params_digest: str
+    run_id: str
+
+
+def image_id(uri: str) -> str:
+    """A stable, short name for an image, the same in every run."""
+    return hashlib.blake2b(uri.encode(), digest_size=12).hexdigest()
+
+
+def encode_mask(mask_HW: np.ndarray) -> Rle:
+    """A binary mask as COCO compressed RLE with text counts."""
+    encoded = coco_mask.encode(np.asfortranarray(mask_HW.astype(np.uint8)))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
+
+
+def decode_mask(rle: Rle) -> np.ndarray:
+    """The inverse of `encode_mask`: a boolean (H, W) array."""
+    return coco_mask.decode({"size": list(rle["size"]), "counts": rle["counts"].encode("ascii")}).astype(bool)
+
+
+def answer_from_mask(
+    class_name: str, class_id: int, mask_HW: np.ndarray, score: float, presence: float, min_score: float
+) -> Answer:
+    """`mask` when something is marked and the score is high enough, `absent` otherwise."""
+    height, width = mask_HW.shape
+    if score < min_score or not mask_HW.any():
+        return Answer(class_name, class_id, "absent", score, presence, height, width)
+    rle = encode_mask(mask_HW)
+    raw: Any = {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
+    area, bbox = int(coco_mask.area(raw)), [float(side) for side in coco_mask.toBbox(raw)]
+    return Answer(class_name, class_id, "mask", score, presence, height, width, rle, area, bbox)
+
+
+def to_row(answer: Answer, uri: str, etag: str | None, provenance: Provenance) -> dict[str, Any]:
+    return {
+        "image_id": image_id(uri),
+        "image_uri": uri,
+        "image_etag": etag,
+        "height": answer.height,
+        "width": answer.width,
+        "class_name": answer.class_name,
+        "class_id": answer.class_id,
+        "status": answer.status,
+        "score": answer.score,
+        "presence": answer.presence,
+        "area": answer.area,
+        "bbox": answer.bbox if answer.status == "mask" else None,
+        "rle": answer.rle,
+        "error_type": None,
+        "error_message": None,
+        **_provenance_columns(provenance),
+    }
+
+
+def error_row(uri: str, etag: str | None, error_type: str, message: str, provenance: Provenance) -> dict[str, Any]:
+    """The one row of an image that could not be read."""
+    row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+    row |= {"image_id": image_id(uri), "image_uri": uri, "image_etag": etag, "status": "error"}
+    row |= {"error_type": error_type, "error_message": message}
+    return row | _provenance_columns(provenance)
+
+
+def _provenance_columns(provenance: Provenance) -> dict[str, str]:
+    return {
+        "model_digest": provenance.model_digest,
+        "exemplars_digest": provenance.exemplars_digest,
+        "params_digest": provenance.params_digest,
+        "run_id": provenance.run_id,
+    }
