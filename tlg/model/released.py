@@ -261,7 +261,7 @@ class ReleasedHead(nn.Module):
 
 @torch.no_grad()
 def level_correlation(query_CQR: Sequence[Tensor], support_CST: Sequence[Tensor], level: Sequence[int]) -> Tensor:
-    """Cosines (Q, R, M, S, T) clamped at 0; written where they are read. The backbone is frozen: no gradient is lost."""
+    """Cosines (Q, R, M, S, T) clamped at 0, written where they are read; the frozen backbone needs no gradient."""
     (_, Q, R), (_, S, T) = query_CQR[level[0]].shape, support_CST[level[0]].shape
     corr_QMS = query_CQR[level[0]].new_empty(Q * R, len(level), S * T)
     for position, index in enumerate(level):

@@ -80,7 +80,7 @@ def run(layers: nn.Sequential, x_STCQR: Tensor, skip_blocks: int = 0) -> Tensor:
 def block(layers: nn.Sequential, index: int, x_STCQR: Tensor) -> Tensor:
     """Convolution, norm and ReLU number `index`."""
     conv: CenterPivotConv4d = layers[3 * index]  # type: ignore[assignment]
-    S, T, C, Q, R = x_STCQR.shape
+    C, Q, R = x_STCQR.shape[2:]
     pivots = x_STCQR[:: conv.stride, :: conv.stride]
     over_query = F.conv2d(pivots.reshape(-1, C, Q, R), conv.conv1.weight, both_biases(conv), padding="same")
     out_STOP = over_query.view(*pivots.shape[:2], -1, Q * R)
@@ -124,17 +124,29 @@ def both_biases(conv: CenterPivotConv4d) -> Tensor:
 
 def normalised(x_STCQR: Tensor, norm: nn.GroupNorm) -> Tensor:
     """GroupNorm over everything but the channel groups, then ReLU."""
-    S, T, C, Q, R = x_STCQR.shape
-    groups = x_STCQR.reshape(S * T, norm.num_groups, -1)
-    variance, mean = torch.var_mean(groups, dim=(0, 2), unbiased=False)
-    per_channel = C // norm.num_groups
+    planes = x_STCQR.flatten(0, 1)
+    mean, variance = group_statistics(planes.flatten(2), norm.num_groups)
+    per_channel = planes.shape[1] // norm.num_groups
     # With the statistics at hand the rest is what a batch norm does in eval mode, in one pass.
     scaled = F.batch_norm(
-        x_STCQR.reshape(S * T, C, Q, R),
+        planes,
         mean.repeat_interleave(per_channel),
         variance.repeat_interleave(per_channel),
         norm.weight,
         norm.bias,
         eps=norm.eps,
     )
-    return scaled.relu_().view(S, T, C, Q, R)
+    return scaled.relu_().view_as(x_STCQR)
+
+
+def group_statistics(planes_NCP: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel group over all planes.
+
+    Sums and lengths of rows are several times faster than `var_mean`; joined in float64 they lose nothing that shows.
+    """
+    N, C, P = planes_NCP.shape
+    count = N * (C // groups) * P
+    sums_NC, lengths_NC = planes_NCP.sum(dim=2).double(), torch.linalg.vector_norm(planes_NCP, dim=2).double()
+    mean = sums_NC.view(N, groups, -1).sum(dim=(0, 2)) / count
+    square = lengths_NC.square().view(N, groups, -1).sum(dim=(0, 2)) / count
+    return mean.to(planes_NCP.dtype), (square - mean.square()).clamp(min=0).to(planes_NCP.dtype)
