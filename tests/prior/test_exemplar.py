@@ -7,6 +7,7 @@ from tlg.errors import CheckpointError, SpecError
 from tlg.model.features import Features
 from tlg.prior import Background, Prior
 from tlg.prior.descriptors import DescriptorSpace, deep_maps
+from tlg.prior.exemplar import ceded, otsu
 
 SIZE = (64, 48)
 
@@ -94,6 +95,31 @@ def test_an_exemplars_mask_is_used(background):
     fitted = Prior(background).fit([(exemplar, 0, mask)])
     assert fitted.support_maps[0, 4:20, 2:10].min() > 0.9
     assert fitted.support_maps[0, 48:].max() < 0.1
+
+
+def test_several_classes_compete_only_with_rivals_that_are_present(background):
+    """Class 0 alone and class 0 beside a class that cannot be there give the same map."""
+    support, query = random_features(2, seed=20), random_features(2, seed=21)
+    density = torch.rand(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    alone = ceded(density, torch.tensor([[1.0, 0.0], [1.0, 0.0]]))[:, 0]
+    assert torch.equal(alone, torch.ones_like(alone))
+    both = ceded(density, torch.ones(2, 2))
+    leads = density[:, 0] > density[:, 1]
+    assert torch.equal(both[:, 0][leads], torch.ones_like(both[:, 0][leads]))
+    assert (both[:, 0][~leads] < 1).all()
+    maps = Prior(background).fit([(support[[0]], 0, None), (support[[1]], 1, None)]).maps(query)
+    assert torch.isfinite(maps).all()
+
+
+def test_the_best_split_separates_two_groups():
+    score = torch.tensor([[[0.0, 0.1, 0.2, 5.0, 5.1]]])
+    assert 0.2 < float(otsu(score)) < 5.0
+
+
+def test_a_query_that_is_an_exemplar_scores_higher_presence_than_noise(background):
+    support = random_features(4, seed=22)
+    fitted = Prior(background).fit([(support[[row]], 0, None) for row in range(3)])
+    assert float(fitted.presence(support[[0]])) > float(fitted.presence(random_features(1, seed=23)))
 
 
 def test_no_gradients_are_kept(background):
