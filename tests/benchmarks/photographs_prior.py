@@ -50,6 +50,9 @@ class Photographs:
                 # The prior reads the deep end only; the shallow maps would fill the memory.
                 parts.append(Features([one.half() for one in maps[3:]], (SIDE, SIDE)))
         self.features = Features.cat(parts)
+        # Presence reads nothing but the deepest map's mean.
+        deepest = [part.maps[-1].float().mean((2, 3), keepdim=True) for part in parts]
+        self.pooled = Features([torch.cat(deepest)], (SIDE, SIDE))
         self.shown = {name: set(np.unique(Image.open(data / "labels" / f"{name}.png"))) - {0} for name in self.names}
 
     def pixels(self, name: str) -> torch.Tensor:
@@ -57,6 +60,9 @@ class Photographs:
 
     def of(self, names: list[str]) -> Features:
         return self.features[[self.row[name] for name in names]].to(torch.float32)
+
+    def pooled_of(self, names: list[str]) -> Features:
+        return self.pooled[[self.row[name] for name in names]]
 
 
 def background(photographs: Photographs, novel: list[int], seed: int) -> tuple[Background, set[str]]:
@@ -90,8 +96,8 @@ def measure_presence(photographs: Photographs, prior: Prior, held: set[str], nov
         for _ in range(PRESENCE_DRAWS):
             rng.shuffle(showing)
             fitted = fit(photographs, prior, showing[:shots])
-            present = fitted.presence(photographs.of(showing[shots:]))[:, 0]
-            absent = fitted.presence(photographs.of(without))[:, 0]
+            present = fitted.presence(photographs.pooled_of(showing[shots:]))[:, 0]
+            absent = fitted.presence(photographs.pooled_of(without))[:, 0]
             above = (present[:, None] > absent[None]).float() + 0.5 * (present[:, None] == absent[None]).float()
             out.append(
                 (float(above.mean()), float((absent > 0.5).float().mean()), float((present <= 0.5).float().mean()))
