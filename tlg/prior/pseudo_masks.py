@@ -1,7 +1,8 @@
 """Pseudo-masks on disk, in the layouts that the published training sets use, and how to make them.
 
-`per_class` (Pascal): `<image>--<class>.png`, one file per image and class. `per_image` (COCO): `<image>.png`, all
-classes of an image in one file. In both a pixel holds the class's position counted from 0 plus 1 (which is its id here), or 0.
+`per_class` (Pascal): `<image>--<class>.png`, one file per image and class.
+`per_image` (COCO): `<image>.png`, all classes of an image in one file.
+In both a pixel holds the class's position counted from 0 plus 1 (which is its id here), or 0.
 """
 
 from __future__ import annotations
