@@ -33,3 +33,7 @@ clean:
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/harness.py $(ONLY)
+
+# Whether other tools read our files: minutes and a few GB on first use.
+importers: $(STAMP)
+	$(BIN)/python tests/importers/check.py $(ONLY)
