@@ -98,7 +98,7 @@ class EvaluateSpec(Document):
     model: str = Field("", description="Model folder or name; `{fold}` stands for the fold")
     method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks"] = "tlg"
     folds: list[str] | None = Field(None, description="None: all of them")
-    shots: list[int] = [1, 5]
+    shots: list[int] = Field([1, 5], min_length=1)
     episodes: int | None = Field(None, ge=1, description="None: the published number, or all of a file")
     seed: int = 0
     mirrored: bool = Field(False, description="Answers are the mean of the query's and its mirror image's")

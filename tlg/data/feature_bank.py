@@ -23,22 +23,21 @@ RECENT_VIEWS = 512
 
 
 class LiveFeatures:
-    """Every view through the backbone when it is asked for; any number of variants."""
+    """Every view through the backbone when it is asked for; any number of variants, or the plain view alone."""
 
-    variants = ENDLESS_VARIANTS
-
-    def __init__(self, views: Views, backbone: Backbone, device: torch.device, half: bool) -> None:
+    def __init__(self, views: Views, backbone: Backbone, device: torch.device, half: bool, augment: bool) -> None:
+        self.variants = ENDLESS_VARIANTS if augment else 1
         self.views, self.backbone, self.device, self.half = views, backbone, device, half
-        self._recent = lru_cache(RECENT_VIEWS)(views.__call__)
+        self._recent = lru_cache(RECENT_VIEWS)(views.__call__)  # a step asks for a view's label, then its features
 
     def _view(self, position: int, variant: int) -> View:
         return self._recent(position, variant)
 
     def label(self, position: int, variant: int) -> Tensor:
-        return self._view(position, variant).label_HW
+        return self._view(position, variant).label
 
     def features(self, views: list[tuple[int, int]]) -> Features:
-        images = torch.stack([self._view(*view).image_3HW for view in views]).to(self.device)
+        images = torch.stack([self._view(*view).image for view in views]).to(self.device)
         # Convolutions on a CPU are about three times faster with channels last.
         images = images.contiguous(memory_format=torch.channels_last)
         cast = torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()

@@ -29,8 +29,8 @@ class PoolClass:
 class View:
     """One augmented photograph at the network's input size, and its label map at half of it."""
 
-    image_3HW: Tensor
-    label_HW: Tensor  # int16 pool classes, 0 background, UNKNOWN
+    image: Tensor  # (3, H, W)
+    label: Tensor  # (h, w) int16 pool classes, 0 background, UNKNOWN
 
 
 class Pool:

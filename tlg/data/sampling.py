@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from tlg.data.pool import PLAIN, UNKNOWN, Pool
+from tlg.errors import SpecError
 from tlg.model.features import Features
 
 TRIES = 12
@@ -34,10 +35,20 @@ class Batch:
 
     query: Features  # B images
     support: Features  # B * S images
-    query_truth_Bhw: Tensor
-    support_truth_BShw: Tensor
+    query_truth: Tensor  # (B, h, w)
+    support_truth: Tensor  # (B, S, h, w)
+    class_ids: list[int]
     class_names: list[str]
     shots: int
+
+    def to(self, device: torch.device) -> Batch:
+        return replace(
+            self,
+            query=self.query.to(device),
+            support=self.support.to(device),
+            query_truth=self.query_truth.to(device),
+            support_truth=self.support_truth.to(device),
+        )
 
 
 class EpisodeSampler:
@@ -63,6 +74,10 @@ class EpisodeSampler:
             if c.name not in surroundings:
                 self.things.setdefault(c.source, []).append(i)
         self.sources = sorted(self.things)
+        if not self.sources:
+            raise SpecError(
+                "no class is shown by two photographs: give more base photographs or hold out another share"
+            )
         self.weights = [share.get(source, 1.0) for source in self.sources]
 
     def draw_class(self, rng: random.Random) -> int:
@@ -104,6 +119,7 @@ class EpisodeSampler:
             features.features(supports),
             truth_of([features.label(*view) for view in queries], classes),
             support_truth.view(size, shots, *support_truth.shape[1:]),
+            classes,
             [self.pool.classes[class_id].name for class_id in classes],
             shots,
         )
