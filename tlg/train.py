@@ -270,5 +270,8 @@ def save_network(folder: Path, net: TLG, spec: TrainSpec) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in net.state_dict().items() if not k.startswith("backbone.")}, folder / "network.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in net.state_dict().items() if not k.startswith("backbone.")},
+        folder / "network.safetensors",
+    )
     (folder / "model.json").write_text(spec.model_dump_json())
