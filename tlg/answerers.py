@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.data.episodes import Episode, Photo, open_image
+from tlg.episode_priors import episode_priors
 from tlg.images import to_network_input
 from tlg.model.backbone import Backbone
 from tlg.model.features import Features
 from tlg.model.network import TLG
+from tlg.prior.exemplar import Prior
 
 REMEMBERED_PHOTOS = 400
 MaskReader = Callable[[Photo, int], np.ndarray]
@@ -69,8 +71,11 @@ class PhotoFeatures:
 class Network:
     """TLG. `masks` gives the supports' true masks in place of their pseudo-masks, to see what these cost."""
 
-    def __init__(self, net: TLG, features: PhotoFeatures, mirrored: bool, masks: MaskReader | None = None) -> None:
-        self.net, self.features, self.mirrored, self.masks = net.eval(), features, mirrored, masks
+    def __init__(
+        self, net: TLG, prior: Prior, features: PhotoFeatures, mirrored: bool, masks: MaskReader | None = None
+    ) -> None:
+        self.net, self.prior, self.features = net.eval(), prior, features
+        self.mirrored, self.masks = mirrored, masks
         self.reads_support_masks = masks is not None
 
     def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
@@ -87,12 +92,15 @@ class Network:
         query = self.features.of([episode.query for episode in episodes], mirrored)
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
-        support_prior = None
+        query_prior, support_prior = None, None
+        if self.net.spec.prior:
+            shots = len(support) // len(query)
+            query_prior, support_prior = episode_priors(self.prior, query, support, shots)
         if self.masks is not None:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-        logits_B2HW = self.net.episode(query, support, None, support_prior)[0]
+        logits_B2HW = self.net.episode(query, support, query_prior, support_prior)[0]
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
 
 

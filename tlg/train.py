@@ -17,20 +17,26 @@ from torch import Tensor, nn
 from tlg import spec as documents
 from tlg import storage
 from tlg.data.episodes import Collection, Photo
-from tlg.data.feature_bank import CachedFeatures, LiveFeatures
-from tlg.data.pool import Pool, Views
-from tlg.data.sampling import LOSS_IGNORES, Batch, EpisodeSampler, FeatureSource
+from tlg.data.feature_bank import CachedFeatures, FeatureSource, LiveFeatures
+from tlg.data.pool import PLAIN, Pool, Views
+from tlg.data.sampling import LOSS_IGNORES, Batch, EpisodeSampler
 from tlg.distributed import Processes
+from tlg.episode_priors import episode_priors
 from tlg.errors import CheckpointError, SpecError
 from tlg.losses import episode_loss, parameter_norms
 from tlg.metrics import IoUTally
 from tlg.model.backbone import build_backbone
 from tlg.model.network import TLG
+from tlg.prior.background import Background
+from tlg.prior.exemplar import Prior
 from tlg.progress import Reporter
 from tlg.train_spec import LossSpec, TrainSpec
 
 STATE_FILE = "state.pt"
 VALIDATION_BATCH = 8
+BACKGROUND_PHOTOS, BACKGROUND_BATCH = 120, 8
+# Which views exist does not depend on the run's seed: runs with other seeds share a cache and draw other episodes.
+VIEWS_SEED = 0
 
 
 def load_spec(config: str | Path, overrides: Sequence[str] = ()) -> TrainSpec:
@@ -55,15 +61,17 @@ def train(config: str | Path, overrides: Sequence[str] = ()) -> Path:
 class EpisodeLoss(nn.Module):
     """The loss of a batch: what runs, and is averaged, on every process."""
 
-    def __init__(self, net: TLG, weights: LossSpec, supervision: str) -> None:
+    def __init__(self, net: TLG, prior: Prior, weights: LossSpec, supervision: str) -> None:
         super().__init__()
-        self.net, self.weights, self.supervision = net, weights, supervision
+        self.net, self.prior, self.weights, self.supervision = net, prior, weights, supervision
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and the query's logits (B, 2, H, W)."""
         query_prior, support_prior = None, None
         if self.supervision == "pixel":
             support_prior = (batch.support_truth == 1).float()
+        elif self.net.spec.prior:
+            query_prior, support_prior = episode_priors(self.prior, batch.query, batch.support, batch.shots)
         query_logits, support_logits = self.net.episode(batch.query, batch.support, query_prior, support_prior)
         loss = episode_loss(
             query_logits,
@@ -93,8 +101,9 @@ class Trainer:
         torch.manual_seed(spec.seed)
         self.net = TLG(spec.network, backbone).to(self.device)
         self.learning, self.held = self._pools()
-        self.features = self._features(self.learning, backbone, spec.cache.variants if spec.cache else 0, "learning")
-        self.held_features = self._features(self.held, backbone, 1, "held-out")
+        self.features = self._features(self.learning, backbone, spec.cache.variants if spec.cache else 0)
+        self.held_features = self._features(self.held, backbone, 1)
+        self.prior = Prior(fit_background(self.features, len(self.learning)))
         self.sampler = self._sampler(self.learning)
         self.trainable = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=spec.optim.lr, weight_decay=spec.optim.weight_decay)
@@ -118,27 +127,29 @@ class Trainer:
             learning.append((collection, [photo for photo in photos if photo not in kept]))
         return Pool(learning), Pool(held)
 
-    def _features(self, pool: Pool, backbone: nn.Module, variants: int, purpose: str) -> FeatureSource:
+    def _features(self, pool: Pool, backbone: nn.Module, variants: int) -> FeatureSource:
         data, cache = self.spec.data, self.spec.cache
-        views = Views(pool, self.spec.input_size, self.spec.seed, data.collage_share)
+        views = Views(pool, self.spec.input_size, VIEWS_SEED)
         live = LiveFeatures(views, backbone, self.device, self.spec.half, augment=data.augment and variants != 1)  # type: ignore[arg-type]
         if cache is None:
             return live
-        return CachedFeatures(live, variants, cache.folder / purpose)
+        return CachedFeatures(live, variants, cache.folder)
 
     def _sampler(self, pool: Pool) -> EpisodeSampler:
         data = self.spec.data
         further = len(data.more)
         share = {0: 1 - data.more_share if further else 1.0}
         share |= {1 + index: data.more_share / further for index in range(further)}
-        return EpisodeSampler(pool, share, frozenset(data.surroundings), data.surroundings_share, data.min_area)
+        return EpisodeSampler(
+            pool, share, frozenset(data.surroundings), data.surroundings_share, data.min_area, data.collage_share
+        )
 
     # ---- the loop
 
     def run(self) -> Path:
         spec = self.spec
         self._resume()
-        objective = self.processes.wrap(EpisodeLoss(self.net, spec.loss, spec.supervision))
+        objective = self.processes.wrap(EpisodeLoss(self.net, self.prior, spec.loss, spec.supervision))
         with Reporter(spec, self.step, self.total_steps, shown=self.processes.first) as reporter:
             while self.step < self.total_steps:
                 tally, losses = IoUTally(), []
@@ -184,7 +195,7 @@ class Trainer:
         learnt = [parameter.detach().clone() for parameter in self.trainable]
         self._fill(self.average)
         self.net.eval()
-        objective = EpisodeLoss(self.net, spec.loss, spec.supervision)
+        objective = EpisodeLoss(self.net, self.prior, spec.loss, spec.supervision)
         batches = range(math.ceil(spec.validation.episodes / VALIDATION_BATCH))
         for index in batches[self.processes.rank :: self.processes.count]:
             batch = sampler.batch(f"held-out/{index}", VALIDATION_BATCH, spec.shots, self.held_features).to(self.device)
@@ -207,10 +218,10 @@ class Trainer:
         """Model folders first, then the state: a run killed in between repeats an epoch, and nothing is lost."""
         learnt = [parameter.detach().clone() for parameter in self.trainable]
         self._fill(self.average)
-        save_network(self.spec.out / "last", self.net, self.spec)
+        save_network(self.spec.out / "last", self.net, self.spec, self.prior)
         if held_out_miou is not None and held_out_miou > self.best:
             self.best = held_out_miou
-            save_network(self.spec.out / "best", self.net, self.spec)
+            save_network(self.spec.out / "best", self.net, self.spec, self.prior)
         self._fill(learnt)
         state = {
             "spec": fingerprint(self.spec),
@@ -240,6 +251,13 @@ class Trainer:
         self.step, self.best = state["step"], state["best"]
 
 
+def fit_background(features: FeatureSource, photos: int) -> Background:
+    """What base photographs are full of: some of them, evenly spread over the pool, without their labels."""
+    chosen = [(position, PLAIN) for position in range(0, photos, max(1, photos // BACKGROUND_PHOTOS))]
+    batches = [chosen[start : start + BACKGROUND_BATCH] for start in range(0, len(chosen), BACKGROUND_BATCH)]
+    return Background.fit([features.features(batch) for batch in batches])
+
+
 def learning_rate(spec: TrainSpec, step: int, total: int) -> float:
     optim = spec.optim
     rate = optim.lr * min(1.0, (step + 1) / (optim.warmup + 1))
@@ -266,7 +284,7 @@ def count(tally: IoUTally, batch: Batch, logits_B2HW: Tensor) -> None:
         tally.add(class_id, answer, truth == 1, truth == LOSS_IGNORES)
 
 
-def save_network(folder: Path, net: TLG, spec: TrainSpec) -> None:
+def save_network(folder: Path, net: TLG, spec: TrainSpec, prior) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -274,4 +292,5 @@ def save_network(folder: Path, net: TLG, spec: TrainSpec) -> None:
         {k: v.contiguous() for k, v in net.state_dict().items() if not k.startswith("backbone.")},
         folder / "network.safetensors",
     )
+    save_file(prior.background.tensors(), folder / "prior.safetensors")
     (folder / "model.json").write_text(spec.model_dump_json())

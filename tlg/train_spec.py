@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tlg.data.sources import BenchmarkSource, TrainSource
 from tlg.model.network_spec import NetworkSpec
@@ -16,7 +16,7 @@ class DataSpec(Document):
     """Base photographs: of the benchmark's fold, and of further collections."""
 
     benchmark: BenchmarkSource
-    fold: str = "0"
+    fold: Annotated[str, BeforeValidator(str)] = "0"
     more: list[TrainSource] = Field([], description="Further collections, all of whose classes are base classes")
     more_share: float = Field(0.5, ge=0, le=1, description="Share of episodes drawn from `more`")
     surroundings: list[str] = Field([], description="Classes such as grass or sky, rarely the target")
