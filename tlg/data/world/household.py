@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    CUT, DETAIL, TRIM, Part, arc, blob, box, disc, mirrored, oval, poly, stroke,
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    mirrored,
+    oval,
+    poly,
+    stroke,
 )  # fmt: skip
 from tlg.data.world.kinds import kind
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    BODY, CUT, DETAIL, TRIM, Part, arc, blob, box, disc, flipped, mirrored, oval, poly, spokes, stroke, turned,
+    BODY,
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    flipped,
+    mirrored,
+    oval,
+    poly,
+    spokes,
+    stroke,
+    turned,
 )  # fmt: skip
 from tlg.data.world.kinds import kind
 

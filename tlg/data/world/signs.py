@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    CUT, DETAIL, TRIM, Part, arc, blob, box, disc, mirrored, oval, poly, radial, stroke,
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    mirrored,
+    oval,
+    poly,
+    radial,
+    stroke,
 )  # fmt: skip
 from tlg.data.world.kinds import kind
 
