@@ -21,7 +21,9 @@ from tlg.images import to_network_input
 from tlg.model.backbone import Backbone
 from tlg.model.features import Features
 from tlg.model.network import TLG
-from tlg.prior.exemplar import Prior
+from tlg.model.text import TextVectors
+from tlg.model.text_encoder import ClassText, TextEncoder
+from tlg.prior import Prior
 
 REMEMBERED_PHOTOS = 400
 MaskReader = Callable[[Photo, int], np.ndarray]
@@ -72,23 +74,31 @@ class Network:
     """TLG. `masks` gives the supports' true masks in place of their pseudo-masks, to see what these cost."""
 
     def __init__(
-        self, net: TLG, prior: Prior, features: PhotoFeatures, mirrored: bool, masks: MaskReader | None = None
+        self,
+        net: TLG,
+        prior: Prior,
+        text: TextEncoder | None,
+        features: PhotoFeatures,
+        mirrored: bool,
+        masks: MaskReader | None,
     ) -> None:
-        self.net, self.prior, self.features = net.eval(), prior, features
+        self.net, self.prior, self.text, self.features = net.eval(), prior, text, features
         self.mirrored, self.masks = mirrored, masks
         self.reads_support_masks = masks is not None
 
     def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
-        margin_BHW = self._margin(episodes, mirrored=False)
+        text = None if self.text is None else self.text.encode([ClassText(name) for name in names])
+        text = None if text is None else text.to(self.features.device)
+        margin_BHW = self._margin(episodes, text, mirrored=False)
         if self.mirrored:
-            margin_BHW = margin_BHW + self._margin(episodes, mirrored=True).flip(-1)
+            margin_BHW = margin_BHW + self._margin(episodes, text, mirrored=True).flip(-1)
         return [
             at_own_size(margin_HW, self.features.size(episode.query)).cpu().numpy() > 0
             for margin_HW, episode in zip(margin_BHW, episodes, strict=True)
         ]
 
     @torch.inference_mode()
-    def _margin(self, episodes: Sequence[Episode], mirrored: bool) -> Tensor:
+    def _margin(self, episodes: Sequence[Episode], text: TextVectors | None, mirrored: bool) -> Tensor:
         query = self.features.of([episode.query for episode in episodes], mirrored)
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
@@ -100,8 +110,26 @@ class Network:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-        logits_B2HW = self.net.episode(query, support, query_prior, support_prior)[0]
+        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text)[0]
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
+
+
+class PriorAlone:
+    """The exemplar prior, from image-level labels alone."""
+
+    reads_support_masks = False
+
+    def __init__(self, prior: Prior, features: PhotoFeatures) -> None:
+        self.prior, self.features = prior, features
+
+    def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
+        query = self.features.of([episode.query for episode in episodes])
+        support = self.features.of([photo for episode in episodes for photo in episode.supports])
+        maps_BHW, _ = episode_priors(self.prior, query, support, len(support) // len(query))
+        return [
+            at_own_size(map_HW - 0.5, self.features.size(episode.query)).cpu().numpy() > 0
+            for map_HW, episode in zip(maps_BHW, episodes, strict=True)
+        ]
 
 
 class Prototypes:

@@ -16,10 +16,13 @@ from rich.table import Table
 
 from tlg import spec as documents
 from tlg import storage
-from tlg.answerers import AllForeground, Answerer, Network, PhotoFeatures, Prototypes
-from tlg.data.episodes import IGNORED, Episode, Photo
+from tlg.answerers import AllForeground, Answerer, MaskReader, Network, PhotoFeatures, PriorAlone, Prototypes
+from tlg.data.episodes import IGNORED, Collection, Episode
 from tlg.data.sources import EvaluationSet
+from tlg.errors import SpecError
 from tlg.metrics import IoUTally
+from tlg.model.zoo import load
+from tlg.prior import Prior
 from tlg.train_spec import EvaluateSpec
 
 EPISODES_AT_ONCE = 8
@@ -79,7 +82,21 @@ def score_episodes(episodes: EvaluationSet, answerer: Answerer, dump: Path | Non
 def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> Answerer:
     if spec.method == "all_foreground":
         return AllForeground()
-    raise NotImplementedError
+    device = torch.device(spec.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = load(spec.model.replace("{fold}", fold), device)
+    model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features = PhotoFeatures(model.backbone, model.input_size[0], device)
+    masks = mask_reader(episodes.collection)
+    if spec.method == "prototypes":
+        return Prototypes(features, masks)
+    prior = Prior(model.background)
+    if spec.method == "prior":
+        return PriorAlone(prior, features)
+    if model.network is None:
+        raise SpecError(f"{spec.model} holds no network; method {spec.method!r} needs one, `prior` does not")
+    given = masks if spec.method == "tlg_true_masks" else None
+    encoder = model.text_encoder(str(device)) if model.network.spec.text else None
+    return Network(model.network, prior, encoder, features, spec.mirrored, given)
 
 
 def summary(tally: IoUTally, episodes: EvaluationSet) -> dict[str, Any]:
@@ -109,10 +126,6 @@ def batched(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
         yield list(episodes[start : start + EPISODES_AT_ONCE])
 
 
-def mask_reader(episodes: EvaluationSet) -> Any:
+def mask_reader(collection: Collection) -> MaskReader:
     """Reads supports' true masks, for the pixel-labelled baselines alone."""
-
-    def read(photo: Photo, class_id: int) -> np.ndarray:
-        return episodes.collection.label_map(photo) == class_id
-
-    return read
+    return lambda photo, class_id: collection.label_map(photo) == class_id

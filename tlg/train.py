@@ -26,7 +26,10 @@ from tlg.errors import CheckpointError, SpecError
 from tlg.losses import episode_loss, parameter_norms
 from tlg.metrics import IoUTally
 from tlg.model.backbone import build_backbone
+from tlg.model.checkpoint import save_model
 from tlg.model.network import TLG
+from tlg.model.text import TextVectors
+from tlg.model.text_encoder import ClassText, build_text_encoder
 from tlg.prior.background import Background
 from tlg.prior.exemplar import Prior
 from tlg.progress import Reporter
@@ -65,14 +68,14 @@ class EpisodeLoss(nn.Module):
         super().__init__()
         self.net, self.prior, self.weights, self.supervision = net, prior, weights, supervision
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, text: TextVectors | None) -> tuple[Tensor, Tensor]:
         """Loss and the query's logits (B, 2, H, W)."""
         query_prior, support_prior = None, None
         if self.supervision == "pixel":
             support_prior = (batch.support_truth == 1).float()
         elif self.net.spec.prior:
             query_prior, support_prior = episode_priors(self.prior, batch.query, batch.support, batch.shots)
-        query_logits, support_logits = self.net.episode(batch.query, batch.support, query_prior, support_prior)
+        query_logits, support_logits = self.net.episode(batch.query, batch.support, query_prior, support_prior, text)
         loss = episode_loss(
             query_logits,
             support_logits.view(-1, batch.shots, *support_logits.shape[-3:]),
@@ -104,6 +107,11 @@ class Trainer:
         self.features = self._features(self.learning, backbone, spec.cache.variants if spec.cache else 0)
         self.held_features = self._features(self.held, backbone, 1)
         self.prior = Prior(fit_background(self.features, len(self.learning)))
+        self.text_encoder = None
+        if spec.network.text:
+            if spec.text is None:
+                raise SpecError("network.text is on, so `text` has to say where vectors come from; or set it to false")
+            self.text_encoder = build_text_encoder(spec.text, str(self.device))
         self.sampler = self._sampler(self.learning)
         self.trainable = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=spec.optim.lr, weight_decay=spec.optim.weight_decay)
@@ -170,12 +178,14 @@ class Trainer:
         spec, rank = self.spec, self.processes.rank
         key = f"{spec.seed}/{self.step}/{rank}"
         batch = self.sampler.batch(key, self.local_batch, spec.shots, self.features).to(self.device)
-        torch.manual_seed(random.Random(key).getrandbits(62))
+        rng = random.Random(f"{key}/step")
+        torch.manual_seed(rng.getrandbits(62))
+        skipped = rng.random() < spec.text_skipped
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(spec, self.step, self.total_steps)
         amp = spec.half and self.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16) if amp else nullcontext():
-            loss, logits = objective(batch)
+            loss, logits = objective(batch, self._text(batch, skipped))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -186,6 +196,11 @@ class Trainer:
             torch._foreach_lerp_(self.average, self.trainable, 1 - decay)
         count(tally, batch, logits)
         return float(loss.detach())
+
+    def _text(self, batch: Batch, skipped: bool) -> TextVectors | None:
+        if self.text_encoder is None or skipped:
+            return None
+        return self.text_encoder.encode([ClassText(name) for name in batch.class_names]).to(self.device)
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -199,7 +214,7 @@ class Trainer:
         batches = range(math.ceil(spec.validation.episodes / VALIDATION_BATCH))
         for index in batches[self.processes.rank :: self.processes.count]:
             batch = sampler.batch(f"held-out/{index}", VALIDATION_BATCH, spec.shots, self.held_features).to(self.device)
-            count(tally, batch, objective(batch)[1])
+            count(tally, batch, objective(batch, self._text(batch, skipped=False))[1])
         self.net.train()
         self._fill(learnt)
         whole = IoUTally()
@@ -218,10 +233,10 @@ class Trainer:
         """Model folders first, then the state: a run killed in between repeats an epoch, and nothing is lost."""
         learnt = [parameter.detach().clone() for parameter in self.trainable]
         self._fill(self.average)
-        save_network(self.spec.out / "last", self.net, self.spec, self.prior)
+        self._write_model("last")
         if held_out_miou is not None and held_out_miou > self.best:
             self.best = held_out_miou
-            save_network(self.spec.out / "best", self.net, self.spec, self.prior)
+            self._write_model("best")
         self._fill(learnt)
         state = {
             "spec": fingerprint(self.spec),
@@ -234,6 +249,18 @@ class Trainer:
         aside = self.spec.out / f".{STATE_FILE}"
         torch.save(state, aside)
         aside.replace(self.spec.out / STATE_FILE)
+
+    def _write_model(self, which: str) -> None:
+        side = self.spec.input_size
+        save_model(
+            self.spec.out / which,
+            f"{self.spec.name}-{which}",
+            self.net.backbone,
+            self.net,
+            text=self.spec.text,
+            input_size=(side, side),
+            background=self.prior.background,
+        )
 
     def _resume(self) -> None:
         self.spec.out.mkdir(parents=True, exist_ok=True)
@@ -282,15 +309,3 @@ def count(tally: IoUTally, batch: Batch, logits_B2HW: Tensor) -> None:
     answers, truths = (logits[:, 1] > logits[:, 0]).cpu().numpy(), batch.query_truth.cpu().numpy()
     for class_id, answer, truth in zip(batch.class_ids, answers, truths, strict=True):
         tally.add(class_id, answer, truth == 1, truth == LOSS_IGNORES)
-
-
-def save_network(folder: Path, net: TLG, spec: TrainSpec, prior) -> None:
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {k: v.contiguous() for k, v in net.state_dict().items() if not k.startswith("backbone.")},
-        folder / "network.safetensors",
-    )
-    save_file(prior.background.tensors(), folder / "prior.safetensors")
-    (folder / "model.json").write_text(spec.model_dump_json())

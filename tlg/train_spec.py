@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from tlg.data.sources import BenchmarkSource, TrainSource
 from tlg.model.network_spec import NetworkSpec
+from tlg.model.text_encoder import TextSpec
 from tlg.spec import Document
 
 
@@ -54,15 +55,6 @@ class OptimSpec(Document):
     average: float = Field(0.0, ge=0, lt=1, description="Decay of the running mean of the weights that is saved")
 
 
-class TextSpec(Document):
-    """Where class names get their vectors: an open_clip model, or a table of ready ones (npz with names, vectors)."""
-
-    table: Path | None = None
-    clip: str = "ViT-B-32"
-    pretrained: str = "openai"
-    skipped: float = Field(0.0, ge=0, le=1, description="Share of steps without text, for classes it does not know")
-
-
 class ValidationSpec(Document):
     every: int = Field(1, ge=1, description="Epochs between two validations")
     episodes: int = Field(200, ge=1)
@@ -81,7 +73,8 @@ class TrainSpec(Document):
     supervision: Literal["image", "pixel"] = Field(
         "image", description="`pixel` gives the support's true mask as its prior (for pixel-labelled baselines)"
     )
-    text: TextSpec | None = None
+    text: TextSpec | None = Field(None, description="Where class names get their vectors, where the network reads text")
+    text_skipped: float = Field(0.0, ge=0, le=1, description="Share of steps without text: classes it does not know")
     loss: LossSpec = LossSpec()
     optim: OptimSpec = OptimSpec()
     validation: ValidationSpec = ValidationSpec()
