@@ -36,6 +36,7 @@ from tlg.progress import Reporter
 from tlg.train_spec import LossSpec, TrainSpec
 
 STATE_FILE = "state.pt"
+ALL_FOLDS = "all"
 VALIDATION_BATCH = 8
 BACKGROUND_PHOTOS, BACKGROUND_BATCH = 120, 8
 # Which views exist does not depend on the run's seed: runs with other seeds share a cache and draw other episodes.
@@ -48,17 +49,27 @@ def load_spec(config: str | Path, overrides: Sequence[str] = ()) -> TrainSpec:
     return documents.parse(TrainSpec, documents.apply_overrides(content, list(overrides)), str(config))
 
 
-def train(config: str | Path, overrides: Sequence[str] = ()) -> Path:
-    """Train as the config says, going on from `out/state.pt` where that is; returns the best model's folder.
+def train(config: str | Path, overrides: Sequence[str] = ()) -> list[Path]:
+    """Train as the config says, going on from `out/state.pt` where that is; returns the best model's folder per fold.
 
-    Under torchrun every process takes its share of each batch.
+    `data.fold: all` trains every fold of the benchmark, one after the other. Under torchrun every process takes its
+    share of each batch.
     """
     spec = load_spec(config, overrides)
+    folds = spec.data.benchmark.folds() if spec.data.fold == ALL_FOLDS else [spec.data.fold]
     processes = Processes.join(spec.device)
     try:
-        return Trainer(spec, processes).run()
+        return [Trainer(for_fold(spec, fold), processes).run() for fold in folds]
     finally:
         processes.leave()
+
+
+def for_fold(spec: TrainSpec, fold: str) -> TrainSpec:
+    """The spec of one fold; `{fold}` in `out` becomes its name."""
+    if spec.data.fold == ALL_FOLDS and "{fold}" not in str(spec.out):
+        raise SpecError(f"out is {spec.out}; training all folds needs {{fold}} in it, so that each has its own folder")
+    out = Path(str(spec.out).replace("{fold}", fold))
+    return spec.model_copy(update={"out": out, "data": spec.data.model_copy(update={"fold": fold})})
 
 
 class EpisodeLoss(nn.Module):

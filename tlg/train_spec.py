@@ -17,7 +17,7 @@ class DataSpec(Document):
     """Base photographs: of the benchmark's fold, and of further collections."""
 
     benchmark: BenchmarkSource
-    fold: Annotated[str, BeforeValidator(str)] = "0"
+    fold: Annotated[str, BeforeValidator(str)] = Field("0", description="`all` trains one fold after the other")
     more: list[TrainSource] = Field([], description="Further collections, all of whose classes are base classes")
     more_share: float = Field(0.5, ge=0, le=1, description="Share of episodes drawn from `more`")
     surroundings: list[str] = Field([], description="Classes such as grass or sky, rarely the target")
@@ -64,7 +64,9 @@ class TrainSpec(Document):
     """One training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    out: Path = Field(description="Receives best/ and last/ model folders, state.pt, metrics.jsonl and tensorboard/")
+    out: Path = Field(
+        description="Receives best/ and last/ models, state.pt, metrics.jsonl, tensorboard/; {fold} is the fold"
+    )
     data: DataSpec
     network: NetworkSpec = NetworkSpec()
     backbone_weights: str | None = Field("imagenet", description="Path, URI or `imagenet`")
