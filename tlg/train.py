@@ -110,9 +110,9 @@ class Trainer:
                 " choose a multiple"
             )
         self.local_batch = spec.optim.batch_size // processes.count
+        torch.manual_seed(spec.seed)
         backbone = build_backbone(spec.network.backbone, spec.backbone_weights).to(self.device)
         backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        torch.manual_seed(spec.seed)
         self.net = TLG(spec.network, backbone).to(self.device)
         self.learning, self.held = self._pools()
         self.features = self._features(self.learning, backbone, spec.cache.variants if spec.cache else 0)

@@ -66,7 +66,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(4):
             image, label = scene(rng, [1])
             Image.fromarray(image).save(root / group / f"{number:03d}.jpg")
-            Image.fromarray((label > 0)).save(root / group / f"{number:03d}.png")
+            Image.fromarray(label > 0).save(root / group / f"{number:03d}.png")
     return root
 
 
