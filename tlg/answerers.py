@@ -76,7 +76,7 @@ class Network:
     def __init__(
         self,
         net: TLG,
-        prior: Prior,
+        prior: Prior | None,
         text: TextEncoder | None,
         features: PhotoFeatures,
         mirrored: bool,
@@ -103,7 +103,7 @@ class Network:
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
         query_prior, support_prior = None, None
-        if self.net.spec.prior:
+        if self.prior is not None and self.net.spec.prior:
             shots = len(support) // len(query)
             query_prior, support_prior = episode_priors(self.prior, query, support, shots)
         if self.masks is not None:

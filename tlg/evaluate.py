@@ -94,9 +94,10 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
         return PriorAlone(prior, features)
     if model.network is None:
         raise SpecError(f"{spec.model} holds no network; method {spec.method!r} needs one, `prior` does not")
-    given = masks if spec.method == "tlg_true_masks" else None
+    given = masks if spec.method in ("tlg_true_masks", "pixel") else None
     encoder = model.text_encoder(str(device)) if model.network.spec.text else None
-    return Network(model.network, prior, encoder, features, spec.mirrored, given)
+    query_prior = None if spec.method == "pixel" else prior
+    return Network(model.network, query_prior, encoder, features, spec.mirrored, given)
 
 
 def summary(tally: IoUTally, episodes: EvaluationSet) -> dict[str, Any]:

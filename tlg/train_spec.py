@@ -91,7 +91,11 @@ class EvaluateSpec(Document):
 
     benchmark: BenchmarkSource
     model: str = Field("", description="Model folder or name; `{fold}` stands for the fold")
-    method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks"] = "tlg"
+    method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks", "pixel"] = Field(
+        "tlg",
+        description="`tlg_true_masks` and `pixel` read the supports' true masks; `pixel` (for networks trained so)"
+        " without a pseudo-mask of the query",
+    )
     folds: list[str] | None = Field(None, description="None: all of them")
     shots: list[int] = Field([1, 5], min_length=1)
     episodes: int | None = Field(None, ge=1, description="None: the published number, or all of a file")
