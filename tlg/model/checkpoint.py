@@ -26,12 +26,14 @@ from tlg.model.network_spec import NetworkSpec
 from tlg.model.published import from_published
 from tlg.model.text_encoder import TextEncoder, TextSpec, build_text_encoder
 from tlg.model.weights import read_state_dict
+from tlg.prior.background import Background
 
 __all__ = ["Model", "ModelFile", "from_published", "import_checkpoint", "load_model", "save_model"]
 
 MODEL_FILE = "model.json"
 BACKBONE_FILE = "backbone.safetensors"
 HEAD_FILE = "network.safetensors"
+PRIOR_FILE = "prior.safetensors"
 FORMAT = "tlg-model-1"
 
 
@@ -62,6 +64,7 @@ class Model:
     text: TextSpec | None = None
     prior: dict[str, Any] = field(default_factory=dict)
     input_size: tuple[int, int] = (400, 400)
+    background: Background | None = None  # what the exemplar prior knows of ordinary pictures
 
     def text_encoder(self, device: str = "cpu") -> TextEncoder | None:
         """The encoder of class names, or None where the network reads no text. Nothing is loaded before this."""
@@ -84,11 +87,14 @@ def save_model(
     text: TextSpec | None = None,
     prior: dict[str, Any] | None = None,
     input_size: tuple[int, int] = (400, 400),
+    background: Background | None = None,
 ) -> ModelFile:
     """Writes the folder and gives what `model.json` says; `model.json` comes last, so a folder is whole or foreign."""
     contents = {BACKBONE_FILE: tensors(backbone)}
     if network is not None:
         contents[HEAD_FILE] = tensors(network.head)
+    if background is not None:
+        contents[PRIOR_FILE] = background.tensors()
     files = {}
     for file, state in contents.items():
         data = save_safetensors(state)
@@ -147,9 +153,9 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         network = TLG(written.network, backbone)
         fill(network.head, states[HEAD_FILE], f"{folder}/{HEAD_FILE}")
         network.eval()
-    model = Model(
-        written.name, model_digest(written), backbone, network, written.text, written.prior, written.input_size
-    )
+    background = Background.from_tensors(states[PRIOR_FILE]) if PRIOR_FILE in states else None
+    digest = model_digest(written)
+    model = Model(written.name, digest, backbone, network, written.text, written.prior, written.input_size, background)
     return model if device is None else model.to(device)
 
 

@@ -65,7 +65,7 @@ class RepairedHead(nn.Module):
         self.matching = Matching(maps)
         self.squeeze = Squeeze(maps, cues=maps * (Matching.CUES + 2) + spec.prior, width=width)
         if spec.aggregation:
-            self.aggregation = Aggregation(backbone, width)
+            self.aggregation = Aggregation(backbone, width, spec.deep)
             self.merge = Merge(width)
         if spec.transport:
             self.transport = Transport(width)
