@@ -5,8 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    BODY, CUT, DETAIL, TRIM, Part, arc, blob, box, disc, mirrored, oval, poly, spokes, stroke, turned,
-)  # fmt: skip
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    mirrored,
+    oval,
+    poly,
+    spokes,
+    stroke,
+    turned,
+)
 from tlg.data.world.kinds import kind
 
 STREET = ("concrete", "bricks", "gravel")

@@ -5,8 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    CUT, DETAIL, TRIM, Part, arc, blob, box, disc, mirrored, oval, poly, stroke,
-)  # fmt: skip
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    mirrored,
+    oval,
+    poly,
+    stroke,
+)
 from tlg.data.world.kinds import kind
 
 TABLE = ("wood", "fabric", "tiles")

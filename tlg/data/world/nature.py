@@ -5,8 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    BODY, CUT, DETAIL, TRIM, Part, arc, blob, box, disc, flipped, mirrored, oval, poly, spokes, stroke, turned,
-)  # fmt: skip
+    BODY,
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    flipped,
+    mirrored,
+    oval,
+    poly,
+    spokes,
+    stroke,
+    turned,
+)
 from tlg.data.world.kinds import kind
 
 GARDEN = ("grass", "soil", "leaves")

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from tlg.data.world.captions import caption
 from tlg.data.world.geometry import BODY, CUT, DETAIL, TRIM, rotation
 from tlg.data.world.kinds import Kind
-from tlg.data.world.textures import BACKGROUNDS, colour, mix, noise, pattern
+from tlg.data.world.textures import BACKGROUNDS, colour, noise, pattern
 from tlg.data.world.vocabulary import CLASSES, index_of
 
 SUPERSAMPLING = 2

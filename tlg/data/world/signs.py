@@ -5,8 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    CUT, DETAIL, TRIM, Part, arc, blob, box, disc, mirrored, oval, poly, radial, stroke,
-)  # fmt: skip
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    mirrored,
+    oval,
+    poly,
+    radial,
+    stroke,
+)
 from tlg.data.world.kinds import kind
 
 WALL = ("bricks", "paper", "concrete")

@@ -5,8 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from tlg.data.world.geometry import (
-    BODY, CUT, DETAIL, TRIM, Part, arc, blob, box, disc, oval, poly, radial, stroke, turned,
-)  # fmt: skip
+    BODY,
+    CUT,
+    DETAIL,
+    TRIM,
+    Part,
+    arc,
+    blob,
+    box,
+    disc,
+    oval,
+    poly,
+    radial,
+    stroke,
+    turned,
+)
 from tlg.data.world.kinds import kind
 
 BENCH = ("wood", "metal", "concrete")

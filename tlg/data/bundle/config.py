@@ -1,0 +1,29 @@
+"""What `configs/models/tlg-tiny/recipe.yaml` may say."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BankStage(Strict):
+    """Scenes to learn from: `count` of base classes alone and as many of all classes (for CLIP's captions)."""
+
+    count: int
+    size: int
+    seed: int
+
+
+class BackboneStage(Strict):
+    seed: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    background_weight: float
+    taps: tuple[int, ...]
+    sides: tuple[int, ...]
+    zoom: tuple[float, float]
