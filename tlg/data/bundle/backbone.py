@@ -75,7 +75,9 @@ def learn_backbone(stage: BackboneStage, bank: SceneBank, work: Path) -> dict[st
     torch.manual_seed(stage.seed)
     learner = BackboneLearner(stage.taps).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1
+    )
     progress = Resumable(work / "backbone.pt", learner=learner, optimizer=optimizer, schedule=schedule)
     table = torch.from_numpy(base_targets())
     started = time.perf_counter()
@@ -87,13 +89,21 @@ def learn_backbone(stage: BackboneStage, bank: SceneBank, work: Path) -> dict[st
         targets_BTT = table[labels_BTT]
         if (targets_BTT < 0).any():
             raise AssertionError("a novel class reached the training of the backbone")
-        loss = learner.loss(images_B3TT.contiguous(memory_format=torch.channels_last), targets_BTT, stage.background_weight)
+        loss = learner.loss(
+            images_B3TT.contiguous(memory_format=torch.channels_last), targets_BTT, stage.background_weight
+        )
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
         optimizer.step()
         schedule.step()
         if step % 50 == 0:
-            log.info("backbone step %d of %d: loss %.3f, %.0f s", step, stage.steps, loss.item(), time.perf_counter() - started)
+            log.info(
+                "backbone step %d of %d: loss %.3f, %.0f s",
+                step,
+                stage.steps,
+                loss.item(),
+                time.perf_counter() - started,
+            )
         progress.save(step + 1, every=250, last=stage.steps)
     return {f"trunk.{key}": value for key, value in learner.trunk.state_dict().items()}

@@ -27,3 +27,17 @@ class BackboneStage(Strict):
     taps: tuple[int, ...]
     sides: tuple[int, ...]
     zoom: tuple[float, float]
+
+
+class ClipStage(Strict):
+    """`model` is an open_clip config; the vocabulary's size is filled in from the world's texts."""
+
+    seed: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    side: int
+    zoom: tuple[float, float]
+    phrases: int
+    model: dict

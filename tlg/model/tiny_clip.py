@@ -1,0 +1,112 @@
+"""The small CLIP that comes with the product: an open_clip model with our own image tower and vocabulary.
+
+Importing this module registers the image tower with timm, so that open_clip finds it by the name in the config.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from timm.models import register_model
+from torch import Tensor, nn
+
+from tlg.errors import CheckpointError
+from tlg.model.backbone import TinyTrunk
+
+CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE = "clip.json", "vocabulary.json", "clip.safetensors"
+
+
+class TinyImageTower(nn.Module):
+    """`TinyTrunk` as timm knows a model: `forward_features` gives a map at stride 8, `forward` its mean."""
+
+    fine, coarse = 4, 7
+    num_features = TinyTrunk.channels[fine] + TinyTrunk.channels[coarse]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = TinyTrunk()
+        self.default_cfg = {"pool_size": None}
+
+    def reset_classifier(self, num_classes: int, global_pool: str = "avg") -> None:
+        """Part of timm's interface; this tower never has a classifier and always pools by the mean."""
+
+    def forward_features(self, images_B3HW: Tensor) -> Tensor:
+        maps = self.trunk(images_B3HW)
+        fine_BChw = torch.relu(maps[self.fine])
+        coarse_BChw = F.interpolate(torch.relu(maps[self.coarse]), fine_BChw.shape[-2:], mode="bilinear")
+        return torch.cat([fine_BChw, coarse_BChw], 1)
+
+    def forward(self, images_B3HW: Tensor) -> Tensor:
+        return self.forward_features(images_B3HW).mean((2, 3))
+
+
+@register_model
+def tlg_tiny_image_tower(pretrained: bool = False, **_: Any) -> TinyImageTower:
+    return TinyImageTower()
+
+
+class WordTokenizer:
+    """Words of a small vocabulary; any other word is spelled letter by letter. The end token is the highest."""
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+    pad, start = 0, 1
+
+    def __init__(self, words: Sequence[str], context_length: int) -> None:
+        self.words, self.context_length = list(words), context_length
+        known = [*self.letters, *self.words]
+        self.codes = {piece: code for code, piece in enumerate(known, start=2)}
+        self.end = len(known) + 2
+        self.vocab_size = self.end + 1
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str], context_length: int) -> WordTokenizer:
+        words = {word for text in texts for word in split_words(text)}
+        return cls(sorted(word for word in words if len(word) > 1), context_length)
+
+    def __call__(self, texts: str | Sequence[str], context_length: int | None = None) -> Tensor:
+        """(B, context length) token ids, as open_clip's tokenizers give them."""
+        length = context_length or self.context_length
+        rows = []
+        for text in [texts] if isinstance(texts, str) else texts:
+            codes = [code for word in split_words(text) for code in self.encode_word(word)][: length - 2]
+            rows.append([self.start, *codes, self.end] + [self.pad] * (length - 2 - len(codes)))
+        return torch.tensor(rows)
+
+    def encode_word(self, word: str) -> list[int]:
+        if word in self.codes:
+            return [self.codes[word]]
+        return [self.codes[letter] for letter in word if letter in self.codes]
+
+
+def split_words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9-]+", text.lower())
+
+
+def load_clip(folder: Path) -> tuple[open_clip.CLIP, WordTokenizer]:
+    """The CLIP in a folder with its config, vocabulary and weights."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        words = json.loads((folder / VOCABULARY_FILE).read_text())
+        weights = load_file(folder / WEIGHTS_FILE)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} holds no CLIP: {error.filename} is missing; expected"
+            f" {CONFIG_FILE}, {VOCABULARY_FILE} and {WEIGHTS_FILE}"
+        ) from None
+    clip = open_clip.CLIP(**config)
+    clip.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
+    return clip.eval(), WordTokenizer(words, clip.context_length)
+
+
+def dense_image_vectors(clip: open_clip.CLIP, images_B3HW: Tensor) -> Tensor:
+    """A vector of CLIP's own space for each cell, (B,D,h,w): the mean over cells is the image's vector."""
+    map_BChw = clip.visual.trunk.forward_features(images_B3HW)
+    return torch.einsum("bchw,dc->bdhw", map_BChw, clip.visual.head.proj.weight)
