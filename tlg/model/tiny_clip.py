@@ -6,6 +6,7 @@ Importing this module registers the image tower with timm, so that open_clip fin
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from tlg.errors import CheckpointError
 from tlg.model.backbone import TinyTrunk
 
+# Between the mean (0) and the maximum (infinite) over the cells of an image.
+POOLING_SHARPNESS = 12.0
 CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE = "clip.json", "vocabulary.json", "clip.safetensors"
 
 
@@ -110,3 +113,10 @@ def dense_image_vectors(clip: open_clip.CLIP, images_B3HW: Tensor) -> Tensor:
     """A vector of CLIP's own space for each cell, (B,D,h,w): the mean over cells is the image's vector."""
     map_BChw = clip.visual.trunk.forward_features(images_B3HW)
     return torch.einsum("bchw,dc->bdhw", map_BChw, clip.visual.head.proj.weight)
+
+
+def pooled_agreement(cells_BDhw: Tensor, texts_PD: Tensor) -> Tensor:
+    """How well the best cells of each image agree with each unit text vector, (B,P)."""
+    cosine_BPX = torch.einsum("bdx,pd->bpx", F.normalize(cells_BDhw, dim=1).flatten(2), texts_PD)
+    soft_maximum_BP = (cosine_BPX * POOLING_SHARPNESS).logsumexp(2) - math.log(cosine_BPX.shape[-1])
+    return soft_maximum_BP / POOLING_SHARPNESS

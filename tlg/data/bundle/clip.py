@@ -27,41 +27,36 @@ from tlg.data.bundle.pixels import augmented
 from tlg.data.bundle.progress import Resumable
 from tlg.data.world import CLASSES, SETTINGS
 from tlg.data.world.captions import OPENINGS, PLACES
-from tlg.model.tiny_clip import CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE, WordTokenizer, dense_image_vectors
+from tlg.model.tiny_clip import (
+    CONFIG_FILE,
+    VOCABULARY_FILE,
+    WEIGHTS_FILE,
+    WordTokenizer,
+    dense_image_vectors,
+    pooled_agreement,
+)
 
 log = logging.getLogger(__name__)
 
 TEMPLATES = ("{}", "a {}", "a photo of a {}.", "a picture of a {}.", "a clean origami {}.")
-# Between the mean (0) and the maximum (infinite) over the cells of an image.
-POOLING_SHARPNESS = 12.0
 
 
-class ClipLearner(nn.Module):
-    """The CLIP and the two numbers that turn a cosine into the odds that a phrase is true of an image."""
-
-    def __init__(self, clip: open_clip.CLIP) -> None:
-        super().__init__()
-        self.clip = clip
-        self.phrase_log_scale = nn.Parameter(torch.tensor(2.5))
-        self.phrase_bias = nn.Parameter(torch.tensor(-6.0))
-
-    def loss(self, images_B3TT: Tensor, captions: Tensor, phrases: Tensor, truth_BP: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            cells_BDhw = dense_image_vectors(self.clip, images_B3TT)
-            texts = self.clip.encode_text(torch.cat([captions, phrases]))
-        texts = F.normalize(texts.float(), dim=-1)
-        captions_BD, phrases_PD = texts[: len(captions)], texts[len(captions) :]
-        cells_BDhw = cells_BDhw.float()
-        images_BD = F.normalize(cells_BDhw.mean((2, 3)), dim=-1)
-        logits_BB = self.clip.logit_scale.exp().clamp(max=50) * images_BD @ captions_BD.T
-        own = torch.arange(len(logits_BB))
-        contrast = (F.cross_entropy(logits_BB, own) + F.cross_entropy(logits_BB.T, own)) / 2
-        cosine_BPhw = torch.einsum("bdhw,pd->bphw", F.normalize(cells_BDhw, dim=1), phrases_PD)
-        pooled_BP = (cosine_BPhw * POOLING_SHARPNESS).flatten(2).logsumexp(2) / POOLING_SHARPNESS
-        pooled_BP = pooled_BP - np.log(cosine_BPhw[0, 0].numel()) / POOLING_SHARPNESS
-        odds_BP = self.phrase_log_scale.exp() * pooled_BP + self.phrase_bias
-        agreement = F.binary_cross_entropy_with_logits(odds_BP, truth_BP, reduction="sum") / len(truth_BP)
-        return contrast + agreement
+def clip_loss(clip: open_clip.CLIP, images_B3TT: Tensor, captions: Tensor, phrases: Tensor, truth_BP: Tensor) -> Tensor:
+    """Both objectives; the model's `logit_scale` and `logit_bias` turn a cosine into the odds that a phrase is true."""
+    with torch.autocast("cpu", torch.bfloat16):
+        cells_BDhw = dense_image_vectors(clip, images_B3TT)
+        texts = clip.encode_text(torch.cat([captions, phrases]))
+    texts = F.normalize(texts.float(), dim=-1)
+    captions_BD, phrases_PD = texts[: len(captions)], texts[len(captions) :]
+    cells_BDhw = cells_BDhw.float()
+    scale = clip.logit_scale.exp().clamp(max=60)
+    logits_BB = scale * F.normalize(cells_BDhw.mean((2, 3)), dim=-1) @ captions_BD.T
+    own = torch.arange(len(logits_BB))
+    contrast = (F.cross_entropy(logits_BB, own) + F.cross_entropy(logits_BB.T, own)) / 2
+    pooled_BP = pooled_agreement(cells_BDhw, phrases_PD)
+    odds_BP = scale * pooled_BP + clip.logit_bias
+    agreement = F.binary_cross_entropy_with_logits(odds_BP, truth_BP, reduction="sum") / len(truth_BP)
+    return contrast + agreement
 
 
 def world_tokenizer(context_length: int) -> WordTokenizer:
@@ -94,12 +89,12 @@ def learn_clip(stage: ClipStage, bank: SceneBank, trunk: dict[str, Tensor], work
     tokenizer = world_tokenizer(stage.model["text_cfg"]["context_length"])
     clip, config = build_clip(stage, tokenizer.vocab_size)
     clip.visual.trunk.load_state_dict(trunk)
-    learner = ClipLearner(clip).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
+    clip = clip.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(clip.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1
     )
-    progress = Resumable(work / "clip.pt", learner=learner, optimizer=optimizer, schedule=schedule)
+    progress = Resumable(work / "clip.pt", clip=clip, optimizer=optimizer, schedule=schedule)
     started = time.perf_counter()
     for step in range(progress.step, stage.steps):
         rng = np.random.default_rng([stage.seed, step])
@@ -108,10 +103,10 @@ def learn_clip(stage: ClipStage, bank: SceneBank, trunk: dict[str, Tensor], work
         phrases, truth_BP = chosen_phrases(rng, bank, numbers, stage.phrases)
         captions = tokenizer([bank.captions[number] for number in numbers])
         images_B3TT = images_B3TT.contiguous(memory_format=torch.channels_last)
-        loss = learner.loss(images_B3TT, captions, tokenizer(phrases), torch.from_numpy(truth_BP))
+        loss = clip_loss(clip, images_B3TT, captions, tokenizer(phrases), torch.from_numpy(truth_BP))
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(clip.parameters(), 5.0)
         optimizer.step()
         schedule.step()
         if step % 50 == 0:
@@ -119,7 +114,7 @@ def learn_clip(stage: ClipStage, bank: SceneBank, trunk: dict[str, Tensor], work
                 "CLIP step %d of %d: loss %.3f, %.0f s", step, stage.steps, loss.item(), time.perf_counter() - started
             )
         progress.save(step + 1, every=200, last=stage.steps)
-    save_clip(learner.clip, config, tokenizer, folder)
+    save_clip(clip, config, tokenizer, folder)
 
 
 def save_clip(clip: open_clip.CLIP, config: dict, tokenizer: WordTokenizer, folder: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from tlg.model.network_spec import NetworkSpec
+
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,3 +43,18 @@ class ClipStage(Strict):
     zoom: tuple[float, float]
     phrases: int
     model: dict
+
+
+class SegmenterStage(Strict):
+    """`network` is a NetworkSpec; `shots` are drawn per step; `absent_share` of the queries lack the class."""
+
+    seed: int
+    steps: int
+    images_per_step: int
+    shots: tuple[int, ...]
+    learning_rate: float
+    weight_decay: float
+    side: int
+    zoom: tuple[float, float]
+    absent_share: float
+    network: NetworkSpec
