@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tlg.data.bundle.bank import SceneBank
@@ -20,6 +21,8 @@ from tlg.data.bundle.pixels import augmented, shrunk_labels
 from tlg.data.bundle.progress import Resumable
 from tlg.data.world import BASE, index_of
 from tlg.model.backbone import TinyTrunk
+
+HANDOVER_FILE = "handover.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -106,4 +109,10 @@ def learn_backbone(stage: BackboneStage, bank: SceneBank, work: Path) -> dict[st
                 time.perf_counter() - started,
             )
         progress.save(step + 1, every=250, last=stage.steps)
-    return {f"trunk.{key}": value for key, value in learner.trunk.state_dict().items()}
+        if step + 1 == stage.handover:
+            save_file(trunk_weights(learner), work / HANDOVER_FILE)
+    return trunk_weights(learner)
+
+
+def trunk_weights(learner: BackboneLearner) -> dict[str, Tensor]:
+    return {f"trunk.{key}": value.contiguous() for key, value in learner.trunk.state_dict().items()}

@@ -1,9 +1,13 @@
-"""What `configs/models/tlg-tiny/recipe.yaml` may say."""
+"""What `configs/models/tlg-tiny.yaml` may say."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
 
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tlg.errors import SpecError
 from tlg.model.network_spec import NetworkSpec
 
 
@@ -20,7 +24,10 @@ class BankStage(Strict):
 
 
 class BackboneStage(Strict):
+    """After `handover` steps the trunk is handed to CLIP, so that the two can be trained at the same time."""
+
     seed: int
+    handover: int
     steps: int
     batch_size: int
     learning_rate: float
@@ -58,3 +65,30 @@ class SegmenterStage(Strict):
     zoom: tuple[float, float]
     absent_share: float
     network: NetworkSpec
+
+
+class EvaluationStage(Strict):
+    """`ablations` are trained anew for `ablation_steps` with each of `ablation_seeds`."""
+
+    seed: int
+    scenes: int
+    shots: tuple[int, ...]
+    ablation_steps: int
+    ablation_seeds: tuple[int, ...]
+
+
+class Recipe(Strict):
+    """Everything the bundled model is made of."""
+
+    bank: BankStage
+    backbone: BackboneStage
+    clip: ClipStage
+    segmenter: SegmenterStage
+    evaluation: EvaluationStage
+
+
+def read_recipe(path: Path) -> Recipe:
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise SpecError(f"{path} is not a recipe of the bundled model: {error}") from None

@@ -1,0 +1,136 @@
+"""`python -m tlg.data.bundle STAGE...`: makes the bundled model, stage by stage; a stopped stage goes on where it was.
+
+Scenes, backbone, CLIP and TLG land in the work folder; `export` writes the model folder, `evaluate` and `ablate`
+print their figures and write them as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tlg.data.bundle.backbone import HANDOVER_FILE, learn_backbone
+from tlg.data.bundle.bank import SceneBank, scene_bank
+from tlg.data.bundle.clip import learn_clip
+from tlg.data.bundle.config import Recipe, SegmenterStage, read_recipe
+from tlg.data.bundle.evaluate import presence_auc, segmentation_figures
+from tlg.data.bundle.parts import Parts
+from tlg.data.bundle.priors import WorldText
+from tlg.data.bundle.segmenter import learn_segmenter
+from tlg.data.world import BASE, CLASSES
+from tlg.model.backbone import build_backbone
+from tlg.model.network import TLG
+from tlg.model.tiny_clip import load_clip
+
+log = logging.getLogger("tlg.data.bundle")
+
+# What each ablation switches off in the network's spec.
+ABLATIONS = {"full": {}, "without HA": {"aggregation": False}, "without HT": {"transport": False},
+             "without HC": {"text": False}, "without pseudo-mask": {"prior": False}}  # fmt: skip
+
+
+class Workshop:
+    """The recipe's stages over one work folder."""
+
+    def __init__(self, recipe: Recipe, work: Path) -> None:
+        self.recipe, self.work = recipe, work
+
+    def bank(self, name: str) -> SceneBank:
+        classes, offset = {"base": (BASE, 0), "all": (tuple(CLASSES), 1)}[name]
+        stage = self.recipe.bank
+        return scene_bank(self.work / "scenes" / name, stage.count, stage.size, classes, stage.seed + offset)
+
+    def scenes(self) -> None:
+        for name in ("base", "all"):
+            self.bank(name)
+
+    def backbone(self) -> None:
+        weights = learn_backbone(self.recipe.backbone, self.bank("base"), self.work)
+        save_file(weights, self.work / "backbone.safetensors")
+
+    def clip(self) -> None:
+        trunk = load_file(self.work / HANDOVER_FILE)
+        learn_clip(self.recipe.clip, self.bank("all"), trunk, self.work, self.work / "clip")
+
+    def segmenter(self) -> None:
+        net = self.learn(self.recipe.segmenter, self.work)
+        save_file(
+            {key: value.contiguous() for key, value in net.head.state_dict().items()}, self.work / "head.safetensors"
+        )
+
+    def learn(self, stage: SegmenterStage, work: Path) -> TLG:
+        backbone = build_backbone("tiny", str(self.work / "backbone.safetensors"))
+        clip, tokenizer = load_clip(self.work / "clip")
+        return learn_segmenter(stage, self.bank("base"), backbone, clip, WorldText(clip, tokenizer), work)
+
+    def parts(self, net: TLG) -> Parts:
+        clip, tokenizer = load_clip(self.work / "clip")
+        return Parts(net, clip, WorldText(clip, tokenizer))
+
+    def evaluate(self) -> None:
+        net = TLG(self.recipe.segmenter.network, build_backbone("tiny", str(self.work / "backbone.safetensors")))
+        net.head.load_state_dict(load_file(self.work / "head.safetensors"))
+        parts, stage, side = self.parts(net.eval()), self.recipe.evaluation, self.recipe.segmenter.side
+        report = {
+            f"{shots}-shot": dataclasses.asdict(segmentation_figures(parts, side, stage.scenes, shots, stage.seed))
+            for shots in stage.shots
+        }
+        report["presence_auc"] = presence_auc(parts, side, stage.scenes, stage.seed)
+        self.report("evaluation.json", report)
+
+    def ablate(self) -> None:
+        stage, report = self.recipe.evaluation, {}
+        for name, change in ABLATIONS.items():
+            for seed in stage.ablation_seeds:
+                spec = self.recipe.segmenter.network.model_copy(update=change)
+                learning = self.recipe.segmenter.model_copy(
+                    update={"network": spec, "seed": seed, "steps": stage.ablation_steps}
+                )
+                net = self.learn(learning, self.work / "ablation" / f"{name} {seed}")
+                figures = segmentation_figures(self.parts(net), learning.side, stage.scenes, shots=1, seed=stage.seed)
+                report.setdefault(name, []).append(figures.miou)
+                log.info("%s, seed %d: mIoU %.3f", name, seed, figures.miou)
+        self.report("ablation.json", report)
+
+    def report(self, name: str, content: dict) -> None:
+        text = json.dumps(content, indent=1)
+        (self.work / name).write_text(text + "\n")
+        print(text)
+
+
+STAGES: dict[str, Callable[[Workshop], None]] = {
+    "scenes": Workshop.scenes,
+    "backbone": Workshop.backbone,
+    "clip": Workshop.clip,
+    "segmenter": Workshop.segmenter,
+    "evaluate": Workshop.evaluate,
+    "ablate": Workshop.ablate,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="+", choices=[*STAGES])
+    parser.add_argument("--recipe", type=Path, default=Path("configs/models/tlg-tiny.yaml"))
+    parser.add_argument("--work", type=Path, default=Path("runs/tlg-tiny"), help="scenes, checkpoints and reports")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    workshop = Workshop(read_recipe(options.recipe), options.work)
+    for name in options.stages:
+        started = time.perf_counter()
+        STAGES[name](workshop)
+        log.info("stage %s took %.0f s", name, time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
