@@ -79,7 +79,7 @@ def learn_backbone(stage: BackboneStage, bank: SceneBank, work: Path) -> dict[st
     learner = BackboneLearner(stage.taps).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1
+        optimizer, stage.learning_rate, total_steps=stage.horizon, pct_start=0.1
     )
     progress = Resumable(work / "backbone.pt", learner=learner, optimizer=optimizer, schedule=schedule)
     table = torch.from_numpy(base_targets())
@@ -100,6 +100,7 @@ def learn_backbone(stage: BackboneStage, bank: SceneBank, work: Path) -> dict[st
         nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
         optimizer.step()
         schedule.step()
+        cool_down(optimizer, stage.steps - step - 1, stage.cooldown)
         if step % 50 == 0:
             log.info(
                 "backbone step %d of %d: loss %.3f, %.0f s",
@@ -112,6 +113,12 @@ def learn_backbone(stage: BackboneStage, bank: SceneBank, work: Path) -> dict[st
         if step + 1 == stage.handover:
             save_file(trunk_weights(learner), work / HANDOVER_FILE)
     return trunk_weights(learner)
+
+
+def cool_down(optimizer: torch.optim.Optimizer, steps_left: int, cooldown: int) -> None:
+    """Over the last steps the scheduled rate falls to nothing, however far the schedule itself has come."""
+    for group in optimizer.param_groups:
+        group["lr"] *= min(1.0, steps_left / cooldown)
 
 
 def trunk_weights(learner: BackboneLearner) -> dict[str, Tensor]:

@@ -90,7 +90,9 @@ def learn_clip(stage: ClipStage, bank: SceneBank, trunk: dict[str, Tensor], work
     clip, config = build_clip(stage, tokenizer.vocab_size)
     clip.visual.trunk.load_state_dict(trunk)
     clip = clip.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(clip.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
+    freeze_shallow(clip)
+    learnt = [one for one in clip.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, lr=stage.learning_rate, weight_decay=stage.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1
     )
@@ -106,7 +108,7 @@ def learn_clip(stage: ClipStage, bank: SceneBank, trunk: dict[str, Tensor], work
         loss = clip_loss(clip, images_B3TT, captions, tokenizer(phrases), torch.from_numpy(truth_BP))
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(clip.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(learnt, 5.0)
         optimizer.step()
         schedule.step()
         if step % 50 == 0:
@@ -115,6 +117,16 @@ def learn_clip(stage: ClipStage, bank: SceneBank, trunk: dict[str, Tensor], work
             )
         progress.save(step + 1, every=200, last=stage.steps)
     save_clip(clip, config, tokenizer, folder)
+
+
+def freeze_shallow(clip: open_clip.CLIP) -> None:
+    """Edges and textures stay as the backbone learned them: they are most of the cost and the same for all classes."""
+    trunk = clip.visual.trunk.trunk
+    for module in (
+        trunk.stem,
+        *(block for block, stride in zip(trunk.blocks, trunk.strides, strict=True) if stride == 4),
+    ):
+        module.requires_grad_(False).eval()
 
 
 def save_clip(clip: open_clip.CLIP, config: dict, tokenizer: WordTokenizer, folder: Path) -> None:

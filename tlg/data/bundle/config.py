@@ -24,11 +24,16 @@ class BankStage(Strict):
 
 
 class BackboneStage(Strict):
-    """After `handover` steps the trunk is handed to CLIP, so that the two can be trained at the same time."""
+    """The learning rate follows one cycle of `horizon` steps, and falls to nothing over the last `cooldown` of `steps`.
+
+    After `handover` steps the trunk is handed to CLIP, so that the two can be trained at the same time.
+    """
 
     seed: int
     handover: int
     steps: int
+    horizon: int
+    cooldown: int
     batch_size: int
     learning_rate: float
     weight_decay: float
