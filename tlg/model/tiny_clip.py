@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tlg.errors import CheckpointError
 from tlg.model.backbone import TinyTrunk
+from tlg.model.text import TextVectors
 
 # Between the mean (0) and the maximum (infinite) over the cells of an image.
 POOLING_SHARPNESS = 12.0
@@ -93,7 +94,55 @@ def split_words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9-]+", text.lower())
 
 
-def load_clip(folder: Path) -> tuple[open_clip.CLIP, WordTokenizer]:
+class TinyClip(nn.Module):
+    """The model with its tokenizer, as the product uses it: text vectors, text priors and presence.
+
+    Shapes: B images, N classes, D dimensions of the common space, h x w cells.
+    """
+
+    template = "a photo of a {}."
+
+    def __init__(self, clip: open_clip.CLIP, tokenizer: WordTokenizer) -> None:
+        super().__init__()
+        self.clip, self.tokenizer = clip, tokenizer
+        self.requires_grad_(False).eval()
+
+    @property
+    def text_dim(self) -> int:
+        return self.clip.text_projection.shape[1]
+
+    @torch.no_grad()
+    def text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors (N,D)."""
+        tokens = self.tokenizer([self.template.format(text) for text in texts])
+        return F.normalize(self.clip.encode_text(tokens.to(self.clip.positional_embedding.device)), dim=-1)
+
+    def describe(
+        self, names: Sequence[str], attributes: Sequence[str], contexts: Sequence[Sequence[str]]
+    ) -> TextVectors:
+        """The three vectors of each class: name, name with attributes, usual surroundings."""
+        surroundings = [" and ".join(context) or "background" for context in contexts]
+        return TextVectors(self.text_vectors(names), self.text_vectors(attributes), self.text_vectors(surroundings))
+
+    @torch.no_grad()
+    def cells(self, images_B3HW: Tensor) -> Tensor:
+        """(B,D,h,w), of ImageNet-normalised images at stride 8."""
+        return dense_image_vectors(self.clip, images_B3HW).float()
+
+    @torch.no_grad()
+    def prior(self, cells_BDhw: Tensor, class_ND: Tensor) -> Tensor:
+        """(B,N,h,w) of 0..1: the odds, by CLIP's own scale and bias, that a cell shows the class."""
+        cosine_BNhw = torch.einsum("bdhw,nd->bnhw", F.normalize(cells_BDhw, dim=1), class_ND)
+        return torch.sigmoid(self.clip.logit_scale.exp() * cosine_BNhw + self.clip.logit_bias)
+
+    @torch.no_grad()
+    def presence(self, cells_BDhw: Tensor, class_ND: Tensor) -> Tensor:
+        """(B,N) of 0..1: the odds that the image shows the class somewhere."""
+        odds_BN = self.clip.logit_scale.exp() * pooled_agreement(cells_BDhw, class_ND) + self.clip.logit_bias
+        return torch.sigmoid(odds_BN)
+
+
+def load_tiny_clip(folder: Path) -> TinyClip:
     """The CLIP in a folder with its config, vocabulary and weights."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text())
@@ -106,7 +155,7 @@ def load_clip(folder: Path) -> tuple[open_clip.CLIP, WordTokenizer]:
         ) from None
     clip = open_clip.CLIP(**config)
     clip.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
-    return clip.eval(), WordTokenizer(words, clip.context_length)
+    return TinyClip(clip, WordTokenizer(words, clip.context_length))
 
 
 def dense_image_vectors(clip: open_clip.CLIP, images_B3HW: Tensor) -> Tensor:

@@ -22,13 +22,12 @@ from tlg.data.bundle.bank import SceneBank, scene_bank
 from tlg.data.bundle.clip import learn_clip
 from tlg.data.bundle.config import Recipe, SegmenterStage, read_recipe
 from tlg.data.bundle.evaluate import presence_auc, segmentation_figures
-from tlg.data.bundle.parts import Parts
-from tlg.data.bundle.priors import WorldText
+from tlg.data.bundle.parts import Parts, Words
 from tlg.data.bundle.segmenter import learn_segmenter
 from tlg.data.world import BASE, CLASSES
 from tlg.model.backbone import build_backbone
 from tlg.model.network import TLG
-from tlg.model.tiny_clip import load_clip
+from tlg.model.tiny_clip import load_tiny_clip
 
 log = logging.getLogger("tlg.data.bundle")
 
@@ -68,17 +67,15 @@ class Workshop:
 
     def learn(self, stage: SegmenterStage, work: Path) -> TLG:
         backbone = build_backbone("tiny", str(self.work / "backbone.safetensors"))
-        clip, tokenizer = load_clip(self.work / "clip")
-        return learn_segmenter(stage, self.bank("base"), backbone, clip, WorldText(clip, tokenizer), work)
+        return learn_segmenter(stage, self.bank("base"), backbone, self.words(), work)
 
-    def parts(self, net: TLG) -> Parts:
-        clip, tokenizer = load_clip(self.work / "clip")
-        return Parts(net, clip, WorldText(clip, tokenizer))
+    def words(self) -> Words:
+        return Words(load_tiny_clip(self.work / "clip"))
 
     def evaluate(self) -> None:
         net = TLG(self.recipe.segmenter.network, build_backbone("tiny", str(self.work / "backbone.safetensors")))
         net.head.load_state_dict(load_file(self.work / "head.safetensors"))
-        parts, stage, side = self.parts(net.eval()), self.recipe.evaluation, self.recipe.segmenter.side
+        parts, stage, side = Parts(net.eval(), self.words()), self.recipe.evaluation, self.recipe.segmenter.side
         report = {
             f"{shots}-shot": dataclasses.asdict(segmentation_figures(parts, side, stage.scenes, shots, stage.seed))
             for shots in stage.shots
@@ -95,7 +92,9 @@ class Workshop:
                     update={"network": spec, "seed": seed, "steps": stage.ablation_steps}
                 )
                 net = self.learn(learning, self.work / "ablation" / f"{name} {seed}")
-                figures = segmentation_figures(self.parts(net), learning.side, stage.scenes, shots=1, seed=stage.seed)
+                figures = segmentation_figures(
+                    Parts(net, self.words()), learning.side, stage.scenes, shots=1, seed=stage.seed
+                )
                 report.setdefault(name, []).append(figures.miou)
                 log.info("%s, seed %d: mIoU %.3f", name, seed, figures.miou)
         self.report("ablation.json", report)

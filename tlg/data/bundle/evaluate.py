@@ -17,7 +17,6 @@ from torch import Tensor
 
 from tlg.data.bundle.parts import Parts
 from tlg.data.bundle.pixels import normalised
-from tlg.data.bundle.priors import image_cells, text_presence, text_prior
 from tlg.data.world import NOVEL, Scene, index_of, scene
 from tlg.metrics import IoUTally
 
@@ -82,11 +81,9 @@ def tally_batch(parts: Parts, side: int, batch: list[Trial], answers: IoUTally, 
     B, K = len(batch), len(batch[0].supports)
     scenes = [trial.query for trial in batch] + [support for trial in batch for support in trial.supports]
     images = network_images(scenes, side)
-    text = parts.text.of([trial.name for trial in batch])
+    text = parts.words.of([trial.name for trial in batch])
     owner = torch.cat([torch.arange(B), torch.arange(B).repeat_interleave(K)])
-    prior_Ihw = text_prior(parts.clip, image_cells(parts.clip, images), text.foreground)[
-        torch.arange(len(owner)), owner
-    ]
+    prior_Ihw = parts.words.own_prior(images, text.foreground[owner])
     features = parts.network.encode(images)
     logits, _ = parts.network.episode(
         features[:B], features[B:], prior_Ihw[:B], prior_Ihw[B:].unflatten(0, (B, K)), text
@@ -115,10 +112,10 @@ def presence_auc(parts: Parts, side: int, count: int, seed: int) -> float:
     """ROC-AUC of presence over every pair of a scene and a novel class."""
     scores, truths = [], []
     made = [trial.query for trial in trials(count, 0, seed)]
-    class_ND = parts.text.of(NOVEL).foreground
+    clip, class_ND = parts.words.clip, parts.words.of(NOVEL).foreground
     for start in range(0, count, BATCH):
         some = made[start : start + BATCH]
-        scores.append(text_presence(parts.clip, image_cells(parts.clip, network_images(some, side)), class_ND))
+        scores.append(clip.presence(clip.cells(network_images(some, side)), class_ND))
         truths.append(torch.tensor([[name in one.present for name in NOVEL] for one in some]))
     return roc_auc(torch.cat(scores).flatten().numpy(), torch.cat(truths).flatten().numpy())
 

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import open_clip
+from torch import Tensor
 
-from tlg.data.bundle.priors import WorldText
+from tlg.data.world import CLASSES
 from tlg.model.network import TLG
+from tlg.model.text import TextVectors
+from tlg.model.tiny_clip import TinyClip
+
+
+class Words:
+    """CLIP's view of images and of the world's classes, whose text vectors are made once."""
+
+    def __init__(self, clip: TinyClip) -> None:
+        self.clip = clip
+        kinds = CLASSES.values()
+        self.vectors = clip.describe(
+            list(CLASSES), [kind.attributes for kind in kinds], [kind.contexts for kind in kinds]
+        )
+        self._row = {name: row for row, name in enumerate(CLASSES)}
+
+    def of(self, classes: Sequence[str]) -> TextVectors:
+        return self.vectors[[self._row[name] for name in classes]]
+
+    def own_prior(self, images_I3HW: Tensor, class_ID: Tensor) -> Tensor:
+        """(I,h,w): each image's prior for its own class alone."""
+        maps_IIhw = self.clip.prior(self.clip.cells(images_I3HW), class_ID)
+        return maps_IIhw.diagonal().permute(2, 0, 1)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the recipe makes: TLG on its backbone, and CLIP with the world's text vectors."""
+    """What the recipe makes: TLG on its backbone, and CLIP."""
 
     network: TLG
-    clip: open_clip.CLIP
-    text: WorldText
+    words: Words

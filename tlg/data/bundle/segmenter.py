@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlg.data.bundle.bank import SceneBank
 from tlg.data.bundle.config import SegmenterStage
+from tlg.data.bundle.parts import Words
 from tlg.data.bundle.pixels import augmented
-from tlg.data.bundle.priors import WorldText, image_cells, text_prior
 from tlg.data.bundle.progress import Resumable
 from tlg.data.world import BASE, NOVEL, index_of
 from tlg.model.backbone import Backbone
@@ -66,8 +65,8 @@ class EpisodeDrawer:
 class SegmenterLearner:
     """One training step of TLG on the world; backbone and CLIP stay as they are."""
 
-    def __init__(self, stage: SegmenterStage, bank: SceneBank, net: TLG, clip: open_clip.CLIP, text: WorldText) -> None:
-        self.stage, self.bank, self.net, self.clip, self.text = stage, bank, net, clip, text
+    def __init__(self, stage: SegmenterStage, bank: SceneBank, net: TLG, words: Words) -> None:
+        self.stage, self.bank, self.net, self.words = stage, bank, net, words
         self.drawer = EpisodeDrawer(bank, BASE, stage.absent_share)
 
     def loss(self, rng: np.random.Generator) -> Tensor:
@@ -80,11 +79,8 @@ class SegmenterLearner:
         owner = torch.cat([torch.arange(B), torch.arange(B).repeat_interleave(shots)])
         wanted = torch.tensor([index_of(name) + 1 for name in episodes.classes])
         truth_ITT = (labels == wanted[owner][:, None, None]).long()
-        text = self.text.of(episodes.classes)
-        # Each image's prior for its own class alone: (I,N,h,w) -> (I,h,w).
-        prior_Ihw = text_prior(self.clip, image_cells(self.clip, images), text.foreground)[
-            torch.arange(len(owner)), owner
-        ]
+        text = self.words.of(episodes.classes)
+        prior_Ihw = self.words.own_prior(images, text.foreground[owner])
         with torch.autocast("cpu", torch.bfloat16):
             features = self.net.encode(images)
             query_logits, support_logits = self.net.episode(
@@ -104,9 +100,7 @@ def balanced_loss(logits_I2TT: Tensor, truth_ITT: Tensor) -> Tensor:
     return F.cross_entropy(logits_I2TT, truth_ITT) + 0.5 * dice.mean()
 
 
-def learn_segmenter(
-    stage: SegmenterStage, bank: SceneBank, backbone: Backbone, clip: open_clip.CLIP, text: WorldText, work: Path
-) -> TLG:
+def learn_segmenter(stage: SegmenterStage, bank: SceneBank, backbone: Backbone, words: Words, work: Path) -> TLG:
     """Trains (or goes on training) and returns the network."""
     if shown := {name for present in bank.present for name in present} & set(NOVEL):
         raise AssertionError(f"novel classes in the training scenes: {sorted(shown)}")
@@ -118,7 +112,7 @@ def learn_segmenter(
         optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1
     )
     progress = Resumable(work / "segmenter.pt", net=net, optimizer=optimizer, schedule=schedule)
-    learner = SegmenterLearner(stage, bank, net, clip, text)
+    learner = SegmenterLearner(stage, bank, net, words)
     started = time.perf_counter()
     for step in range(progress.step, stage.steps):
         loss = learner.loss(np.random.default_rng([stage.seed, step]))
