@@ -179,7 +179,9 @@ class ReleasedHead(nn.Module):
         self._check(query, support)
         text, query_prior = needed(text, "text"), needed(query_prior_BHW, "query_prior")
         support_prior = needed(support_prior_BKHW, "support_prior")[:, 0]
-        squeezed_q, squeezed_s = self.squeezed([unit(one, 1) for one in query.maps], [unit(one, 1) for one in support.maps])
+        squeezed_q, squeezed_s = self.squeezed(
+            [unit(one, 1) for one in query.maps], [unit(one, 1) for one in support.maps]
+        )
         aggregated_q = self.aggregate(query.maps, squeezed_s, "query")
         aggregated_s = self.aggregate(support.maps, squeezed_q, "support")
         middle = self.reduced_middle(support.maps)
@@ -266,9 +268,11 @@ class ReleasedHead(nn.Module):
     def reduced_middle(self, support_maps: Sequence[Tensor]) -> Tensor:
         return self.reduce(support_maps[self.reads["support"][1]])
 
-    def attend(self, aggregated_BC50: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, aggregated_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The outputs (B, 50, 128) of the self-attention and of the transport."""
-        x_BLC = F.adaptive_avg_pool1d(aggregated_BC50.flatten(2), TOKENS).transpose(1, 2)
+        # 2500 positions pooled to 50 tokens: a token is the mean of a row. The softmax that follows may meet scores of
+        # 1e4, so the order of this sum shows; `mean` adds pairwise and errs least.
+        x_BLC = aggregated_BCHW.mean(dim=-1).transpose(1, 2)
         attended = self.SelfAttention(x_BLC)
         return attended, self.CrossAttention(attended, x_BLC)
 
