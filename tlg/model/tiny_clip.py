@@ -5,27 +5,24 @@ Importing this module registers the image tower with timm, so that open_clip fin
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from timm.models import register_model
 from torch import Tensor, nn
 
-from tlg.errors import CheckpointError
 from tlg.model.backbone import TinyTrunk
 from tlg.model.text import TextVectors
+from tlg.model.text_encoder import ClassText, TextSpec
 
 # Between the mean (0) and the maximum (infinite) over the cells of an image.
 POOLING_SHARPNESS = 12.0
-CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE = "clip.json", "vocabulary.json", "clip.safetensors"
+TEXT_SPEC = TextSpec(template="a photo of a {}.")
 
 
 class TinyImageTower(nn.Module):
@@ -100,29 +97,22 @@ class TinyClip(nn.Module):
     Shapes: B images, N classes, D dimensions of the common space, h x w cells.
     """
 
-    template = "a photo of a {}."
-
-    def __init__(self, clip: open_clip.CLIP, tokenizer: WordTokenizer) -> None:
+    def __init__(self, config: dict, clip: open_clip.CLIP, tokenizer: WordTokenizer) -> None:
         super().__init__()
-        self.clip, self.tokenizer = clip, tokenizer
+        self.config, self.clip, self.tokenizer = config, clip, tokenizer
+        self.dim = clip.text_projection.shape[1]
         self.requires_grad_(False).eval()
 
-    @property
-    def text_dim(self) -> int:
-        return self.clip.text_projection.shape[1]
+    def encode(self, classes: Sequence[ClassText]) -> TextVectors:
+        """The three vectors of each class: name, name with attributes, usual surroundings."""
+        foreground, refined, background = zip(*(TEXT_SPEC.sentences(one) for one in classes), strict=True)
+        return TextVectors(self.text_vectors(foreground), self.text_vectors(refined), self.text_vectors(background))
 
     @torch.no_grad()
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors (N,D)."""
-        tokens = self.tokenizer([self.template.format(text) for text in texts])
+        tokens = self.tokenizer([TEXT_SPEC.template.format(text) for text in texts])
         return F.normalize(self.clip.encode_text(tokens.to(self.clip.positional_embedding.device)), dim=-1)
-
-    def describe(
-        self, names: Sequence[str], attributes: Sequence[str], contexts: Sequence[Sequence[str]]
-    ) -> TextVectors:
-        """The three vectors of each class: name, name with attributes, usual surroundings."""
-        surroundings = [" and ".join(context) or "background" for context in contexts]
-        return TextVectors(self.text_vectors(names), self.text_vectors(attributes), self.text_vectors(surroundings))
 
     @torch.no_grad()
     def cells(self, images_B3HW: Tensor) -> Tensor:
@@ -142,20 +132,11 @@ class TinyClip(nn.Module):
         return torch.sigmoid(odds_BN)
 
 
-def load_tiny_clip(folder: Path) -> TinyClip:
-    """The CLIP in a folder with its config, vocabulary and weights."""
-    try:
-        config = json.loads((folder / CONFIG_FILE).read_text())
-        words = json.loads((folder / VOCABULARY_FILE).read_text())
-        weights = load_file(folder / WEIGHTS_FILE)
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} holds no CLIP: {error.filename} is missing; expected"
-            f" {CONFIG_FILE}, {VOCABULARY_FILE} and {WEIGHTS_FILE}"
-        ) from None
+def build_tiny_clip(config: dict, words: Sequence[str], weights: Mapping[str, Tensor]) -> TinyClip:
+    """The CLIP of an open_clip config, its vocabulary and its weights (in any precision)."""
     clip = open_clip.CLIP(**config)
     clip.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
-    return TinyClip(clip, WordTokenizer(words, clip.context_length))
+    return TinyClip(config, clip, WordTokenizer(words, clip.context_length))
 
 
 def dense_image_vectors(clip: open_clip.CLIP, images_B3HW: Tensor) -> Tensor:

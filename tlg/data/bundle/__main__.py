@@ -19,15 +19,16 @@ from safetensors.torch import load_file, save_file
 
 from tlg.data.bundle.backbone import HANDOVER_FILE, learn_backbone
 from tlg.data.bundle.bank import SceneBank, scene_bank
-from tlg.data.bundle.clip import learn_clip
+from tlg.data.bundle.clip import learn_clip, read_clip
 from tlg.data.bundle.config import Recipe, SegmenterStage, read_recipe
 from tlg.data.bundle.evaluate import presence_auc, segmentation_figures
 from tlg.data.bundle.parts import Parts, Words
 from tlg.data.bundle.segmenter import learn_segmenter
 from tlg.data.world import BASE, CLASSES
 from tlg.model.backbone import build_backbone
+from tlg.model.checkpoint import save_model
 from tlg.model.network import TLG
-from tlg.model.tiny_clip import load_tiny_clip
+from tlg.model.tiny_clip import build_tiny_clip
 
 log = logging.getLogger("tlg.data.bundle")
 
@@ -70,12 +71,21 @@ class Workshop:
         return learn_segmenter(stage, self.bank("base"), backbone, self.words(), work)
 
     def words(self) -> Words:
-        return Words(load_tiny_clip(self.work / "clip"))
+        return Words(build_tiny_clip(*read_clip(self.work / "clip")))
 
-    def evaluate(self) -> None:
+    def trained(self) -> TLG:
         net = TLG(self.recipe.segmenter.network, build_backbone("tiny", str(self.work / "backbone.safetensors")))
         net.head.load_state_dict(load_file(self.work / "head.safetensors"))
-        parts, stage, side = Parts(net.eval(), self.words()), self.recipe.evaluation, self.recipe.segmenter.side
+        return net.eval()
+
+    def export(self) -> None:
+        """The model folder, as `tlg.model.zoo.load` reads it."""
+        net, side = self.trained(), self.recipe.segmenter.side
+        clip = build_tiny_clip(*read_clip(self.work / "clip"))
+        save_model(self.work / "tlg-tiny", "tlg-tiny", net.backbone, net, clip=clip, input_size=(side, side))
+
+    def evaluate(self) -> None:
+        parts, stage, side = Parts(self.trained(), self.words()), self.recipe.evaluation, self.recipe.segmenter.side
         report = {
             f"{shots}-shot": dataclasses.asdict(segmentation_figures(parts, side, stage.scenes, shots, stage.seed))
             for shots in stage.shots
@@ -110,6 +120,7 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "backbone": Workshop.backbone,
     "clip": Workshop.clip,
     "segmenter": Workshop.segmenter,
+    "export": Workshop.export,
     "evaluate": Workshop.evaluate,
     "ablate": Workshop.ablate,
 }

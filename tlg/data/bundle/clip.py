@@ -18,7 +18,7 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlg.data.bundle.bank import SceneBank
@@ -28,9 +28,6 @@ from tlg.data.bundle.progress import Resumable
 from tlg.data.world import CLASSES, SETTINGS
 from tlg.data.world.captions import OPENINGS, PLACES
 from tlg.model.tiny_clip import (
-    CONFIG_FILE,
-    VOCABULARY_FILE,
-    WEIGHTS_FILE,
     WordTokenizer,
     dense_image_vectors,
     pooled_agreement,
@@ -38,6 +35,7 @@ from tlg.model.tiny_clip import (
 
 log = logging.getLogger(__name__)
 
+DESCRIPTION_FILE, WEIGHTS_FILE = "clip.json", "clip.safetensors"
 TEMPLATES = ("{}", "a {}", "a photo of a {}.", "a picture of a {}.", "a clean origami {}.")
 
 
@@ -131,7 +129,12 @@ def freeze_shallow(clip: open_clip.CLIP) -> None:
 
 def save_clip(clip: open_clip.CLIP, config: dict, tokenizer: WordTokenizer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n")
-    (folder / VOCABULARY_FILE).write_text(json.dumps(tokenizer.words) + "\n")
+    (folder / DESCRIPTION_FILE).write_text(json.dumps({"config": config, "words": tokenizer.words}) + "\n")
     halves = {key: value.half() if value.is_floating_point() else value for key, value in clip.state_dict().items()}
     save_file({key: value.contiguous() for key, value in halves.items()}, folder / WEIGHTS_FILE)
+
+
+def read_clip(folder: Path) -> tuple[dict, list[str], dict[str, Tensor]]:
+    """Config, vocabulary and weights, as `build_tiny_clip` wants them."""
+    description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    return description["config"], description["words"], load_file(folder / WEIGHTS_FILE)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from tlg.data.world import CLASSES
 from tlg.model.network import TLG
 from tlg.model.text import TextVectors
+from tlg.model.text_encoder import ClassText
 from tlg.model.tiny_clip import TinyClip
 
 
@@ -18,10 +20,7 @@ class Words:
 
     def __init__(self, clip: TinyClip) -> None:
         self.clip = clip
-        kinds = CLASSES.values()
-        self.vectors = clip.describe(
-            list(CLASSES), [kind.attributes for kind in kinds], [kind.contexts for kind in kinds]
-        )
+        self.vectors = clip.encode([ClassText(kind.name, kind.attributes, kind.contexts) for kind in CLASSES.values()])
         self._row = {name: row for row, name in enumerate(CLASSES)}
 
     def of(self, classes: Sequence[str]) -> TextVectors:
@@ -29,7 +28,9 @@ class Words:
 
     def own_prior(self, images_I3HW: Tensor, class_ID: Tensor) -> Tensor:
         """(I,h,w): each image's prior for its own class alone."""
-        maps_IIhw = self.clip.prior(self.clip.cells(images_I3HW), class_ID)
+        with torch.autocast("cpu", torch.bfloat16):
+            cells_IDhw = self.clip.cells(images_I3HW)
+        maps_IIhw = self.clip.prior(cells_IDhw, class_ID)
         return maps_IIhw.diagonal().permute(2, 0, 1)
 
 
