@@ -93,6 +93,8 @@ def test_a_word_outside_the_vocabulary_is_spelled(tiny_clip: TinyClip) -> None:
     assert tokens.shape == (2, 32)
     assert (tokens[0] > 0).sum() == 4
     assert (tokens[1] > 0).sum() == 8
+    assert tiny_clip.knows("a gear")
+    assert not tiny_clip.knows("a zebra")
     assert (tokens.max(1).values == tiny_clip.tokenizer.end).all()
 
 

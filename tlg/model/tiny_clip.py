@@ -108,6 +108,10 @@ class TinyClip(nn.Module):
         foreground, refined, background = zip(*(TEXT_SPEC.sentences(one) for one in classes), strict=True)
         return TextVectors(self.text_vectors(foreground), self.text_vectors(refined), self.text_vectors(background))
 
+    def knows(self, text: str) -> bool:
+        """Whether every word is in the vocabulary; of other words CLIP has learned nothing."""
+        return all(word in self.tokenizer.codes for word in split_words(text))
+
     @torch.no_grad()
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors (N,D)."""
