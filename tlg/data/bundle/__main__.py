@@ -23,6 +23,7 @@ from tlg.data.bundle.clip import learn_clip, read_clip
 from tlg.data.bundle.config import Recipe, SegmenterStage, read_recipe
 from tlg.data.bundle.evaluate import presence_auc, segmentation_figures
 from tlg.data.bundle.parts import Parts, Words
+from tlg.data.bundle.results import results_page
 from tlg.data.bundle.segmenter import learn_segmenter
 from tlg.data.world import BASE, CLASSES
 from tlg.model.backbone import build_backbone
@@ -32,6 +33,7 @@ from tlg.model.tiny_clip import build_tiny_clip
 
 log = logging.getLogger("tlg.data.bundle")
 
+TIMES_FILE = "times.json"
 # What each ablation switches off in the network's spec.
 ABLATIONS = {"full": {}, "without HA": {"aggregation": False}, "without HT": {"transport": False},
              "without HC": {"text": False}, "without pseudo-mask": {"prior": False}}  # fmt: skip
@@ -82,7 +84,10 @@ class Workshop:
         """The model folder, as `tlg.model.zoo.load` reads it."""
         net, side = self.trained(), self.recipe.segmenter.side
         clip = build_tiny_clip(*read_clip(self.work / "clip"))
-        save_model(self.work / "tlg-tiny", "tlg-tiny", net.backbone, net, clip=clip, input_size=(side, side))
+        folder = self.work / "tlg-tiny"
+        save_model(folder, "tlg-tiny", net.backbone, net, clip=clip, input_size=(side, side))
+        reports = (self.read(name) for name in (TIMES_FILE, "evaluation.json", "ablation.json"))
+        (folder / "RESULTS.md").write_text(results_page(self.recipe, *reports))
 
     def evaluate(self) -> None:
         parts, stage, side = Parts(self.trained(), self.words()), self.recipe.evaluation, self.recipe.segmenter.side
@@ -94,20 +99,31 @@ class Workshop:
         self.report("evaluation.json", report)
 
     def ablate(self) -> None:
-        stage, report = self.recipe.evaluation, {}
-        for name, change in ABLATIONS.items():
-            for seed in stage.ablation_seeds:
+        """Seed by seed, so that a stopped stage leaves complete rows."""
+        stage = self.recipe.evaluation
+        report: dict[str, list[float]] = {name: [] for name in ABLATIONS}
+        for seed in stage.ablation_seeds:
+            for name, change in ABLATIONS.items():
                 spec = self.recipe.segmenter.network.model_copy(update=change)
                 learning = self.recipe.segmenter.model_copy(
                     update={"network": spec, "seed": seed, "steps": stage.ablation_steps}
                 )
                 net = self.learn(learning, self.work / "ablation" / f"{name} {seed}")
-                figures = segmentation_figures(
-                    Parts(net, self.words()), learning.side, stage.scenes, shots=1, seed=stage.seed
-                )
-                report.setdefault(name, []).append(figures.miou)
+                parts = Parts(net, self.words())
+                figures = segmentation_figures(parts, learning.side, stage.ablation_scenes, 1, stage.seed)
+                report[name].append(figures.miou)
                 log.info("%s, seed %d: mIoU %.3f", name, seed, figures.miou)
-        self.report("ablation.json", report)
+            self.report("ablation.json", report)
+
+    def read(self, name: str) -> dict:
+        file = self.work / name
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Adds to the time the stage has taken so far."""
+        times = self.read(TIMES_FILE)
+        times[stage] = times.get(stage, 0) + seconds
+        (self.work / TIMES_FILE).write_text(json.dumps(times, indent=1) + "\n")
 
     def report(self, name: str, content: dict) -> None:
         text = json.dumps(content, indent=1)
@@ -139,6 +155,7 @@ def main() -> None:
     for name in options.stages:
         started = time.perf_counter()
         STAGES[name](workshop)
+        workshop.took(name, time.perf_counter() - started)
         log.info("stage %s took %.0f s", name, time.perf_counter() - started)
 
 

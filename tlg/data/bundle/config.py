@@ -73,11 +73,12 @@ class SegmenterStage(Strict):
 
 
 class EvaluationStage(Strict):
-    """`ablations` are trained anew for `ablation_steps` with each of `ablation_seeds`."""
+    """Ablations are trained anew for `ablation_steps` with each of `ablation_seeds`, scored on the same scenes."""
 
     seed: int
     scenes: int
     shots: tuple[int, ...]
+    ablation_scenes: int
     ablation_steps: int
     ablation_seeds: tuple[int, ...]
 
