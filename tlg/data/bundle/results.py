@@ -17,7 +17,8 @@ def results_page(
         "# tlg-tiny",
         "",
         f"Made by `make bundled-model` from `configs/models/tlg-tiny.yaml`. The world has {len(CLASSES)} classes on"
-        f" {len(SETTINGS)} backgrounds; backbone and TLG learn from {len(BASE)} base classes, CLIP from captions of all.",
+        f" {len(SETTINGS)} backgrounds; backbone and TLG learn from {len(BASE)} base classes, CLIP from captions of all"
+        " classes.",
         "",
         "| stage | seed | seconds |",
         "| --- | --- | --- |",
