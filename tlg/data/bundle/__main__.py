@@ -106,7 +106,7 @@ class Workshop:
             for name, change in ABLATIONS.items():
                 spec = self.recipe.segmenter.network.model_copy(update=change)
                 learning = self.recipe.segmenter.model_copy(
-                    update={"network": spec, "seed": seed, "steps": stage.ablation_steps}
+                    update={"network": spec, "seed": seed, "rounds": (stage.ablation_round,)}
                 )
                 net = self.learn(learning, self.work / "ablation" / f"{name} {seed}")
                 parts = Parts(net, self.words())

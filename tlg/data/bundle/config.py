@@ -57,14 +57,27 @@ class ClipStage(Strict):
     model: dict
 
 
+class Round(Strict):
+    """A part of a training with its own learning rate: one cycle of `horizon` steps, of which `steps` are done.
+
+    Each pseudo-mask's log-odds are lowered by up to `weakening`: CLIP is surer of base classes, which the backbone
+    knows, than of novel ones, and TLG must not learn to rely on that. `overlap` weighs the Dice loss.
+    """
+
+    steps: int
+    horizon: int
+    learning_rate: float
+    weakening: float
+    overlap: float
+
+
 class SegmenterStage(Strict):
     """`network` is a NetworkSpec; `shots` are drawn per step; `absent_share` of the queries lack the class."""
 
     seed: int
-    steps: int
+    rounds: tuple[Round, ...]
     images_per_step: int
     shots: tuple[int, ...]
-    learning_rate: float
     weight_decay: float
     side: int
     zoom: tuple[float, float]
@@ -73,13 +86,13 @@ class SegmenterStage(Strict):
 
 
 class EvaluationStage(Strict):
-    """Ablations are trained anew for `ablation_steps` with each of `ablation_seeds`, scored on the same scenes."""
+    """Ablations are trained anew for `ablation_round` with each of `ablation_seeds`, scored on the same scenes."""
 
     seed: int
     scenes: int
     shots: tuple[int, ...]
     ablation_scenes: int
-    ablation_steps: int
+    ablation_round: Round
     ablation_seeds: tuple[int, ...]
 
 

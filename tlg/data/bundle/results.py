@@ -67,7 +67,7 @@ def ablation_lines(recipe: Recipe, ablation: dict[str, list[float]]) -> list[str
     ]
     return [
         f"## Ablation: 1-shot mIoU on {stage.ablation_scenes} of these scenes after a short training of"
-        f" {stage.ablation_steps} steps",
+        f" {stage.ablation_round.steps} steps",
         "",
         f"| network | mean | seeds {', '.join(map(str, stage.ablation_seeds))} |",
         "| --- | --- | --- |",

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlg.data.bundle.bank import SceneBank
-from tlg.data.bundle.config import SegmenterStage
+from tlg.data.bundle.config import Round, SegmenterStage
 from tlg.data.bundle.parts import Words
 from tlg.data.bundle.pixels import augmented
 from tlg.data.bundle.progress import Resumable
@@ -69,7 +69,7 @@ class SegmenterLearner:
         self.stage, self.bank, self.net, self.words = stage, bank, net, words
         self.drawer = EpisodeDrawer(bank, BASE, stage.absent_share)
 
-    def loss(self, rng: np.random.Generator) -> Tensor:
+    def loss(self, rng: np.random.Generator, part: Round) -> Tensor:
         shots = int(rng.choice(self.stage.shots))
         episodes = self.drawer.draw(rng, max(2, self.stage.images_per_step // (1 + shots)), shots)
         B = len(episodes.classes)
@@ -81,23 +81,30 @@ class SegmenterLearner:
         truth_ITT = (labels == wanted[owner][:, None, None]).long()
         text = self.words.of(episodes.classes)
         prior_Ihw = self.words.own_prior(images, text.foreground[owner])
+        prior_Ihw = weakened(rng, prior_Ihw, part.weakening)
         with torch.autocast("cpu", torch.bfloat16):
             features = self.net.encode(images)
             query_logits, support_logits = self.net.episode(
                 features[:B], features[B:], prior_Ihw[:B], prior_Ihw[B:].unflatten(0, (B, shots)), text
             )
-        return QUERY_WEIGHT * balanced_loss(query_logits.float(), truth_ITT[:B]) + SUPPORT_WEIGHT * balanced_loss(
-            support_logits.float().flatten(0, 1), truth_ITT[B:]
-        )
+        query_loss = balanced_loss(query_logits.float(), truth_ITT[:B], part.overlap)
+        support_loss = balanced_loss(support_logits.float().flatten(0, 1), truth_ITT[B:], part.overlap)
+        return QUERY_WEIGHT * query_loss + SUPPORT_WEIGHT * support_loss
 
 
-def balanced_loss(logits_I2TT: Tensor, truth_ITT: Tensor) -> Tensor:
+def weakened(rng: np.random.Generator, prior_Ihw: Tensor, most: float) -> Tensor:
+    """The same maps with their log-odds lowered, each by its own amount of 0 to `most`."""
+    shift_I11 = torch.from_numpy(rng.uniform(0, most, (len(prior_Ihw), 1, 1))).float()
+    return torch.sigmoid(torch.logit(prior_Ihw, eps=1e-6) - shift_I11)
+
+
+def balanced_loss(logits_I2TT: Tensor, truth_ITT: Tensor, overlap: float) -> Tensor:
     """Cross entropy, and overlap (Dice), which counts a small object as much as a large one."""
     share_ITT = logits_I2TT.softmax(1)[:, 1]
     overlap_I = (share_ITT * truth_ITT).sum((1, 2))
     total_I = share_ITT.sum((1, 2)) + truth_ITT.sum((1, 2))
     dice = 1 - (2 * overlap_I + 1) / (total_I + 1)
-    return F.cross_entropy(logits_I2TT, truth_ITT) + 0.5 * dice.mean()
+    return F.cross_entropy(logits_I2TT, truth_ITT) + overlap * dice.mean()
 
 
 def learn_segmenter(stage: SegmenterStage, bank: SceneBank, backbone: Backbone, words: Words, work: Path) -> TLG:
@@ -107,23 +114,27 @@ def learn_segmenter(stage: SegmenterStage, bank: SceneBank, backbone: Backbone, 
     torch.manual_seed(stage.seed)
     net = TLG(stage.network, backbone)
     trainable = [one for one in net.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=stage.learning_rate, weight_decay=stage.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1
-    )
-    progress = Resumable(work / "segmenter.pt", net=net, optimizer=optimizer, schedule=schedule)
     learner = SegmenterLearner(stage, bank, net, words)
-    started = time.perf_counter()
-    for step in range(progress.step, stage.steps):
-        loss = learner.loss(np.random.default_rng([stage.seed, step]))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(trainable, 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0:
-            log.info(
-                "TLG step %d of %d: loss %.3f, %.0f s", step, stage.steps, loss.item(), time.perf_counter() - started
-            )
-        progress.save(step + 1, every=200, last=stage.steps)
+    done = 0
+    for number, part in enumerate(stage.rounds):
+        optimizer = torch.optim.AdamW(trainable, lr=part.learning_rate, weight_decay=stage.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, part.learning_rate, total_steps=part.horizon, pct_start=0.1
+        )
+        progress = Resumable(work / f"segmenter-{number}.pt", net=net, optimizer=optimizer, schedule=schedule)
+        started = time.perf_counter()
+        for step in range(progress.step, part.steps):
+            loss = learner.loss(np.random.default_rng([stage.seed, done + step]), part)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trainable, 1.0)
+            optimizer.step()
+            schedule.step()
+            if step % 50 == 0:
+                seconds = time.perf_counter() - started
+                log.info(
+                    "TLG round %d step %d of %d: loss %.3f, %.0f s", number, step, part.steps, loss.item(), seconds
+                )
+            progress.save(step + 1, every=100, last=part.steps)
+        done += part.steps
     return net.eval()
