@@ -34,7 +34,9 @@ def computed(network: TLG) -> dict[str, Tensor]:
     text = recipe.text([3, 17])
     with torch.inference_mode():
         query, first, second = network.encode(images[:2]), network.encode(images[2:4]), network.encode(images[4:])
-        squeezed_q, squeezed_s = head.squeezed([unit(one, 1) for one in query.maps], [unit(one, 1) for one in first.maps])
+        squeezed_q, squeezed_s = head.squeezed(
+            [unit(one, 1) for one in query.maps], [unit(one, 1) for one in first.maps]
+        )
         aggregated = {
             "query": head.aggregate(query.maps, squeezed_s, "query"),
             "support": head.aggregate(first.maps, squeezed_q, "support"),
@@ -104,7 +106,7 @@ def test_several_shots_are_voted_on(network: TLG) -> None:
 
 def test_other_sizes_are_refused_by_name(network: TLG) -> None:
     small = network.encode(torch.zeros(1, 3, 64, 64))
-    with pytest.raises(InputError, match="64x64.*400x400"):
+    with pytest.raises(InputError, match=r"64x64.*400x400"):
         network.encode_support(small, None, None)
 
 

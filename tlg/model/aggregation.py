@@ -28,6 +28,10 @@ class Visual:
     residual: Tensor
     skip: Tensor
 
+    def repeat_interleave(self, times: int) -> Visual:
+        """Every image `times` over, once per class."""
+        return Visual(*(one.repeat_interleave(times, dim=0) for one in (self.context, self.residual, self.skip)))
+
 
 def branch_maps(backbone: Backbone) -> dict[Branch, tuple[int, ...]]:
     """The maps a branch reads, one per level: the query each level's first, the support its last."""
