@@ -66,6 +66,7 @@ class Round(Strict):
 
     steps: int
     horizon: int
+    images_per_step: int
     learning_rate: float
     weakening: float
     overlap: float
@@ -76,7 +77,6 @@ class SegmenterStage(Strict):
 
     seed: int
     rounds: tuple[Round, ...]
-    images_per_step: int
     shots: tuple[int, ...]
     weight_decay: float
     side: int

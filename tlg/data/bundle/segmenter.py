@@ -71,7 +71,7 @@ class SegmenterLearner:
 
     def loss(self, rng: np.random.Generator, part: Round) -> Tensor:
         shots = int(rng.choice(self.stage.shots))
-        episodes = self.drawer.draw(rng, max(2, self.stage.images_per_step // (1 + shots)), shots)
+        episodes = self.drawer.draw(rng, max(2, part.images_per_step // (1 + shots)), shots)
         B = len(episodes.classes)
         numbers = np.concatenate([episodes.queries, episodes.supports.ravel()])
         images, labels = augmented(rng, self.bank, numbers, self.stage.side, self.stage.zoom, flip=True)
@@ -130,11 +130,11 @@ def learn_segmenter(stage: SegmenterStage, bank: SceneBank, backbone: Backbone, 
             nn.utils.clip_grad_norm_(trainable, 1.0)
             optimizer.step()
             schedule.step()
-            if step % 50 == 0:
+            if step % 20 == 0:
                 seconds = time.perf_counter() - started
                 log.info(
                     "TLG round %d step %d of %d: loss %.3f, %.0f s", number, step, part.steps, loss.item(), seconds
                 )
-            progress.save(step + 1, every=100, last=part.steps)
+            progress.save(step + 1, every=60, last=part.steps)
         done += part.steps
     return net.eval()
