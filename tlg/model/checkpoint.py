@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,13 +28,26 @@ from tlg.model.text_encoder import TextEncoder, TextSpec, build_text_encoder
 from tlg.model.weights import read_state_dict
 from tlg.prior.background import Background
 
+if TYPE_CHECKING:
+    from tlg.model.tiny_clip import TinyClip
+
 __all__ = ["Model", "ModelFile", "from_published", "import_checkpoint", "load_model", "save_model"]
 
 MODEL_FILE = "model.json"
 BACKBONE_FILE = "backbone.safetensors"
 HEAD_FILE = "network.safetensors"
 PRIOR_FILE = "prior.safetensors"
+CLIP_FILE = "clip.safetensors"
 FORMAT = "tlg-model-1"
+
+
+class ClipSpec(BaseModel):
+    """A CLIP that lies in the folder: its open_clip config and the words it knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: dict[str, Any]
+    words: list[str]
 
 
 class ModelFile(BaseModel):
@@ -46,7 +59,8 @@ class ModelFile(BaseModel):
     name: str
     backbone: BackboneName
     network: NetworkSpec | None = Field(None, description="None: the model answers with its prior alone")
-    text: TextSpec | None = Field(None, description="None: the network reads no text")
+    text: TextSpec | None = Field(None, description="None: the network reads no text, or that of `clip`")
+    clip: ClipSpec | None = Field(None, description="The model's own CLIP: text vectors and a text prior")
     prior: dict[str, Any] = Field({}, description="The prior's own settings")
     input_size: tuple[int, int] = Field((400, 400), description="Height and width images are resized to")
     backbone_weights: str | None = Field(None, description="Path, URI or `imagenet`, where no file holds the backbone")
@@ -65,9 +79,12 @@ class Model:
     prior: dict[str, Any] = field(default_factory=dict)
     input_size: tuple[int, int] = (400, 400)
     background: Background | None = None  # what the exemplar prior knows of ordinary pictures
+    clip: TinyClip | None = None
 
     def text_encoder(self, device: str = "cpu") -> TextEncoder | None:
         """The encoder of class names, or None where the network reads no text. Nothing is loaded before this."""
+        if self.clip is not None:
+            return self.clip
         return None if self.text is None else build_text_encoder(self.text, device)
 
     def to(self, device: torch.device | str) -> Model:
@@ -75,6 +92,8 @@ class Model:
         self.backbone.to(device)
         if self.network is not None:
             self.network.to(device)
+        if self.clip is not None:
+            self.clip.to(device)
         return self
 
 
@@ -88,6 +107,7 @@ def save_model(
     prior: dict[str, Any] | None = None,
     input_size: tuple[int, int] = (400, 400),
     background: Background | None = None,
+    clip: TinyClip | None = None,
 ) -> ModelFile:
     """Writes the folder and gives what `model.json` says; `model.json` comes last, so a folder is whole or foreign."""
     contents = {BACKBONE_FILE: tensors(backbone)}
@@ -95,6 +115,8 @@ def save_model(
         contents[HEAD_FILE] = tensors(network.head)
     if background is not None:
         contents[PRIOR_FILE] = background.tensors()
+    if clip is not None:
+        contents[CLIP_FILE] = {key: half(value) for key, value in tensors(clip.clip).items()}
     files = {}
     for file, state in contents.items():
         data = save_safetensors(state)
@@ -105,6 +127,7 @@ def save_model(
         backbone=backbone.name,
         network=None if network is None else network.spec,
         text=text,
+        clip=None if clip is None else ClipSpec(config=clip.config, words=clip.tokenizer.words),
         prior=prior or {},
         input_size=input_size,
         files=files,
@@ -115,6 +138,11 @@ def save_model(
 
 def tensors(module: torch.nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+
+
+def half(value: Tensor) -> Tensor:
+    """A CLIP in half precision answers as well and takes half the room."""
+    return value.half() if value.is_floating_point() else value
 
 
 def model_digest(written: ModelFile) -> str:
@@ -154,8 +182,24 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         fill(network.head, states[HEAD_FILE], f"{folder}/{HEAD_FILE}")
         network.eval()
     background = Background.from_tensors(states[PRIOR_FILE]) if PRIOR_FILE in states else None
-    digest = model_digest(written)
-    model = Model(written.name, digest, backbone, network, written.text, written.prior, written.input_size, background)
+    clip = None
+    if written.clip is not None:
+        if CLIP_FILE not in states:
+            raise CheckpointError(f"{folder} describes a CLIP, but lists no {CLIP_FILE}; save the model anew")
+        from tlg.model.tiny_clip import build_tiny_clip  # open_clip takes seconds to import
+
+        clip = build_tiny_clip(written.clip.config, written.clip.words, states[CLIP_FILE])
+    model = Model(
+        written.name,
+        model_digest(written),
+        backbone,
+        network,
+        written.text,
+        written.prior,
+        written.input_size,
+        background,
+        clip,
+    )
     return model if device is None else model.to(device)
 
 
