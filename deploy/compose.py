@@ -21,7 +21,7 @@ def document(spec: AnnotateSpec, files: dict[str, str]) -> dict[str, Any]:
     """A compose file; `files` are the texts that every container finds in SPEC_FOLDER."""
     size = pods.pod_size(spec.workers)
     worker = _service(spec, files) | {
-        "command": _ray_start(f"--address=head:{HEAD_PORT}"),
+        "command": _ray_start(f"--address=head:{HEAD_PORT}", f"--memory={size.memory_gb * 2**30}"),
         "depends_on": {"head": {"condition": "service_healthy"}},
         "deploy": {"replicas": pods.pods_for(spec.workers.max, size), "resources": _resources(size)},
         "restart": "unless-stopped",
@@ -110,7 +110,7 @@ def _health(url: str) -> dict[str, Any]:
 
 
 def _resources(size: pods.PodSize) -> dict[str, Any]:
-    resources: dict[str, Any] = {"limits": {"cpus": str(size.cpus), "memory": f"{size.memory_gb}G"}}
+    resources: dict[str, Any] = {"limits": {"cpus": str(size.cpus), "memory": f"{size.memory_gb}gb"}}
     if size.gpus:
         device = {"driver": "nvidia", "count": size.gpus, "capabilities": ["gpu"]}
         resources["reservations"] = {"devices": [device]}

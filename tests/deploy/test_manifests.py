@@ -83,7 +83,7 @@ def test_worker_counts_come_from_the_spec_and_are_said_once():
     (group,) = job["rayClusterSpec"]["workerGroupSpecs"]
     assert (group["minReplicas"], group["maxReplicas"]) == (0, 17)
     asked = group["template"]["spec"]["containers"][0]["resources"]["requests"]
-    assert asked == {"cpu": str(3 + pods.CPUS_BESIDE_WORKERS), "memory": "6Gi"}
+    assert asked == {"cpu": str(3 + pods.CPUS_BESIDE_WORKERS), "memory": f"{6 + pods.MEMORY_BESIDE_WORKERS_GB}Gi"}
     assert "17" not in job["entrypoint"]
 
 
