@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 REPOSITORY = Path(__file__).parents[2]
-START_SECONDS = 180
+START_SECONDS = 240
 
 
 class RayCluster:
