@@ -36,6 +36,24 @@ Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the
 Timezone = Annotated[str, typer.Option(help="Time zone of the schedule")]
 
 
+@app.command(name="annotate")
+def annotate_command(
+    spec: Annotated[str | None, typer.Argument(help="The job as a YAML or JSON file")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    images: Annotated[str | None, typer.Option(help="Without a spec: folder or prefix of the images")] = None,
+    exemplars: Annotated[str | None, typer.Option(help="Without a spec: the exemplar set")] = None,
+    out: Annotated[str | None, typer.Option(help="Without a spec: where the answers go")] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray: ray://host:10001 or auto")] = None,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Try the quarantined images again")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Answer everything again")] = False,
+) -> None:
+    """Annotate a collection; run again, it does only what is missing."""
+    from jobs import commands
+
+    loaded = commands.read_spec(spec, images, exemplars, out, overrides)
+    commands.run_annotate(loaded, address, only_failed, force)
+
+
 @app.command()
 def submit(
     spec: str,

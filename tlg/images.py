@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlg.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -78,6 +81,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def to_network_input(pixels: np.ndarray, side: int | tuple[int, int]) -> torch.Tensor:
     """(3, h, w) ImageNet-normalised float, resized (aspect not kept) to `side`."""
+    import torch  # decoding workers never need it, and it takes seconds to import
+
     height, width = (side, side) if isinstance(side, int) else side
     resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     values_3HW = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255

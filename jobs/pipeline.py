@@ -1,0 +1,149 @@
+"""The pipeline on Ray Data: units of work -> fetched and decoded images -> answers, streamed to the driver.
+
+Every block that reaches the driver carries the positions of its images; the driver counts those, so a task that
+Ray runs again after a lost worker or node can neither double nor lose an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.fetch import Fetcher
+from jobs.manifest import IMAGES_PER_GROUP, Work
+from jobs.segment import Segmenter
+from tlg import storage
+from tlg.errors import ClusterError, TlgError
+from tlg.exemplars import LoadedExemplars
+from tlg.predict import AnnotateParams
+from tlg.records import Provenance
+from tlg.spec import AnnotateSpec, WorkersSpec
+
+# Blocks between stages: small enough to keep memory flat, large enough to be worth a task.
+BLOCK_BYTES = 32 * 2**20
+UNIT_BYTES = 64 * 2**20
+UNITS_WANTED = 32
+SMALLEST_UNIT = 8
+OBJECT_STORE_BYTES = 512 * 2**20
+EMBEDDED_DECODERS = 1
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Everything the two stages need to know."""
+
+    spec: AnnotateSpec
+    exemplars: LoadedExemplars
+    params: AnnotateParams
+    provenance: Provenance
+    access: storage.Access
+
+
+def images_per_unit(work: Work) -> int:
+    """A power of two: units are many enough to spread, small enough in bytes, and never cross a group."""
+    mean_bytes = max(1, work.total_bytes // max(1, work.count))
+    wanted = min(work.count // UNITS_WANTED, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
+    return 1 << (max(wanted, SMALLEST_UNIT).bit_length() - 1)
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
+    """Ray, as found: the running one, the one at `address` or in RAY_ADDRESS, else one of our own for this run."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            # The workers may use every core; decoding needs a place beside them.
+            cpus = max(os.cpu_count() or 1, int(np.ceil(workers.max * workers.cpus))) + EMBEDDED_DECODERS
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"Ray at {address or 'this machine'}: {error}; check the address and the token") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]:
+    """Tables of answer rows with their trace columns, in whatever order they are finished."""
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    for name in ("ray.data", "ray.data._internal"):  # the run prints its own progress
+        logging.getLogger(name).setLevel(logging.ERROR)
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = 0  # a failure is a row; anything else must be seen
+    context.execution_options.preserve_order = False
+    spec, workers = stages.spec, stages.spec.workers
+    fetcher = Fetcher(work, units, stages.access, spec.run.max_pixels)
+    memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
+    arguments = {
+        "model": spec.model,
+        "exemplars": ray.put(stages.exemplars),
+        "params": stages.params,
+        "provenance": stages.provenance,
+        "batch_size": spec.run.batch_size,
+        "device": "cuda" if workers.gpus else "cpu",
+    }
+    with DataContext.current(context):
+        dataset = ray.data.range(len(units), override_num_blocks=len(units))
+        dataset = dataset.map_batches(fetcher, batch_size=None, batch_format="pyarrow", num_cpus=1)
+        dataset = dataset.map_batches(
+            _RemoteSegmenter,
+            fn_constructor_kwargs=arguments,
+            compute=ActorPoolStrategy(min_size=workers.min, max_size=workers.max),
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+            **memory,
+        )
+    try:
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+    except ray.exceptions.RayError as error:
+        raise _own_error(error) from error
+
+
+class _RemoteSegmenter(Segmenter):
+    """A Segmenter whose exemplars are fetched from Ray's object store."""
+
+    def __init__(self, exemplars: Any, **arguments: Any):
+        import ray
+
+        super().__init__(exemplars=ray.get(exemplars), **arguments)
+
+
+def _own_error(error: BaseException) -> BaseException:
+    """What a worker raised, if it was meant for the user."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, TlgError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return ClusterError(f"the pipeline stopped: {' '.join(str(error).split())[-2000:]}")
+
