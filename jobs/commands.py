@@ -72,4 +72,3 @@ def main() -> None:
 
     sys.argv.insert(1, "annotate")
     cli.main()
-

@@ -71,24 +71,22 @@ class Fetcher:
     """Turns units of work into tables of PIXEL_SCHEMA."""
 
     work: Work
-    units: np.ndarray
     access: storage.Access
     max_pixels: int
 
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        for unit in batch["id"].to_pylist():
-            start, count = (int(value) for value in self.units[unit])
-            rows = patiently(lambda start=start, count=count: self.work.read(start, count), Random(start))
-            ready: list[Fetched] = []
-            ready_bytes = 0
-            for one in self._decoded(rows.to_pylist()):
-                ready.append(one)
-                ready_bytes += one.picture.pixels.nbytes if one.picture else 0
-                if ready_bytes >= TABLE_BYTES or len(ready) >= TABLE_IMAGES:
-                    yield to_table(ready)
-                    ready, ready_bytes = [], 0
-            if ready:
+    def fetch(self, start: int, count: int) -> Iterator[pa.Table]:
+        """The images at positions `start` to `start + count`."""
+        rows = patiently(lambda: self.work.read(start, count), Random(start))
+        ready: list[Fetched] = []
+        ready_bytes = 0
+        for one in self._decoded(rows.to_pylist()):
+            ready.append(one)
+            ready_bytes += one.picture.pixels.nbytes if one.picture else 0
+            if ready_bytes >= TABLE_BYTES or len(ready) >= TABLE_IMAGES:
                 yield to_table(ready)
+                ready, ready_bytes = [], 0
+        if ready:
+            yield to_table(ready)
 
     def _decoded(self, rows: list[dict]) -> Iterator[Fetched]:
         for row, load in downloads(rows, self.access):

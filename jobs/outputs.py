@@ -65,7 +65,7 @@ def export(
     output: str,
     name: str,
     access: storage.Access = storage.DEFAULT_ACCESS,
-    chosen: Filter = Filter(),  # noqa: B008
+    chosen: Filter = Filter(),
     masks: coco.Masks = "rle",
     to: str | None = None,
 ) -> list[str]:
@@ -84,6 +84,12 @@ def export(
     if name == "label_studio":
         return _export_label_studio(output, base, access, chosen)
     return _export_overlays(output, base, access, chosen)
+
+
+def as_masks(text: str) -> coco.Masks:
+    if text == "rle" or text == "polygon":
+        return text
+    raise SpecError(f"masks '{text}' is unknown; expected rle or polygon")
 
 
 def rows_by_image(tables: Iterable[pa.Table]) -> Iterator[list[dict[str, Any]]]:
@@ -221,4 +227,3 @@ def answers_of(output: str, image_ids: set[str], access: storage.Access) -> Iter
 def _collection(output: str, access: storage.Access) -> str:
     latest = runs.recorded(output, access, last=1)
     return latest[0]["collection"] if latest else ""
-

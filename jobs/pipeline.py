@@ -31,6 +31,7 @@ BLOCK_BYTES = 32 * 2**20
 UNIT_BYTES = 64 * 2**20
 UNITS_WANTED = 32
 SMALLEST_UNIT = 8
+FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
 
@@ -90,6 +91,8 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
+    from jobs.source import UnitSource
+
     for name in ("ray.data", "ray.data._internal"):  # the run prints its own progress
         logging.getLogger(name).setLevel(logging.ERROR)
     context = DataContext.get_current().copy()
@@ -99,7 +102,7 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]
     context.max_errored_blocks = 0  # a failure is a row; anything else must be seen
     context.execution_options.preserve_order = False
     spec, workers = stages.spec, stages.spec.workers
-    fetcher = Fetcher(work, units, stages.access, spec.run.max_pixels)
+    source = UnitSource(Fetcher(work, stages.access, spec.run.max_pixels), units)
     memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
     arguments = {
         "model": spec.model,
@@ -110,8 +113,10 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]
         "device": "cuda" if workers.gpus else "cpu",
     }
     with DataContext.current(context):
-        dataset = ray.data.range(len(units), override_num_blocks=len(units))
-        dataset = dataset.map_batches(fetcher, batch_size=None, batch_format="pyarrow", num_cpus=1)
+        # Asking for memory also keeps Ray Data from fusing this stage into the next one's workers.
+        dataset = ray.data.read_datasource(
+            source, override_num_blocks=len(units), num_cpus=1, memory=FETCH_MEMORY_BYTES
+        )
         dataset = dataset.map_batches(
             _RemoteSegmenter,
             fn_constructor_kwargs=arguments,
@@ -146,4 +151,3 @@ def _own_error(error: BaseException) -> BaseException:
             return seen
         seen = getattr(seen, "cause", None) or seen.__cause__
     return ClusterError(f"the pipeline stopped: {' '.join(str(error).split())[-2000:]}")
-

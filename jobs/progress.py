@@ -19,9 +19,7 @@ WINDOW_SECONDS = 120.0
 class Progress:
     """`update()` after every block; `rate` in images a second and `seconds_left`, None until something is known."""
 
-    def __init__(
-        self, summary: RunSummary, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
-    ):
+    def __init__(self, summary: RunSummary, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
         self._summary, self._stream, self._clock = summary, stream or sys.stderr, clock
         self._on_terminal = self._stream.isatty()
         self._points: deque[tuple[float, int]] = deque()

@@ -16,7 +16,7 @@ from tlg import records
 from tlg.errors import InputError
 from tlg.exemplars import LoadedExemplars
 from tlg.images import Picture
-from tlg.predict import Annotator, AnnotateParams, load_annotator
+from tlg.predict import AnnotateParams, Annotator, load_annotator
 from tlg.records import Answer, ImageAnswers, Provenance
 
 # Besides the answer's own columns, each row says where it belongs and what it cost, for the driver alone.
@@ -130,4 +130,3 @@ def _release_memory() -> None:
 def _trace(one: Fetched, segment_seconds: float, row_count: int) -> np.ndarray:
     values = [one.position, float(one.deferred), one.fetch_seconds, one.decode_seconds, segment_seconds]
     return np.tile(np.asarray(values), (row_count, 1))
-

@@ -152,5 +152,3 @@ def encode(table: pa.Table) -> bytes:
         write_statistics=["image_id", "image_uri", "class_name", "class_id", "status", "score", "presence", "area"],
     )
     return stream.getvalue()
-
-

@@ -28,7 +28,7 @@ class CocoFile:
     image_count: int = 0
     annotation_count: int = 0
     _used: set[int] = field(default_factory=set)
-    _images: IO[str] = field(default_factory=lambda: tempfile.TemporaryFile("w+", encoding="utf-8"))
+    _images: IO[str] = field(default_factory=lambda: tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
 
     def __post_init__(self) -> None:
         listed = [{"id": number, "name": name, "supercategory": ""} for number, name in self.categories]
