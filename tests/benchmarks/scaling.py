@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from harness import Row
-from jobs.annotate import annotate
 from PIL import Image
 
+from jobs.annotate import annotate
 from tlg.spec import AnnotateSpec, parse
 
 SECONDS_PER_IMAGE = 0.1

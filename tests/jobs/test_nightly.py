@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.servers.swift import SwiftServer
 
 from deploy import schedule
+from tests.servers import swift
 from tests.servers.counting_proxy import CountingProxy
 from tlg import storage
 from tlg.errors import LeaseHeldError
@@ -25,7 +25,6 @@ from tlg.errors import LeaseHeldError
 pytestmark = pytest.mark.cluster
 
 REPOSITORY = Path(__file__).parents[2]
-BUCKET = "traps"
 IMAGES_A_NIGHT = 16
 PATIENCE_SECONDS = 180
 # What the answers of two runs may differ in.
@@ -37,6 +36,7 @@ class Nights(schedule.Clock):
 
     def __init__(self, folder: Path, proxy: CountingProxy):
         self.moment = datetime(2026, 3, 1, 12, tzinfo=ZoneInfo("Etc/UTC"))
+        self.bucket = f"traps-{proxy.server_port}"
         self.proxy = proxy
         self.access = storage.Access(proxy.endpoint)
         self.folder = folder
@@ -52,8 +52,8 @@ class Nights(schedule.Clock):
     def write_spec(self, output: str, model: str = "dry-run") -> Path:
         path = self.folder / f"{output}.yaml"
         path.write_text(
-            f"{{name: nightly, images: {{uri: 's3://{BUCKET}/images/'}}, exemplars: 's3://{BUCKET}/exemplars/',"
-            f" model: '{model}', output: {{uri: 's3://{BUCKET}/{output}/', formats: [parquet]}},"
+            f"{{name: nightly, images: {{uri: 's3://{self.bucket}/images/'}}, exemplars: 's3://{self.bucket}/exemplars/',"
+            f" model: '{model}', output: {{uri: 's3://{self.bucket}/{output}/', formats: [parquet]}},"
             f" run: {{batch_size: 2}}, storage: {{endpoint: '{self.proxy.endpoint}'}}}}"
         )
         return path
@@ -62,26 +62,26 @@ class Nights(schedule.Clock):
         rng = np.random.default_rng(zlib.crc32(key.encode()))
         stream = io.BytesIO()
         Image.fromarray(rng.integers(0, 255, (16, 24, 3), np.uint8)).save(stream, "PNG")
-        storage.write(f"s3://{BUCKET}/{key}", stream.getvalue(), self.access)
+        storage.write(f"s3://{self.bucket}/{key}", stream.getvalue(), self.access)
 
     def new_images(self, count: int = IMAGES_A_NIGHT) -> set[str]:
         keys = {f"images/{number:04d}.png" for number in range(self._added, self._added + count)}
         self._added += count
         for key in keys:
             self.put_image(key)
-        return {f"{BUCKET}/{key}" for key in keys}
+        return {f"{self.bucket}/{key}" for key in keys}
 
     def pass_one(self, run=subprocess.call) -> tuple[int, set[str]]:
         """The next night as the scheduler runs it: its exit code, and the images that it fetched."""
         self.proxy.take_fetched()
         night = schedule.command(str(self.spec), address=None)
         (code,) = schedule.run_local(night, "0 2 * * *", "Etc/UTC", self, run, show=lambda text: None, nights=1)
-        return code, {key for key in self.proxy.take_fetched() if key.startswith(f"{BUCKET}/images/")}
+        return code, {key for key in self.proxy.take_fetched() if key.startswith(f"{self.bucket}/images/")}
 
     def answers(self, output: str) -> dict[tuple[str, int], dict]:
         """Every committed row; none may be there twice."""
         found: dict[tuple[str, int], dict] = {}
-        for entry in storage.entries(f"s3://{BUCKET}/{output}/annotations", "*.parquet", self.access):
+        for entry in storage.entries(f"s3://{self.bucket}/{output}/annotations", "*.parquet", self.access):
             rows = pq.read_table(io.BytesIO(storage.read(entry.uri, self.access))).drop_columns(OF_THE_RUN).to_pylist()
             for row in rows:
                 key = (row["image_uri"], row["class_id"])
@@ -93,16 +93,25 @@ class Nights(schedule.Clock):
         return {uri.removeprefix("s3://") for uri, _ in self.answers(output)}
 
 
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    try:
+        with swift.Swift() as running:
+            yield running.endpoint
+    except swift.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.fixture
-def nights(tmp_path: Path, monkeypatch) -> Iterator[Nights]:
-    with SwiftServer() as store, CountingProxy(store.endpoint) as proxy:
-        for name, value in store.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        monkeypatch.chdir(tmp_path)
-        storage.s3_client(storage.Access(proxy.endpoint)).create_bucket(Bucket=BUCKET)
+def nights(store: str, tmp_path: Path, monkeypatch) -> Iterator[Nights]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", swift.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", swift.SECRET_KEY)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.chdir(tmp_path)
+    with CountingProxy(store) as proxy:
         nights = Nights(tmp_path, proxy)
+        storage.s3_client(nights.access).create_bucket(Bucket=nights.bucket)
         for key in ("exemplars/fox/1.png", "exemplars/owl/1.png", "exemplars/_negatives/1.png"):
             nights.put_image(key)
         yield nights
@@ -160,4 +169,4 @@ def test_every_night_leaves_its_record(nights: Nights):
     nights.new_images(2)
     nights.pass_one()
     nights.pass_one()
-    assert len(list(storage.entries(f"s3://{BUCKET}/out/runs", "*.json", nights.access))) == 2
+    assert len(list(storage.entries(f"s3://{nights.bucket}/out/runs", "*.json", nights.access))) == 2
