@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from tlg.errors import InputError
 
@@ -20,6 +22,22 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif",
 DEFAULT_MAX_PIXELS = 50_000_000
 # Nothing above this is ever decoded, whatever a spec says: a decompression bomb must not allocate.
 HARD_MAX_PIXELS = 500_000_000
+# Pillow's own, lower bound would call a large image broken; ours is checked before anything is allocated.
+Image.MAX_IMAGE_PIXELS = None
+# What Pillow's many decoders raise over bytes that are not what they claim to be.
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -44,15 +62,15 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         raise InputError("the file is empty (0 bytes); expected an image", kind="empty")
     try:
         file = Image.open(io.BytesIO(content))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except DECODER_ERRORS as error:
         raise InputError(f"not an image: {error}; expected JPEG, PNG, WebP, TIFF, BMP or GIF", "not_an_image") from None
     width, height = file.size
     if width * height > HARD_MAX_PIXELS:
         raise InputError(f"{width}x{height} pixels, at most {HARD_MAX_PIXELS:,} can be decoded", kind="too_large")
-    # EXIF orientations 5 to 8 lie on their side: the upright image has the sides exchanged.
-    if file.getexif().get(0x0112, 1) in (5, 6, 7, 8):
-        width, height = height, width
     try:
+        # EXIF orientations 5 to 8 lie on their side: the upright image has the sides exchanged.
+        if file.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+            width, height = height, width
         shrink = min(1.0, (max_pixels / (width * height)) ** 0.5)
         target = (max(1, int(width * shrink)), max(1, int(height * shrink)))
         if shrink < 1:
@@ -61,7 +79,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         if shrink < 1:
             image = image.resize(target, Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except DECODER_ERRORS as error:
         raise InputError(f"the image is damaged or cut short: {error}", kind="truncated") from None
     return Picture(pixels, height, width)
 
@@ -69,7 +87,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB: 16-bit scaled, transparency on white, CMYK and palettes converted."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float32)
+        values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0.0, neginf=0.0)
         peak = 65535.0 if image.mode != "F" and values.max() > 255 else max(float(values.max()), 1e-6)
         return Image.fromarray((values / peak * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -94,5 +112,5 @@ def decode_mask(content: bytes) -> np.ndarray:
     """A mask file as (h, w) bool: every non-zero pixel is marked."""
     try:
         return np.asarray(Image.open(io.BytesIO(content)).convert("L")) > 0
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except DECODER_ERRORS as error:
         raise InputError(f"not a mask image: {error}; expected a PNG, marked pixels non-zero", "not_an_image") from None

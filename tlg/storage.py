@@ -151,6 +151,10 @@ def write(uri: str, content: bytes, access: Access = DEFAULT_ACCESS) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_aside(path, content).replace(path)
             return
+        if scheme(uri) == "s3":
+            bucket, _, key = path_in_store(uri).partition("/")
+            s3_client(access).put_object(Bucket=bucket, Key=key, Body=content)
+            return
         with filesystem(scheme(uri), access).open_output_stream(path_in_store(uri)) as stream:
             stream.write(content)
 
@@ -206,6 +210,10 @@ def create(uri: str, content: bytes, access: Access = DEFAULT_ACCESS) -> bool:
 
 def delete(uri: str, access: Access = DEFAULT_ACCESS) -> None:
     with _Explained(uri):
+        if scheme(uri) == "s3":  # pyarrow would leave an empty object in the folder's place
+            bucket, _, key = path_in_store(uri).partition("/")
+            s3_client(access).delete_object(Bucket=bucket, Key=key)
+            return
         filesystem(scheme(uri), access).delete_file(path_in_store(uri))
 
 
@@ -215,8 +223,8 @@ def delete_folder(uri: str, access: Access = DEFAULT_ACCESS) -> None:
         if scheme(uri) == "file":
             shutil.rmtree(path_in_store(uri), ignore_errors=True)
             return
-        for entry in entries(uri, "**", access):
-            filesystem(scheme(uri), access).delete_file(path_in_store(entry.uri))
+        for entry in listed(uri, "**", access):
+            delete(entry.uri, access)
 
 
 def listed(folder: str, pattern: str, access: Access = DEFAULT_ACCESS) -> list[Entry]:
@@ -284,7 +292,8 @@ def s3_client(access: Access = DEFAULT_ACCESS) -> Any:
     )
     endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL")
     region = access.region or os.environ.get("AWS_REGION", "us-east-1")
-    return boto3.client("s3", endpoint_url=endpoint, region_name=region, config=settings)
+    # A session of its own: the default one would keep the first credentials it saw for good.
+    return boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=settings)
 
 
 def _s3_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]:
@@ -292,7 +301,7 @@ def _s3_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]:
     prefix = prefix.rstrip("/") + "/" if prefix else ""
     for page in s3_client(access).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
-            if matches(item["Key"][len(prefix) :]):
+            if not item["Key"].endswith("/") and matches(item["Key"][len(prefix) :]):
                 yield Entry(f"s3://{bucket}/{item['Key']}", item["ETag"].strip('"'), item["Size"])
 
 
