@@ -111,10 +111,15 @@ class Lease:
                 log.warning("the lease could not be renewed yet: %s", error)
 
     def _newest(self) -> dict[str, Any] | None:
-        found = storage.listed(self._folder, "*.json", self._access)
-        if not found:
-            return None
-        return json.loads(storage.read(found[-1].uri, self._access))
+        while found := storage.listed(self._folder, "*.json", self._access):
+            try:
+                content = json.loads(storage.read(found[-1].uri, self._access))
+            except StorageError as error:
+                if error.missing:  # removed by a newer holder just now
+                    continue
+                raise
+            return content | {"number": int(found[-1].uri.rsplit("/", 1)[1].split(".")[0])}
+        return None
 
     def _path(self, number: int) -> str:
         return f"{self._folder}/{number:08d}.json"

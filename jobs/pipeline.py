@@ -65,25 +65,34 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            # The workers may use every core; decoding needs a place beside them.
-            cpus = max(os.cpu_count() or 1, int(np.ceil(workers.max * workers.cpus))) + EMBEDDED_DECODERS
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                **quiet,
-            )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"Ray at {address or 'this machine'}: {error}; check the address and the token") from None
+    if address:
+        _connect(address=address, **quiet)
+    else:
+        # The workers may use every core; decoding needs a place beside them.
+        cpus = max(os.cpu_count() or 1, int(np.ceil(workers.max * workers.cpus))) + EMBEDDED_DECODERS
+        embedded = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        _connect(num_cpus=cpus, **embedded, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(**options: Any) -> None:
+    """`ray.init`, a second time where the first was too slow: on a busy machine Ray gives up after 30 s."""
+    import ray
+
+    for is_last in (False, True):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray raises bare Exceptions here
+            ray.shutdown()
+            if is_last or "timed out during startup" not in str(error):
+                text = " ".join(str(error).split())
+                raise ClusterError(
+                    f"Ray at {options['address']}: {text}; check the address and the token, or free some memory"
+                ) from None
 
 
 def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]:

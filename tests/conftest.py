@@ -40,14 +40,21 @@ def local_ray() -> Iterator[None]:
         patch.setenv("AWS_ACCESS_KEY_ID", swift_server.ACCESS_KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", swift_server.SECRET_KEY)
         patch.setenv("PYTHONPATH", f"{Path(__file__).parents[1]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        ray.init(
-            address="local",
-            num_cpus=3,
-            include_dashboard=False,
-            object_store_memory=120 * 2**20,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+        for _ in range(3):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=3,
+                    include_dashboard=False,
+                    object_store_memory=120 * 2**20,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
+                break
+            except Exception as error:  # a busy machine: Ray gives up after 30 s
+                ray.shutdown()
+                if "timed out during startup" not in str(error):
+                    raise
         yield
         ray.shutdown()
 
