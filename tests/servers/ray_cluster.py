@@ -27,9 +27,9 @@ Process = subprocess.Popen[bytes]
 
 
 class RayCluster:
-    """`with RayCluster() as cluster`: `address` and `token` reach its job API."""
+    """`with RayCluster() as cluster`: `address` and `token` reach its job API, `gcs_address` takes drivers."""
 
-    def __init__(self, workers: int = 2, cpus_per_worker: int = 1):
+    def __init__(self, workers: int, cpus_per_worker: int, environment: dict[str, str] | None = None):
         self.token = secrets.token_hex(16)
         self.workers: list[Process] = []
         self._processes: list[Process] = []
@@ -44,6 +44,7 @@ class RayCluster:
             "RAY_AUTH_TOKEN": self.token,
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
+            **(environment or {}),
         }
 
     def __enter__(self) -> RayCluster:
@@ -80,11 +81,11 @@ class RayCluster:
         return sum(node["raylet"].get("state") == "ALIVE" for node in answer["data"]["summary"])
 
     def _start_head(self) -> Process:
-        self._gcs_port, dashboard_port = free_port(), free_port()
-        self.address = f"http://127.0.0.1:{dashboard_port}"
+        gcs_port, dashboard_port = free_port(), free_port()
+        self.address, self.gcs_address = f"http://127.0.0.1:{dashboard_port}", f"127.0.0.1:{gcs_port}"
         return self._start(
             "--head",
-            f"--port={self._gcs_port}",
+            f"--port={gcs_port}",
             f"--dashboard-port={dashboard_port}",
             "--dashboard-host=127.0.0.1",
             "--include-dashboard=true",
@@ -94,7 +95,7 @@ class RayCluster:
         )
 
     def _start_worker(self) -> Process:
-        return self._start(f"--address=127.0.0.1:{self._gcs_port}", f"--num-cpus={self._cpus_per_worker}")
+        return self._start(f"--address={self.gcs_address}", f"--num-cpus={self._cpus_per_worker}")
 
     def _start(self, *options: str) -> Process:
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", *options]
