@@ -30,3 +30,6 @@ constraints: $(STAMP)
 
 clean:
 	rm -rf $(VENV) build demo
+
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/harness.py $(ONLY)

@@ -39,5 +39,5 @@ def test_overrides_reach_nested_keys(tmp_path):
 
 
 def test_workers_must_be_ordered():
-    with pytest.raises(SpecError, match="workers.min is 5, above workers.max 2"):
+    with pytest.raises(SpecError, match=r"workers\.min is 5, above workers\.max 2"):
         spec.parse(spec.AnnotateSpec, MINIMAL | {"workers": {"min": 5, "max": 2}}, "job.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -25,6 +26,122 @@ def schema() -> None:
     from tlg.spec import AnnotateSpec
 
     typer.echo(json.dumps(AnnotateSpec.model_json_schema(), indent=2))
+
+
+Address = Annotated[
+    str,
+    typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The head's dashboard, like http://head:8265"),
+]
+Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the spec: run.min_score=0.6")]
+Timezone = Annotated[str, typer.Option(help="Time zone of the schedule")]
+
+
+@app.command()
+def submit(
+    spec: str,
+    address: Address,
+    overrides: Overrides = [],  # noqa: B006
+    again: Annotated[bool, typer.Option("--again", help="Run even if the last attempt succeeded")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the log, leave with the job's exit code")] = False,
+) -> None:
+    """Hand a job to a Ray cluster; the same spec is the same job and never runs twice at once."""
+    from jobs import submit as submission
+    from tlg.spec import load_annotate_spec
+
+    loaded = load_annotate_spec(spec, overrides)
+    job = submission.submit(loaded, address, again)
+    typer.echo(f"{job.id}: {'submitted' if job.created else f'already {job.status.lower()}, attached'}")
+    if wait:
+        ended = submission.follow(job.id, address, loaded.deploy.deadline_seconds, typer.echo)
+        typer.echo(f"{ended.id}: {ended.status.lower()}")
+        raise typer.Exit(submission.exit_code(ended))
+
+
+jobs_app = typer.Typer(help="The jobs that a cluster's head remembers.", no_args_is_help=True)
+app.add_typer(jobs_app, name="jobs")
+
+
+@jobs_app.command("list")
+def jobs_list(address: Address) -> None:
+    """Every submitted job, oldest first."""
+    from jobs import submit as submission
+
+    for job in submission.jobs(address):
+        typer.echo(f"{job.id}  {job.status.lower()}")
+
+
+@jobs_app.command("logs")
+def jobs_logs(
+    job: str,
+    address: Address,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends")] = False,
+) -> None:
+    """What a job printed."""
+    from jobs import submit as submission
+
+    if follow:
+        raise typer.Exit(submission.exit_code(submission.follow(job, address, show=typer.echo)))
+    typer.echo(submission.logs(job, address), nl=False)
+
+
+@jobs_app.command("stop")
+def jobs_stop(job: str, address: Address) -> None:
+    """Stop a job; what it committed stays, submitting it again goes on from there."""
+    from jobs import submit as submission
+
+    typer.echo(f"{job}: {'asked to stop' if submission.stop(job, address) else 'was not running'}")
+
+
+@app.command()
+def render(
+    spec: str,
+    target: Annotated[str, typer.Option(help="rayjob, raycluster, rayservice, cronjob, raycronjob or compose")],
+    overrides: Overrides = [],  # noqa: B006
+    cron: Annotated[str | None, typer.Option(help='Schedule of cronjob and raycronjob: "0 2 * * *"')] = None,
+    timezone: Timezone = "Etc/UTC",
+) -> None:
+    """Print ready manifests of a job spec."""
+    from deploy import manifests
+    from tlg.spec import load_annotate_spec
+
+    typer.echo(manifests.render(load_annotate_spec(spec, overrides), target, cron, timezone), nl=False)
+
+
+@app.command()
+def schedule(
+    spec: str,
+    cron: Annotated[str, typer.Option(help='Five fields: "0 2 * * *" is every night at two')],
+    target: Annotated[str, typer.Option(help="cronjob, raycronjob, systemd, crontab or local")],
+    timezone: Timezone = "Etc/UTC",
+    address: Annotated[str | None, typer.Option(help="Submit to this cluster instead of running here")] = None,
+) -> None:
+    """Run a job every night: print what a scheduler needs, or be a small scheduler (`local`)."""
+    from deploy import schedule as nightly
+    from tlg.spec import load_annotate_spec
+
+    loaded = load_annotate_spec(spec)
+    if target == "local":
+        nightly.run_local(nightly.command(spec, address), cron, timezone, show=typer.echo)
+    else:
+        typer.echo(nightly.render(loaded, spec, target, cron, timezone, address), nl=False)
+
+
+@app.command()
+def doctor(
+    spec: Annotated[str | None, typer.Argument(help="Also check the stores and exemplars of this job")] = None,
+    address: Annotated[str | None, typer.Option(help="Also check the cluster at this address")] = None,
+) -> None:
+    """Check this machine and say what to do about what is missing."""
+    from tlg import doctor as examination
+
+    findings = examination.examine(spec, address)
+    for finding in findings:
+        mark, colour = ("ok  ", typer.colors.GREEN) if finding.ok else ("FAIL", typer.colors.RED)
+        typer.secho(mark, fg=colour, nl=False)
+        typer.echo(f" {finding.subject}: {finding.found}")
+        if finding.advice:
+            typer.echo(f"       {finding.advice}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ class ExemplarSet(Document):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     classes: list[ExemplarClass] = Field(min_length=1)
-    negatives: list[str] = []
+    negatives: list[str] = Field(default=[])
 
     @model_validator(mode="after")
     def distinct_names(self) -> ExemplarSet:

@@ -71,10 +71,19 @@ class StorageSpec(Document):
     region: str | None = None
 
 
+class VolumeSpec(Document):
+    """A Kubernetes volume claim that every pod sees at the same path, so that paths below it mean the same."""
+
+    claim: str
+    path: str = Field(pattern=r"^/")
+
+
 class DeploySpec(Document):
     """What Kubernetes or another cluster has to know beyond the job itself."""
 
     image: str = "tlg:latest"
+    volumes: list[VolumeSpec] = Field(default=[], description="Claims with images, models or outputs on them")
+    node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that workers need")
     namespace: str = "default"
     service_account: str | None = None
     secrets: list[str] = Field(default=[], description="Kubernetes secrets whose keys become environment variables")

@@ -1,0 +1,137 @@
+"""A real Ray cluster on this machine: a head and workers as processes of their own, token authentication on.
+
+Every process is stopped by its own pid; nothing else that Ray runs here is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+REPOSITORY = Path(__file__).parents[2]
+START_SECONDS = 180
+
+
+class RayCluster:
+    """`with RayCluster() as cluster`: `address` and `token` reach its job API."""
+
+    def __init__(self, env: dict[str, str] | None = None, workers: int = 2, cpus_per_worker: int = 1):
+        self.token = secrets.token_hex(16)
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._worker_count = workers
+        self._cpus_per_worker = cpus_per_worker
+        # A short path: Ray's sockets below it must stay under 108 characters.
+        self._folder = tempfile.mkdtemp(prefix="rc", dir="/tmp")
+        self._env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
+            **(env or {}),
+        }
+
+    def __enter__(self) -> RayCluster:
+        self._gcs_port, dashboard_port = free_port(), free_port()
+        self.address = f"http://127.0.0.1:{dashboard_port}"
+        head = ["--head", f"--port={self._gcs_port}", f"--dashboard-port={dashboard_port}", "--num-cpus=0"]
+        head += ["--dashboard-host=127.0.0.1", f"--ray-client-server-port={free_port()}"]
+        head += [f"--temp-dir={self._folder}", "--include-dashboard=true"]
+        try:
+            self._start(head)
+            self._wait_for(lambda: self._get("/api/version") is not None)
+            for _ in range(self._worker_count):
+                self.add_worker()
+            self._wait_for(lambda: self.alive_nodes() == 1 + self._worker_count)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.terminate()  # `ray start --block` stops what it started
+        for process in self._processes:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                kill_tree(process.pid)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add_worker(self) -> None:
+        self.workers.append(
+            self._start([f"--address=127.0.0.1:{self._gcs_port}", f"--num-cpus={self._cpus_per_worker}"])
+        )
+
+    def kill_worker(self, position: int) -> None:
+        """The machine is gone: no process of that worker gets to say goodbye."""
+        kill_tree(self.workers[position].pid)
+
+    def alive_nodes(self) -> int:
+        answer = self._get("/nodes?view=summary")
+        if answer is None:
+            return 0
+        return sum(node["raylet"].get("state") == "ALIVE" for node in answer["data"]["summary"])
+
+    def _start(self, options: list[str]) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", *options]
+        command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000"]
+        command += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={free_port()}"]
+        with open(Path(self._folder) / f"start-{len(self._processes)}.log", "wb") as log:
+            process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log, cwd=self._folder)
+        self._processes.append(process)
+        return process
+
+    def _get(self, path: str) -> dict | None:
+        try:
+            answer = httpx.get(self.address + path, headers={"Authorization": f"Bearer {self.token}"}, timeout=10)
+        except httpx.TransportError:
+            return None
+        return answer.json() if answer.is_success else None
+
+    def _wait_for(self, ready: object) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():  # type: ignore[operator]
+            dead = [process for process in self._processes if process.poll() is not None]
+            if dead or time.monotonic() > deadline:
+                logs = "\n".join(path.read_text()[-1500:] for path in Path(self._folder).glob("start-*.log"))
+                raise RuntimeError(f"Ray did not start within {START_SECONDS} s:\n{logs}")
+            time.sleep(0.2)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL a process and everything below it, found by parent pids."""
+    for child in _children(pid):
+        kill_tree(child)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        lists = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
+    except FileNotFoundError:
+        return []
+    return [int(child) for children in lists for child in children]

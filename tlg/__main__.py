@@ -1,0 +1,3 @@
+from tlg.cli import main
+
+main()

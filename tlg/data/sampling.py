@@ -1,0 +1,115 @@
+"""Training episodes drawn from a pool: a batch is a function of the seed and the step, so that a run can resume."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from tlg.data.pool import PLAIN, UNKNOWN, Pool
+from tlg.model.features import Features
+
+TRIES = 12
+LOSS_IGNORES = 255
+
+
+class FeatureSource(Protocol):
+    """Gives views of the pool as the frozen backbone sees them."""
+
+    variants: int
+
+    def label(self, position: int, variant: int) -> Tensor:
+        """(h, w) pool classes."""
+
+    def features(self, views: list[tuple[int, int]]) -> Features: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B episodes of S shots. Truths are 1 where the class is, 0 elsewhere, 255 where nothing is known."""
+
+    query: Features  # B images
+    support: Features  # B * S images
+    query_truth_Bhw: Tensor
+    support_truth_BShw: Tensor
+    class_names: list[str]
+    shots: int
+
+
+class EpisodeSampler:
+    """Draws episodes class by class.
+
+    `share` weighs the collections (by position in the pool), `surroundings` are classes such as grass or sky: they
+    are drawn with probability `surroundings_share` and else left to the background.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        share: Mapping[int, float],
+        surroundings: frozenset[str],
+        surroundings_share: float,
+        min_area: float,
+    ) -> None:
+        self.pool, self.surroundings_share, self.min_area = pool, surroundings_share, min_area
+        usable = {i: c for i, c in pool.classes.items() if len(c.photos) >= 2}
+        self.stuff = [i for i, c in usable.items() if c.name in surroundings]
+        self.things: dict[int, list[int]] = {}
+        for i, c in usable.items():
+            if c.name not in surroundings:
+                self.things.setdefault(c.source, []).append(i)
+        self.sources = sorted(self.things)
+        self.weights = [share.get(source, 1.0) for source in self.sources]
+
+    def draw_class(self, rng: random.Random) -> int:
+        if self.stuff and rng.random() < self.surroundings_share:
+            return rng.choice(self.stuff)
+        (source,) = rng.choices(self.sources, self.weights)
+        return rng.choice(self.things[source])
+
+    def draw_view(self, rng: random.Random, class_id: int, not_of: set[int], features: FeatureSource) -> tuple:
+        """A view that shows enough of the class, of a photograph outside `not_of` where there is one."""
+        photos = self.pool.classes[class_id].photos
+        for _ in range(TRIES):
+            position, variant = rng.choice(photos), rng.randrange(features.variants)
+            if position in not_of:
+                continue
+            area = (features.label(position, variant) == class_id).float().mean().item()
+            if area >= self.min_area:
+                return position, variant
+        others = [position for position in photos if position not in not_of]
+        return rng.choice(others or photos), PLAIN
+
+    def batch(self, key: str, size: int, shots: int, features: FeatureSource) -> Batch:
+        """The batch named `key` (seed, step and process)."""
+        rng = random.Random(key)
+        classes = [self.draw_class(rng) for _ in range(size)]
+        queries, supports = [], []
+        for class_id in classes:
+            query = self.draw_view(rng, class_id, set(), features)
+            queries.append(query)
+            taken = {query[0]}
+            for _ in range(shots):
+                support = self.draw_view(rng, class_id, taken, features)
+                supports.append(support)
+                taken.add(support[0])
+        per_support = [class_id for class_id in classes for _ in range(shots)]
+        support_truth = truth_of([features.label(*view) for view in supports], per_support)
+        return Batch(
+            features.features(queries),
+            features.features(supports),
+            truth_of([features.label(*view) for view in queries], classes),
+            support_truth.view(size, shots, *support_truth.shape[1:]),
+            [self.pool.classes[class_id].name for class_id in classes],
+            shots,
+        )
+
+
+def truth_of(labels: list[Tensor], classes: list[int]) -> Tensor:
+    label_Bhw = torch.stack(labels)
+    truth_Bhw = (label_Bhw == torch.tensor(classes, dtype=label_Bhw.dtype)[:, None, None]).long()
+    return truth_Bhw.masked_fill(label_Bhw == UNKNOWN, LOSS_IGNORES)

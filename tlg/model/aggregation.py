@@ -1,0 +1,75 @@
+"""HA, heterogeneous visual aggregation: each branch reads its own layers of the one frozen backbone.
+
+Shapes: B images, C channels, D width, H x W the working grid (the middle level's), h x w the finest level's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tlg.model.backbone import Backbone
+from tlg.model.correlation import resized, unit
+
+Branch = Literal["query", "support"]
+BRANCHES: tuple[Branch, ...] = ("query", "support")
+
+
+@dataclass(frozen=True)
+class Visual:
+    """One branch's view of its images: `context` and `residual` (B, D, H, W), `skip` (B, D // 4, h, w)."""
+
+    context: Tensor
+    residual: Tensor
+    skip: Tensor
+
+
+def branch_maps(backbone: Backbone) -> dict[Branch, tuple[int, ...]]:
+    """The maps a branch reads, one per level: the query each level's first, the support its last."""
+    return {
+        "query": tuple(level[0] for level in backbone.levels),
+        "support": tuple(level[-1] for level in backbone.levels),
+    }
+
+
+class Aggregation(nn.Module):
+    """Reduces each branch's low, middle and high maps and joins them on the working grid."""
+
+    def __init__(self, backbone: Backbone, width: int) -> None:
+        super().__init__()
+        self.reads = branch_maps(backbone)
+        self.reduce = nn.ModuleDict(
+            {
+                branch: nn.ModuleList(nn.Conv2d(backbone.channels[index], width, 1) for index in indices)
+                for branch, indices in self.reads.items()
+            }
+        )
+        self.final_cat = nn.Sequential(nn.Conv2d(3 * width, width, 1, bias=False), nn.GroupNorm(4, width), nn.ReLU())
+        self.skip = nn.Conv2d(width, width // 4, 1)
+
+    def forward(self, maps: Sequence[Tensor], branch: Branch) -> Visual:
+        low, middle, high = (
+            # Raw maps differ in scale by layer and backbone; a position's vector is brought to unit mean square.
+            reduce(unit(maps[index], dim=1) * maps[index].shape[1] ** 0.5)
+            for reduce, index in zip(self.reduce[branch], self.reads[branch], strict=True)  # type: ignore[arg-type]
+        )
+        grid = middle.shape[-2:]
+        pool = F.adaptive_max_pool2d if branch == "support" else F.adaptive_avg_pool2d
+        joined = torch.cat([F.adaptive_avg_pool2d(low, grid), middle, resized(high, grid)], dim=1)
+        return Visual(self.final_cat(joined), pool(low, grid), self.skip(torch.relu(low)))
+
+
+class Merge(nn.Module):
+    """Joins what a branch sees with what its correlations say."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.merge = nn.Conv2d(2 * width, width, 1, bias=False)
+
+    def forward(self, visual_XDHW: Tensor, squeezed_XDHW: Tensor) -> Tensor:
+        return self.merge(torch.cat([visual_XDHW, squeezed_XDHW], dim=1))

@@ -1,0 +1,32 @@
+"""What one backbone pass over a batch of images gives; prior and network both read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """The pyramid of a batch: maps (B, C, h, w), shallow to deep, and the images' input size (H, W)."""
+
+    maps: list[Tensor]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.maps[0].shape[0]
+
+    def __getitem__(self, rows: slice | list[int] | Tensor) -> Features:
+        """Some of the images, as Features again."""
+        return Features([one[rows] for one in self.maps], self.size)
+
+    def to(self, target: torch.device | torch.dtype | str) -> Features:
+        return Features([one.to(target) for one in self.maps], self.size)
+
+    @staticmethod
+    def cat(parts: Sequence[Features]) -> Features:
+        """The images of several passes of one input size as one batch."""
+        return Features([torch.cat(maps) for maps in zip(*(part.maps for part in parts), strict=True)], parts[0].size)

@@ -1,0 +1,89 @@
+"""TLG: wiring only. The backbone makes features, the head of the chosen behaviour does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tlg.model.backbone import Backbone
+from tlg.model.features import Features
+from tlg.model.network_spec import NetworkSpec
+from tlg.model.repaired import RepairedHead, RepairedSupport
+from tlg.model.text import TextVectors
+
+__all__ = ["TLG", "Features", "NetworkSpec", "Support"]
+
+Support = RepairedSupport
+
+
+class TLG(nn.Module):
+    """Weakly-supervised few-shot segmentation with two unlike branches.
+
+    Shapes: B queries, N classes, S shots of one class, K shots each, H x W the input size.
+    """
+
+    def __init__(self, spec: NetworkSpec, backbone: Backbone) -> None:
+        super().__init__()
+        if backbone.name != spec.backbone:
+            raise ValueError(f"the spec names backbone {spec.backbone}, the given one is {backbone.name}")
+        self.spec = spec
+        self.backbone = backbone
+        self.head = RepairedHead(spec, backbone)
+
+    def learnable_parameters(self) -> int:
+        return sum(one.numel() for one in self.parameters() if one.requires_grad)
+
+    @torch.no_grad()
+    def encode(self, images_B3HW: Tensor) -> Features:
+        """One backbone pass."""
+        return Features(self.backbone(images_B3HW), tuple(images_B3HW.shape[-2:]))
+
+    def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> Support:
+        """All shots of one class with their priors in 0..1, as what `segment` needs of them; text vectors are (1, D)."""
+        return self.head.encode_support(features, prior_SHW, text)
+
+    def segment(
+        self,
+        query: Features,
+        query_prior_BNHW: Tensor | None,
+        supports: Sequence[Support],
+        text: TextVectors | None,
+    ) -> Tensor:
+        """Logits (B, N, 2, H, W) of every query and class at the queries' input size; text vectors are (N, D)."""
+        return self.head.segment(query, query_prior_BNHW, supports, text)
+
+    def episode(
+        self,
+        query: Features,
+        support: Features,
+        query_prior: Tensor | None,
+        support_prior: Tensor | None,
+        text: TextVectors | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` on features that are there already: support holds B * K images, the K shots of a query together.
+
+        Priors are (B, H, W) and (B, K, H, W), or (B, H, W) where K is 1; support logits lose the K axis likewise.
+        """
+        shots = len(support) // len(query)
+        one_shot = support_prior is None or support_prior.dim() == 3
+        prior_BKHW = support_prior[:, None] if support_prior is not None and one_shot else support_prior
+        query_logits, support_logits = self.head.episode(query, support, query_prior, prior_BKHW, shots, text)
+        return query_logits, support_logits[:, 0] if one_shot and shots == 1 else support_logits
+
+    def forward(
+        self,
+        query: Tensor,
+        support: Tensor,
+        query_prior: Tensor | None = None,
+        support_prior: Tensor | None = None,
+        text: TextVectors | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Query (B, 3, H, W), support (B, 3, H, W) or (B, K, 3, H, W) images; (query_logits, support_logits).
+
+        Priors (B, H, W), or (B, K, H, W) for K shots; text vectors (B, D). Logits are (B, 2, H, W), for K shots the
+        support's are (B, K, 2, H, W).
+        """
+        images_I3HW = support.flatten(0, 1) if support.dim() == 5 else support
+        return self.episode(self.encode(query), self.encode(images_I3HW), query_prior, support_prior, text)

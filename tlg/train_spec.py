@@ -1,0 +1,106 @@
+"""What a training or an evaluation config may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tlg.data.sources import BenchmarkSource, TrainSource
+from tlg.model.network_spec import NetworkSpec
+from tlg.spec import Document
+
+
+class DataSpec(Document):
+    """Base photographs: of the benchmark's fold, and of further collections."""
+
+    benchmark: BenchmarkSource
+    fold: str = "0"
+    more: list[TrainSource] = Field([], description="Further collections, all of whose classes are base classes")
+    more_share: float = Field(0.5, ge=0, le=1, description="Share of episodes drawn from `more`")
+    surroundings: list[str] = Field([], description="Classes such as grass or sky, rarely the target")
+    surroundings_share: float = Field(0.15, ge=0, le=1)
+    min_area: float = Field(0.02, ge=0, le=1, description="A class covers at least this share of a training view")
+    collage_share: float = Field(0.0, ge=0, le=1, description="Share of views that two photographs share")
+    augment: bool = Field(False, description="Mirrored, cropped and recoloured views (the published recipe has none)")
+    held_out: float = Field(0.1, gt=0, lt=1, description="Share of base photographs kept to choose the best checkpoint")
+
+
+class CacheSpec(Document):
+    """Frozen features of a fixed number of views per photograph, kept on disk: pays on a CPU."""
+
+    folder: Path
+    variants: int = Field(6, ge=1, description="Views per photograph; needs `augment` above 1")
+
+
+class LossSpec(Document):
+    query: float = Field(1.4, ge=0)
+    support: float = Field(0.6, ge=0)
+    dice: float = Field(0.0, ge=0, description="Weight of the Dice loss beside the cross-entropy, in both branches")
+    norms: float = Field(1e-4, ge=0, description="Weight of the sum of the parameters' L2 norms")
+
+
+class OptimSpec(Document):
+    """The published recipe by default."""
+
+    epochs: int = Field(80, ge=1)
+    steps_per_epoch: int | None = Field(None, ge=1, description="None: as many batches as the base photographs make")
+    batch_size: int = Field(16, ge=1, description="Episodes of one step over all processes")
+    lr: float = Field(4e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = Field(0, ge=0, description="Steps over which the learning rate rises")
+    average: float = Field(0.0, ge=0, lt=1, description="Decay of the running mean of the weights that is saved")
+
+
+class TextSpec(Document):
+    """Where class names get their vectors: an open_clip model, or a table of ready ones (npz with names, vectors)."""
+
+    table: Path | None = None
+    clip: str = "ViT-B-32"
+    pretrained: str = "openai"
+    skipped: float = Field(0.0, ge=0, le=1, description="Share of steps without text, for classes it does not know")
+
+
+class ValidationSpec(Document):
+    every: int = Field(1, ge=1, description="Epochs between two validations")
+    episodes: int = Field(200, ge=1)
+
+
+class TrainSpec(Document):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    out: Path = Field(description="Receives best/ and last/ model folders, state.pt, metrics.jsonl and tensorboard/")
+    data: DataSpec
+    network: NetworkSpec = NetworkSpec()
+    backbone_weights: str | None = Field("imagenet", description="Path, URI or `imagenet`")
+    input_size: int = Field(400, ge=64)
+    shots: int = Field(1, ge=1)
+    supervision: Literal["image", "pixel"] = Field(
+        "image", description="`pixel` gives the support's true mask as its prior (for pixel-labelled baselines)"
+    )
+    text: TextSpec | None = None
+    loss: LossSpec = LossSpec()
+    optim: OptimSpec = OptimSpec()
+    validation: ValidationSpec = ValidationSpec()
+    cache: CacheSpec | None = None
+    half: bool = Field(True, description="bfloat16 for the frozen backbone, and on GPUs for the rest (AMP)")
+    device: str | None = Field(None, description="None: a GPU if there is one")
+    seed: int = 0
+
+
+class EvaluateSpec(Document):
+    """One evaluation: every fold and number of shots asked for."""
+
+    benchmark: BenchmarkSource
+    model: str = Field("", description="Model folder or name; `{fold}` stands for the fold")
+    method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks"] = "tlg"
+    folds: list[str] | None = Field(None, description="None: all of them")
+    shots: list[int] = [1, 5]
+    episodes: int | None = Field(None, ge=1, description="None: the published number, or all of a file")
+    seed: int = 0
+    mirrored: bool = Field(False, description="Answers are the mean of the query's and its mirror image's")
+    out: Path | None = Field(None, description="Where the JSON report goes")
+    device: str | None = None
