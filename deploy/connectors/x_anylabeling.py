@@ -1,0 +1,5 @@
+from fastapi import APIRouter
+
+
+def router(config, service):
+    return APIRouter()
