@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 
 import typer
@@ -21,10 +22,11 @@ def run(config: ServeConfig, address: str = "local") -> None:
     """Serve until a signal asks to stop; requests in flight are answered first."""
     checked_exposure(config, load_keys(config))  # before anything listens
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     start(config, address)
+    for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which brings handlers of its own
+        signal.signal(number, lambda *_: stop.set())
     typer.echo(f"serving {config.model} on http://{config.host}:{config.port}  (API at /docs, Ctrl-C stops)")
+    sys.stdout.flush()
     stop.wait()
     typer.echo("draining: requests in flight are answered, new ones are not taken")
     shut_down()
