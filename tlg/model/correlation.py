@@ -52,7 +52,7 @@ def cells_per_side(grid: int, shots: int) -> int:
 
 
 def condense(maps: Sequence[Tensor], mask_XKhw: Tensor, grid: int) -> Tokens:
-    """Averages each map (X*K, C, h, w) inside the cells of a coarse grid, weighted by the mask and by its complement."""
+    """Averages each map (X*K, C, h, w) in the cells of a coarse grid, weighted by the mask and by its complement."""
     X, K = mask_XKhw.shape[:2]
     fine, coarse = cells_per_side(grid, K), cells_per_side(grid, K) // 2
     foreground, background = [], []

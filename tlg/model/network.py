@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from tlg.model.backbone import Backbone
 from tlg.model.features import Features
 from tlg.model.network_spec import NetworkSpec
+from tlg.model.released import ReleasedHead, ReleasedSupport
 from tlg.model.repaired import RepairedHead, RepairedSupport
 from tlg.model.text import TextVectors
 
 __all__ = ["TLG", "Features", "NetworkSpec", "Support"]
 
-Support = RepairedSupport
+Support = RepairedSupport | ReleasedSupport
 
 
 class TLG(nn.Module):
@@ -30,7 +31,7 @@ class TLG(nn.Module):
             raise ValueError(f"the spec names backbone {spec.backbone}, the given one is {backbone.name}")
         self.spec = spec
         self.backbone = backbone
-        self.head = RepairedHead(spec, backbone)
+        self.head = ReleasedHead(backbone) if spec.behaviour == "released" else RepairedHead(spec, backbone)
 
     def learnable_parameters(self) -> int:
         return sum(one.numel() for one in self.parameters() if one.requires_grad)
@@ -41,7 +42,7 @@ class TLG(nn.Module):
         return Features(self.backbone(images_B3HW), tuple(images_B3HW.shape[-2:]))
 
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> Support:
-        """All shots of one class with their priors in 0..1, as what `segment` needs of them; text vectors are (1, D)."""
+        """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D)."""
         return self.head.encode_support(features, prior_SHW, text)
 
     def segment(

@@ -116,7 +116,7 @@ class RepairedHead(nn.Module):
         shots: int,
         text: TextVectors | None,
     ) -> tuple[Tensor, Tensor]:
-        """Query logits (B, 2, H, W) and support logits (B, K, 2, H, W); support images come as B * K, class by class."""
+        """Query logits (B, 2, H, W) and support logits (B, K, 2, H, W); support images are B * K, class by class."""
         described, support_logits = self._describe(support, shots, support_prior_BKHW, text)
         prior_B1HW = None if query_prior_BHW is None else query_prior_BHW[:, None]
         query_logits = self._answer(query, prior_B1HW, described, own=True, text=text)[:, 0]
