@@ -103,8 +103,11 @@ class Fetcher:
                     ) as answer,
                 ):
                     if answer.status_code in REDIRECTS:
-                        uri = urljoin(uri, answer.headers.get("location", ""))
-                        prefix = self.allowed(uri)
+                        there = urljoin(uri, answer.headers.get("location", ""))
+                        prefix = self.allowed(there)
+                        if urlsplit(there).netloc != urlsplit(uri).netloc:
+                            headers = {}  # a token is for the host it was given for
+                        uri = there
                         continue
                     if answer.status_code != 200:
                         transient = answer.status_code in (408, 425, 429) or answer.status_code >= 500

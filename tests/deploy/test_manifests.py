@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import kubernetes_validate
 import pytest
 import yaml
-from deploy import cron, manifests, pods, schedule
 from typer.testing import CliRunner
 
+from deploy import cron, manifests, pods, schedule
 from tlg.cli import app
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, WorkersSpec, load_annotate_spec

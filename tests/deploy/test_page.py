@@ -20,8 +20,7 @@ pytestmark = [
         not (shutil.which("chromium") and shutil.which("chromedriver")), reason="chromium and chromedriver are missing"
     ),
 ]
-FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync --hide-scrollbars""".split()
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
 DROP = """
 const input = document.createElement('input'); input.type = 'file'; input.multiple = true;
 input.addEventListener('change', () => {
@@ -126,7 +125,9 @@ def test_from_dropped_exemplars_to_a_coco_file(served, browser, tmp_path):
     wait.until(downloaded(downloads, "query-1-mask.png"))
     np.testing.assert_array_equal(np.asarray(Image.open(downloads / "query-1-mask.png")) == 1, disc)
     save_screenshots(browser, tmp_path)
-    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE" and "422" not in line["message"]]
+    assert not [
+        line for line in browser.get_log("browser") if line["level"] == "SEVERE" and "422" not in line["message"]
+    ]
 
 
 def save_screenshots(browser, folder):
