@@ -89,7 +89,7 @@ class BodyLimitMiddleware:
         if int(announced) > self.max_bytes:
             await problems.response(too_large, request_id)(scope, receive, send)
             return
-        read = 0
+        read, started = 0, False
 
         async def receive_bounded() -> Message:
             nonlocal read
@@ -99,10 +99,19 @@ class BodyLimitMiddleware:
                 raise too_large
             return message
 
-        # A ProblemError raised while the app reads reaches the app's own handler, or this one.
+        async def send_unless_too_large(message: Message) -> None:
+            # A framework that meets the error while reading may have made another answer of it.
+            nonlocal started
+            if read > self.max_bytes and not started:
+                raise too_large
+            started = True
+            await send(message)
+
         try:
-            await self.app(scope, receive_bounded, send)
+            await self.app(scope, receive_bounded, send_unless_too_large)
         except ProblemError as problem:
+            if started:
+                raise
             await problems.response(problem, request_id)(scope, receive, send)
 
 

@@ -113,7 +113,7 @@ class Backend:
         control = find_control(str(described.get("label_config") or ""))
         lessons = []
         for task in tasks:
-            labelled = sets.labels_of(task)
+            labelled = await asyncio.to_thread(sets.labels_of, task)
             if not labelled:
                 continue
             try:

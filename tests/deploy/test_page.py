@@ -20,7 +20,10 @@ pytestmark = [
         not (shutil.which("chromium") and shutil.which("chromedriver")), reason="chromium and chromedriver are missing"
     ),
 ]
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars"
+).split()
 DROP = """
 const input = document.createElement('input'); input.type = 'file'; input.multiple = true;
 input.addEventListener('change', () => {

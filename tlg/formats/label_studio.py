@@ -9,12 +9,13 @@ import numpy as np
 
 from tlg.errors import InputError
 from tlg.formats import polygon
+from tlg.images import DEFAULT_MAX_PIXELS
 from tlg.records import decode_mask
 
 WORD_BITS = 8
 # How many bits say a run's length; two bits per run choose one of the four.
 LENGTH_BITS = (3, 4, 8, 16)
-MAX_VALUES = 4 * 500_000_000
+MAX_VALUES = 4 * DEFAULT_MAX_PIXELS
 
 
 def encode_brush(mask_HW: np.ndarray) -> list[int]:
