@@ -103,16 +103,17 @@ class BodyLimitMiddleware:
             # A framework that meets the error while reading may have made another answer of it.
             nonlocal started
             if read > self.max_bytes and not started:
-                raise too_large
+                return
             started = True
             await send(message)
 
         try:
             await self.app(scope, receive_bounded, send_unless_too_large)
         except ProblemError as problem:
-            if started:
+            if problem is not too_large:
                 raise
-            await problems.response(problem, request_id)(scope, receive, send)
+        if read > self.max_bytes and not started:
+            await problems.response(too_large, request_id)(scope, receive, send)
 
 
 def _request_id(headers: Headers) -> str:

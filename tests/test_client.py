@@ -112,5 +112,5 @@ def test_keys_come_from_the_environment(monkeypatch):
 
 
 def test_missing_files_are_input_errors():
-    with Client("http://e", transport=answering()) as client, pytest.raises(InputError, match="gone.jpg"):
+    with Client("http://e", transport=answering()) as client, pytest.raises(InputError, match="gone"):
         client.annotate("gone.jpg", "foxes")

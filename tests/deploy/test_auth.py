@@ -85,7 +85,7 @@ def test_build_refuses_too(monkeypatch):
     from deploy.app import build
 
     monkeypatch.delenv("TLG_API_KEYS", raising=False)
-    with pytest.raises(SpecError, match="0.0.0.0"):
+    with pytest.raises(SpecError, match="TLG_API_KEYS"):
         build(ServeConfig(host="0.0.0.0"))
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -174,8 +175,12 @@ def test_x_anylabeling_lists_sets_and_gets_polygons(client, make_picture):
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [({"model": "wolves"}, "MODEL_NOT_FOUND"), ({"image": "@"}, "INVALID_IMAGE"), ({"params": {"conf_threshold": "x"}}, "INVALID_IMAGE")],
-)  # fmt: skip
+    [
+        ({"model": "wolves"}, "MODEL_NOT_FOUND"),
+        ({"image": "@"}, "INVALID_IMAGE"),
+        ({"params": {"conf_threshold": "x"}}, "INVALID_IMAGE"),
+    ],
+)
 def test_x_anylabeling_is_refused_in_its_own_words(client, make_picture, change, code):
     asked = {"model": "animals", "image": base64.b64encode(make_picture(1)).decode()} | change
     answer = client.post("/v1/predict", json=asked)
@@ -197,16 +202,23 @@ def test_cvat_accepts_what_the_function_returns(client, make_picture, monkeypatc
     from deploy.connectors import cvat
     from tlg.client import Client
 
-    monkeypatch.setattr(cvat, "Client", lambda url: Client(url, transport=client._transport))
+    def passed_on(request):
+        answer = client.request(request.method, request.url.path, content=request.read(), headers=request.headers)
+        return httpx.Response(answer.status_code, content=answer.content)
+
+    monkeypatch.setattr(cvat, "Client", lambda url: Client(url, transport=httpx.MockTransport(passed_on)))
     function = cvat.create(url="http://localhost", exemplars="animals")
-    labels = [models.Label(name=one.name, id=number, type="mask", attributes=[], sublabels=[]) for number, one in enumerate(function.spec.labels, 50)]  # fmt: skip
+    labels = [
+        models.Label(name=one.name, id=number, type="any", attributes=[], sublabels=[])
+        for number, one in enumerate(function.spec.labels, start=50)
+    ]
     image = Image.open(io.BytesIO(make_picture(2)))
     for to_polygons in (False, True):
         Context.conv_mask_to_poly = to_polygons
         mapper = driver._AnnotationMapper(
             driver.logging.getLogger("test"),
             function.spec.labels,
-            [models.Label(name=one.name, id=one.id, type="any", attributes=[], sublabels=[]) for one in labels],
+            labels,
             allow_unmatched_labels=False,
             conv_mask_to_poly=to_polygons,
         )

@@ -64,7 +64,7 @@ IMAGES = {
     "one byte": (b"\x89", 422),
     "text": (b"hello", 422),
     "html": (b"<html><script>alert(1)</script></html>", 422),
-    "svg that reads a file": (b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>', 422),
+    "svg that reads a file": (b'<!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>', 422),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n%%EOF", 422),
     "pickle": (pickle.dumps(Evil()), 422),
     "pickle behind a jpeg's start": (JPEG_START + pickle.dumps(Evil()), 422),
@@ -73,8 +73,8 @@ IMAGES = {
     "gzip": (gzip.compress(b"\0" * 1_000_000), 422),
     "gif and html at once": (b"GIF89a/*" + b"\0" * 20 + b"*/=1;alert(1)", 422),
     "pdf and jpeg at once": (b"%PDF-1.4\n" + JPEG_START, 422),
-    "tiff that points at itself": (b"II*\0\x08\0\0\0" + b"\x01\0" + b"\0\x01\x04\0\x01\0\0\0\x08\0\0\0" + b"\x08\0\0\0", 422),
-    "bmp of negative size": (b"BM" + struct.pack("<IHHIIiiHHIIiiII", 58, 0, 0, 54, 40, -1, -(2**31), 1, 24, 0, 4, 0, 0, 0, 0), 413),
+    "tiff that points at itself": (b"II*\0\x08\0\0\0\x01\0\0\x01\x04\0\x01\0\0\0\x08\0\0\0\x08\0\0\0", 422),
+    "bmp of negative size": (b"BM" + struct.pack("<IHHIIiiHH24x", 58, 0, 0, 54, 40, -1, -(2**31), 1, 24), 413),
     "webp with a wrong length": (b"RIFF\xff\xff\xff\xffWEBPVP8 " + b"\0" * 30, 422),
     "ppm of absurd size": (b"P6 99999999 99999999 255\n", 413),
 }  # fmt: skip
@@ -192,7 +192,7 @@ BODIES = {
     "a lone surrogate": (b'{"image": {"data": "", "name": "\\ud800"}, "exemplars": "animals"}', 400),
     "an exemplar set of nothing": (json.dumps(GOOD | {"exemplars": {"classes": []}}).encode(), 422),
     "a class without a name": (
-        json.dumps(GOOD | {"exemplars": {"classes": [{"name": " ", "exemplars": [{"image": {"data": PIXEL}}]}]}}).encode(),
+        json.dumps(GOOD | {"exemplars": {"classes": [{"name": " ", "exemplars": [{"image": {"data": ""}}]}]}}).encode(),
         422,
     ),
 }  # fmt: skip
@@ -204,19 +204,21 @@ def test_hostile_json(client, kind):
     is_clean(client.post("/v1/annotate", content=body, headers={"content-type": "application/json"}), status)
 
 
+FORM = "multipart/form-data; boundary=x"
+PART = b"--x\r\nContent-Disposition: form-data"
 FORMS = {
     "no boundary": ("multipart/form-data", b"--x\r\n", 400),
-    "truncated in a part": ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc', 422),
-    "truncated in a header": ("multipart/form-data; boundary=x", b"--x\r\nContent-Disp", 422),
-    "no name": ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--x--\r\n", 400),
-    "other boundary": ("multipart/form-data; boundary=x", b"--y\r\n\r\n--y--", 400),
-    "too many parts": ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 2100 + b"--x--\r\n", 400),
+    "truncated in a part": (FORM, PART + b'; name="image"; filename="a"\r\n\r\nabc', 422),
+    "truncated in a header": (FORM, b"--x\r\nContent-Disp", 422),
+    "no name": (FORM, PART + b"\r\n\r\nabc\r\n--x--\r\n", 400),
+    "other boundary": (FORM, b"--y\r\n\r\n--y--", 400),
+    "too many parts": (FORM, (PART + b'; name="a"\r\n\r\n1\r\n') * 2100 + b"--x--\r\n", 400),
     "plain text": ("text/plain", b"hello", 415),
     "pickle": ("application/x-python-pickle", pickle.dumps(Evil()), 415),
     "no type": ("", b"hello", 415),
     "xml": ("application/xml", b"<a/>", 415),
     "url-encoded": ("application/x-www-form-urlencoded", b"exemplars=animals", 415),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FORMS)
