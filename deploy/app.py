@@ -19,7 +19,7 @@ from deploy.annotators import DECODING_THREADS, AnnotatorPool, Outcome, Task, fa
 from deploy.auth import checked_exposure, load_keys
 from deploy.config import ServeConfig
 from deploy.exemplar_store import ExemplarStore
-from deploy.metrics import PUSH_SECONDS, Collector, Meters, Sample
+from deploy.metrics import PUSH_SECONDS, Collector, Meters
 from deploy.problems import ProblemError
 from tlg import images
 from tlg.errors import TlgError
@@ -91,20 +91,6 @@ def _log_requests() -> None:
     logger.propagate = False
 
 
-class MetricsDeployment:
-    """One process adds up what the others counted."""
-
-    def __init__(self) -> None:
-        self._collector = Collector()
-
-    def push(self, source: str, samples: list[Sample]) -> None:
-        self._collector.push(source, samples)
-
-    def text(self, source: str, samples: list[Sample]) -> str:
-        self._collector.push(source, samples)
-        return self._collector.text()
-
-
 class Reporter:
     """Hands this process's counts to the collector, now and then and whenever somebody scrapes."""
 
@@ -120,8 +106,8 @@ class Reporter:
     async def scrape(self) -> str:
         self.keep_pushing()
         try:
-            call = self._metrics.text.remote(self._meters.source, self._meters.samples())
-            return await asyncio.wait_for(call, 3)
+            await asyncio.wait_for(self._metrics.push.remote(self._meters.source, self._meters.samples()), 3)
+            return await asyncio.wait_for(self._metrics.text.remote(), 3)
         except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError, BackPressureError):
             # The collector is being replaced: what this process knows is better than nothing.
             alone = Collector()

@@ -6,8 +6,11 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
+import ray
 import typer
+from ray import serve
 
 from deploy.app import build
 from deploy.auth import checked_exposure, load_keys
@@ -22,9 +25,10 @@ def run(config: ServeConfig, address: str = "local") -> None:
     """Serve until a signal asks to stop; requests in flight are answered first."""
     checked_exposure(config, load_keys(config))  # before anything listens
     stop = threading.Event()
-    start(config, address)
+    join(address)
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which brings handlers of its own
         signal.signal(number, lambda *_: stop.set())
+    start(config)
     typer.echo(f"serving {config.model} on http://{config.host}:{config.port}  (API at /docs, Ctrl-C stops)")
     sys.stdout.flush()
     stop.wait()
@@ -32,13 +36,14 @@ def run(config: ServeConfig, address: str = "local") -> None:
     shut_down()
 
 
-def start(config: ServeConfig, address: str = "local") -> None:
-    import ray
-    from ray import serve
-
+def join(address: str) -> None:
+    """Start Ray here (`local`) or join a cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not ray.is_initialized():
-        ray.init(address=address, include_dashboard=False, log_to_driver=True, logging_level="WARNING")
+    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    ray.init(address=address, logging_level="WARNING", **local)
+
+
+def start(config: ServeConfig) -> None:
     serve.start(
         proxy_location="HeadOnly",
         http_options={
@@ -46,14 +51,12 @@ def start(config: ServeConfig, address: str = "local") -> None:
             "port": config.port,
             "request_timeout_s": config.limits.timeout_seconds + PROXY_GRACE_SECONDS,
         },
+        logging_config={"log_level": "WARNING"},
     )
     serve.run(build(config), name=APP_NAME, route_prefix="/")
 
 
 def shut_down() -> None:
-    import ray
-    from ray import serve
-
     serve.delete(APP_NAME)  # waits until the replicas have answered what they hold
     serve.shutdown()
     ray.shutdown()

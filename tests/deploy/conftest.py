@@ -156,3 +156,17 @@ def served(tmp_path_factory):
     endpoint = start_serving(tmp_path_factory.mktemp("served"), **{"replicas.max": 2, "uri_prefixes": "[]"})
     yield endpoint
     stop_serving(endpoint)
+
+
+@pytest.fixture
+def make_serving(tmp_path):
+    """An endpoint for one test alone."""
+    started = []
+
+    def make(**assignments):
+        started.append(start_serving(tmp_path, **assignments))
+        return started[-1]
+
+    yield make
+    for endpoint in started:
+        stop_serving(endpoint)

@@ -73,7 +73,7 @@ def scene(path, seed, left, top, size=(320, 220)):
     """A bright disc on a dark meadow."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[1], : size[0]]
-    pixels = np.stack([30 + rows // 8, 60 + rows // 5, 30 + 0 * rows], 2) + rng.integers(0, 12, (size[1], size[0], 3))
+    pixels = np.array((15, 45, 20)) + rng.integers(0, 12, (size[1], size[0], 3))
     disc = (columns - left) ** 2 + (rows - top) ** 2 < 45**2
     pixels[disc] = (235, 150, 60)
     Image.fromarray(pixels.astype(np.uint8)).save(path)
