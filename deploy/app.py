@@ -36,7 +36,7 @@ def build(config: ServeConfig) -> serve.Application:
     keys = load_keys(config)
     checked_exposure(config, keys)
     metrics = serve.deployment(name="metrics", ray_actor_options={"num_cpus": 0}, logging_config=QUIET)(
-        MetricsDeployment
+        Collector
     ).bind()
     replicas = config.replicas
     waiting = 2 * config.batching.size
