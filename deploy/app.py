@@ -3,7 +3,7 @@
 Three deployments: `api` answers HTTP, `annotators` hold models and batch images across requests, `metrics` adds up.
 """
 
-from __future__ import annotations
+# No postponed annotations here: Serve reads the type of `build`'s argument to make a ServeConfig of a mapping.
 
 import asyncio
 import logging

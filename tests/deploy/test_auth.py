@@ -89,6 +89,14 @@ def test_build_refuses_too(monkeypatch):
         build(ServeConfig(host="0.0.0.0"))
 
 
+def test_serve_makes_a_config_of_arguments():
+    import inspect
+
+    from deploy.app import build
+
+    assert inspect.signature(build).parameters["config"].annotation is ServeConfig
+
+
 def test_keys_come_from_the_environment_and_a_file(tmp_path, monkeypatch):
     (tmp_path / "keys").write_text(f"# of the lab\n{OTHER}\n\n")
     monkeypatch.setenv("TLG_API_KEYS", f" {KEY} ,")
