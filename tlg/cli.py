@@ -33,7 +33,80 @@ Address = Annotated[
     typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The head's dashboard, like http://head:8265"),
 ]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the spec: run.min_score=0.6")]
+Endpoint = Annotated[str | None, typer.Option(help="S3 endpoint, where it is not the provider's own")]
 Timezone = Annotated[str, typer.Option(help="Time zone of the schedule")]
+
+
+@app.command(name="annotate")
+def annotate_command(
+    spec: Annotated[str | None, typer.Argument(help="The job as a YAML or JSON file")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    images: Annotated[str | None, typer.Option(help="Without a spec: folder or prefix of the images")] = None,
+    exemplars: Annotated[str | None, typer.Option(help="Without a spec: the exemplar set")] = None,
+    out: Annotated[str | None, typer.Option(help="Without a spec: where the answers go")] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray: ray://host:10001 or auto")] = None,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Try the quarantined images again")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Answer everything again")] = False,
+) -> None:
+    """Annotate a collection; run again, it does only what is missing."""
+    from jobs import commands
+
+    loaded = commands.read_spec(spec, images, exemplars, out, overrides)
+    commands.run_annotate(loaded, address, only_failed, force)
+
+
+@app.command()
+def validate(spec: str, overrides: Overrides = []) -> None:  # noqa: B006
+    """Check a job without running it: keys, exemplars, model, access to the stores."""
+    from jobs import check
+    from tlg.spec import load_annotate_spec
+
+    for passed in check.validate(load_annotate_spec(spec, overrides)):
+        typer.echo(f"ok  {passed}")
+
+
+@app.command()
+def plan(
+    spec: str,
+    overrides: Overrides = [],  # noqa: B006
+    deadline_hours: Annotated[float, typer.Option(help="For how many workers this needs")] = 8.0,
+) -> None:
+    """Count what is to do and time a small sample: images, hours, workers, cost."""
+    from jobs import plan as planning
+    from tlg.spec import load_annotate_spec
+
+    for line in planning.plan(load_annotate_spec(spec, overrides)).lines(deadline_hours * 3600):
+        typer.echo(line)
+
+
+@app.command()
+def status(output: str, endpoint: Endpoint = None) -> None:
+    """The last runs of an output, how far the running one is, failures by type."""
+    from jobs import status as overview
+    from tlg.storage import Access, join
+
+    for line in overview.status(join(".", output), Access(endpoint)):
+        typer.echo(line)
+
+
+@app.command()
+def export(
+    output: str,
+    to: Annotated[str, typer.Option(help="Folder or prefix to write to")],
+    format: Annotated[str, typer.Option(help="parquet, coco, label_studio or overlay")] = "coco",
+    masks: Annotated[str, typer.Option(help="COCO masks as rle or polygon")] = "rle",
+    min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
+    classes: Annotated[list[str], typer.Option("--class", help="Only this class; may be repeated")] = [],  # noqa: B006
+    endpoint: Endpoint = None,
+) -> None:
+    """Any format from an output's committed answers, for all or a part of them."""
+    from jobs import outputs
+    from tlg.storage import Access, join
+
+    chosen = outputs.Filter(min_score, tuple(classes))
+    access = Access(endpoint)
+    for uri in outputs.export(join(".", output), format, access, chosen, outputs.as_masks(masks), join(".", to)):
+        typer.echo(uri)
 
 
 @app.command()

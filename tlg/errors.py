@@ -24,6 +24,9 @@ class InputError(TlgError):
         super().__init__(message)
         self.kind = kind
 
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.kind)
+
 
 class CheckpointError(TlgError):
     """Model files are missing, foreign or damaged."""
@@ -36,9 +39,12 @@ class StorageError(TlgError):
 
     exit_code = 5
 
-    def __init__(self, message: str, transient: bool = False):
+    def __init__(self, message: str, transient: bool = False, missing: bool = False, denied: bool = False):
         super().__init__(message)
-        self.transient = transient
+        self.transient, self.missing, self.denied = transient, missing, denied
+
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.transient, self.missing, self.denied)
 
 
 class LeaseHeldError(TlgError):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlg.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -17,6 +22,22 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif",
 DEFAULT_MAX_PIXELS = 50_000_000
 # Nothing above this is ever decoded, whatever a spec says: a decompression bomb must not allocate.
 HARD_MAX_PIXELS = 500_000_000
+# Pillow's own, lower bound would call a large image broken; ours is checked before anything is allocated.
+Image.MAX_IMAGE_PIXELS = None
+# What Pillow's many decoders raise over bytes that are not what they claim to be.
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +62,10 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         raise InputError("the file is empty (0 bytes); expected an image", kind="empty")
     try:
         file = Image.open(io.BytesIO(content))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"not an image: {error}; expected JPEG, PNG, WebP, TIFF, BMP or GIF", "not_an_image") from None
+    except DECODER_ERRORS as error:
+        # Pillow's own text for an unknown format is the address of a buffer.
+        found = f"begins with {content[:8]!r}" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise InputError(f"not an image: {found}; expected JPEG, PNG, WebP, TIFF, BMP or GIF", "not_an_image") from None
     width, height = file.size
     if width * height > HARD_MAX_PIXELS:
         raise InputError(f"{width}x{height} pixels, at most {HARD_MAX_PIXELS:,} can be decoded", kind="too_large")
@@ -59,7 +82,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         if shrink < 1:
             image = image.resize(target, Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except DECODER_ERRORS as error:
         raise InputError(f"the image is damaged or cut short: {error}", kind="truncated") from None
     return Picture(pixels, height, width)
 
@@ -67,7 +90,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB: 16-bit scaled, transparency on white, CMYK and palettes converted."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float32)
+        values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0.0, neginf=0.0)
         peak = 65535.0 if image.mode != "F" and values.max() > 255 else max(float(values.max()), 1e-6)
         return Image.fromarray((values / peak * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -79,6 +102,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def to_network_input(pixels: np.ndarray, side: int | tuple[int, int]) -> torch.Tensor:
     """(3, h, w) ImageNet-normalised float, resized (aspect not kept) to `side`."""
+    import torch  # decoding workers never need it, and it takes seconds to import
+
     height, width = (side, side) if isinstance(side, int) else side
     resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     values_3HW = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
@@ -90,5 +115,5 @@ def decode_mask(content: bytes) -> np.ndarray:
     """A mask file as (h, w) bool: every non-zero pixel is marked."""
     try:
         return np.asarray(Image.open(io.BytesIO(content)).convert("L")) > 0
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except DECODER_ERRORS as error:
         raise InputError(f"not a mask image: {error}; expected a PNG, marked pixels non-zero", "not_an_image") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -124,6 +125,39 @@ def error_row(uri: str, etag: str | None, error_type: str, message: str, provena
     row |= {"image_id": image_id(uri), "image_uri": uri, "image_etag": etag, "status": "error"}
     row |= {"error_type": error_type, "error_message": message}
     return row | _provenance_columns(provenance)
+
+
+@dataclass(frozen=True)
+class ImageAnswers:
+    """Everything said about one image: its answers, or why there are none."""
+
+    uri: str
+    etag: str | None
+    answers: Sequence[Answer] = ()
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+def to_table(images: Sequence[ImageAnswers], provenance: Provenance) -> pa.Table:
+    """The rows of many images as one table of SCHEMA; the same rows as `to_row` and `error_row` give, faster."""
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names[: SCHEMA.get_field_index("model_digest")]}
+    append = [columns[name].append for name in columns]
+    for image in images:
+        head = (image_id(image.uri), image.uri, image.etag)
+        for one in image.answers:
+            box = one.bbox if one.status == "mask" else None
+            values = (one.height, one.width, one.class_name, one.class_id, one.status, one.score, one.presence)
+            for add, value in zip(append, (*head, *values, one.area, box, one.rle, None, None), strict=True):
+                add(value)
+        if image.error_type is not None:
+            nothing = (None,) * 4
+            cells = (*head, *nothing, "error", *nothing, None, image.error_type, image.error_message)
+            for add, value in zip(append, cells, strict=True):
+                add(value)
+    arrays = [pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()]
+    count = len(columns["image_id"])
+    arrays += [pa.repeat(pa.scalar(value, pa.string()), count) for value in _provenance_columns(provenance).values()]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def _provenance_columns(provenance: Provenance) -> dict[str, str]:

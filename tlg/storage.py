@@ -1,7 +1,7 @@
 """One way to open, list and commit: local folders, s3://, gs://, az://, http(s)://.
 
-Bytes travel through pyarrow's own filesystems; boto3 lists S3 with ETags and makes the conditional puts
-that pyarrow does not know. Credentials come from the environment, as each provider's tools define it.
+S3 is spoken through boto3, which lists with ETags, makes conditional puts and notices bodies that break off;
+the other stores through pyarrow's own filesystems. Credentials come from the environment, as each provider's tools define it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import os
 import posixpath
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,17 @@ import pyarrow.fs as arrow_fs
 from tlg.errors import StorageError
 
 MISSING = "does not exist"
+MISSING_TEXT = re.compile(r"NoSuchKey|NoSuchBucket|Not Found|HTTP status 404|\b404\b")
+DENIED_TEXT = re.compile(
+    r"ACCESS_DENIED|AccessDenied|Access Denied|SignatureDoesNotMatch|InvalidAccessKeyId|InvalidToken|ExpiredToken"
+    r"|Forbidden|NoCredentials|Unable to locate credentials|HTTP status 40[13]|\b403\b"
+)
+HTTP_TIMEOUT_SECONDS = 30
+CONNECT_SECONDS = 5
+# A transfer that makes no progress for so long counts as failed, and is tried again.
+STALL_SECONDS = 10
+S3_BODY_ATTEMPTS = 4
+S3_CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,11 @@ def filesystem(uri_scheme: str, access: Access = DEFAULT_ACCESS) -> arrow_fs.Fil
         return arrow_fs.LocalFileSystem()
     if uri_scheme == "s3":
         endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL")
-        options: dict[str, Any] = {"region": access.region or os.environ.get("AWS_REGION", "us-east-1")}
+        options: dict[str, Any] = {
+            "region": access.region or os.environ.get("AWS_REGION", "us-east-1"),
+            "connect_timeout": CONNECT_SECONDS,
+            "request_timeout": STALL_SECONDS,
+        }
         if endpoint:
             plain = endpoint.startswith("http://")
             options |= {
@@ -99,8 +115,17 @@ def path_in_store(uri: str) -> str:
 def read(uri: str, access: Access = DEFAULT_ACCESS) -> bytes:
     if scheme(uri) in ("http", "https"):
         return _read_http(uri)
-    with _Explained(uri), filesystem(scheme(uri), access).open_input_file(path_in_store(uri)) as stream:
-        return stream.read()
+    with _Explained(uri):
+        if scheme(uri) == "file":
+            with open(path_in_store(uri), "rb") as file:
+                return file.read()
+        if scheme(uri) == "s3":
+            return _read_s3(uri, access)
+        with filesystem(scheme(uri), access).open_input_file(path_in_store(uri)) as stream:
+            expected, content = stream.size(), stream.read()
+        if len(content) != expected:
+            raise StorageError(f"{uri}: received {len(content)} of {expected} bytes", transient=True)
+        return content
 
 
 def read_text(uri: str, access: Access = DEFAULT_ACCESS) -> str:
@@ -128,12 +153,32 @@ def write(uri: str, content: bytes, access: Access = DEFAULT_ACCESS) -> None:
         if scheme(uri) == "file":
             path = Path(path_in_store(uri))
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            aside.write_bytes(content)
-            aside.replace(path)
+            _write_aside(path, content).replace(path)
+            return
+        if scheme(uri) == "s3":
+            bucket, _, key = path_in_store(uri).partition("/")
+            s3_client(access).put_object(Bucket=bucket, Key=key, Body=content)
             return
         with filesystem(scheme(uri), access).open_output_stream(path_in_store(uri)) as stream:
             stream.write(content)
+
+
+def upload(file: Path, uri: str, access: Access = DEFAULT_ACCESS) -> None:
+    """A local file of any size, stored as a whole like `write`."""
+    with _Explained(uri):
+        if scheme(uri) == "file":
+            path = Path(path_in_store(uri))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            shutil.copyfile(file, aside)
+            aside.replace(path)
+            return
+        arrow_fs.copy_files(
+            str(file),
+            path_in_store(uri),
+            source_filesystem=arrow_fs.LocalFileSystem(),
+            destination_filesystem=filesystem(scheme(uri), access),
+        )
 
 
 def create(uri: str, content: bytes, access: Access = DEFAULT_ACCESS) -> bool:
@@ -142,8 +187,7 @@ def create(uri: str, content: bytes, access: Access = DEFAULT_ACCESS) -> bool:
         if scheme(uri) == "file":
             path = Path(path_in_store(uri))
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            aside.write_bytes(content)
+            aside = _write_aside(path, content)
             try:
                 os.link(aside, path)
             except FileExistsError:
@@ -170,7 +214,31 @@ def create(uri: str, content: bytes, access: Access = DEFAULT_ACCESS) -> bool:
 
 def delete(uri: str, access: Access = DEFAULT_ACCESS) -> None:
     with _Explained(uri):
+        if scheme(uri) == "s3":  # pyarrow would leave an empty object in the folder's place
+            bucket, _, key = path_in_store(uri).partition("/")
+            s3_client(access).delete_object(Bucket=bucket, Key=key)
+            return
         filesystem(scheme(uri), access).delete_file(path_in_store(uri))
+
+
+def delete_folder(uri: str, access: Access = DEFAULT_ACCESS) -> None:
+    """Remove everything below `uri`; nothing there is no error."""
+    with _Explained(uri):
+        if scheme(uri) == "file":
+            shutil.rmtree(path_in_store(uri), ignore_errors=True)
+            return
+        for entry in listed(uri, "**", access):
+            delete(entry.uri, access)
+
+
+def listed(folder: str, pattern: str, access: Access = DEFAULT_ACCESS) -> list[Entry]:
+    """`entries` sorted by name, for the product's own small folders; a folder that is not there is empty."""
+    try:
+        return sorted(entries(folder, pattern, access), key=lambda entry: entry.uri)
+    except StorageError as error:
+        if error.missing:
+            return []
+        raise
 
 
 def entries(folder: str, pattern: str = "**/*", access: Access = DEFAULT_ACCESS) -> Iterator[Entry]:
@@ -205,15 +273,46 @@ def glob_to_regex(pattern: str) -> str:
     return regex
 
 
+def _write_aside(path: Path, content: bytes) -> Path:
+    """A complete, flushed file beside `path`, hidden from globs."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with open(aside, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return aside
+
+
 @lru_cache(maxsize=8)
 def s3_client(access: Access = DEFAULT_ACCESS) -> Any:
     import boto3
     from botocore.config import Config
 
-    settings = Config(retries={"mode": "adaptive", "max_attempts": 6}, s3={"addressing_style": "path"})
+    settings = Config(
+        retries={"mode": "standard", "max_attempts": 8},
+        s3={"addressing_style": "path"},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=STALL_SECONDS,
+        max_pool_connections=S3_CONNECTIONS,
+    )
     endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL")
     region = access.region or os.environ.get("AWS_REGION", "us-east-1")
-    return boto3.client("s3", endpoint_url=endpoint, region_name=region, config=settings)
+    # A session of its own: the default one would keep the first credentials it saw for good.
+    return boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=settings)
+
+
+def _read_s3(uri: str, access: Access) -> bytes:
+    """A whole object in one request. pyarrow, after a body that broke off, has given back a garbled buffer."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    bucket, _, key = path_in_store(uri).partition("/")
+    for attempt in range(S3_BODY_ATTEMPTS):
+        try:
+            return s3_client(access).get_object(Bucket=bucket, Key=key)["Body"].read()
+        except (HTTPClientError, IncompleteReadError):  # botocore itself repeats only what fails before the body
+            if attempt == S3_BODY_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _s3_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]:
@@ -221,7 +320,7 @@ def _s3_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]:
     prefix = prefix.rstrip("/") + "/" if prefix else ""
     for page in s3_client(access).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
-            if matches(item["Key"][len(prefix) :]):
+            if not item["Key"].endswith("/") and matches(item["Key"][len(prefix) :]):
                 yield Entry(f"s3://{bucket}/{item['Key']}", item["ETag"].strip('"'), item["Size"])
 
 
@@ -233,8 +332,17 @@ def _local_entries(folder: Path, matches: Any) -> Iterator[Entry]:
         for name in sorted(files):
             path = os.path.join(root, name)
             if matches(os.path.relpath(path, folder).replace(os.sep, "/")):
-                state = os.stat(path)
-                yield Entry(path, f"{state.st_mtime_ns:x}-{state.st_size:x}", state.st_size)
+                # A link to nowhere is an entry too: reading it will say what is wrong.
+                yield local_state(path) or Entry(path, "", 0)
+
+
+def local_state(path: str) -> Entry | None:
+    """A local file as an entry; None where there is none. Its etag follows its time of change and its size."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return Entry(path, f"{state.st_mtime_ns:x}-{state.st_size:x}", state.st_size)
 
 
 def _arrow_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]:
@@ -247,12 +355,19 @@ def _arrow_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]
 
 def _read_http(uri: str) -> bytes:
     try:
-        answer = httpx.get(uri, timeout=30, follow_redirects=True)
+        answer = httpx.get(uri, timeout=HTTP_TIMEOUT_SECONDS, follow_redirects=True)
+    except httpx.InvalidURL as error:
+        raise StorageError(f"{uri}: not a usable address: {error}") from None
     except httpx.TransportError as error:
-        raise StorageError(f"{uri}: {error}", transient=True) from None
-    if answer.status_code != 200:
-        transient = answer.status_code in (408, 425, 429) or answer.status_code >= 500
-        raise StorageError(f"{uri}: the server answered {answer.status_code}", transient=transient)
+        raise StorageError(f"{uri}: {error or type(error).__name__}", transient=True) from None
+    status = answer.status_code
+    if status in (404, 410):
+        raise StorageError(f"{uri}: {MISSING} (status {status})", missing=True)
+    if status in (401, 403):
+        raise StorageError(f"{uri}: the server refuses access (status {status})", denied=True)
+    if status != 200:
+        transient = status in (408, 425, 429) or status >= 500
+        raise StorageError(f"{uri}: the server answered {status}", transient=transient)
     return answer.content
 
 
@@ -266,18 +381,25 @@ class _Explained:
         return None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        if error is None or not isinstance(error, (OSError, ClientError, BotoCoreError)):
+        if error is None or isinstance(error, StorageError) or not _comes_from_a_store(error):
             return
         text = " ".join(str(error).split())
-        if isinstance(error, FileNotFoundError) or "NoSuchKey" in text or "NoSuchBucket" in text or "404" in text:
-            raise StorageError(f"{self.uri}: {MISSING}; check the name and the bucket") from None
-        if re.search(r"ACCESS_DENIED|AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId|Forbidden|403", text):
+        if isinstance(error, FileNotFoundError) or MISSING_TEXT.search(text):
+            raise StorageError(f"{self.uri}: {MISSING}; check the name and the bucket", missing=True) from None
+        if DENIED_TEXT.search(text):
             raise StorageError(
                 f"{self.uri}: the store refuses access; check the credentials in the environment "
-                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or your provider's) and their rights"
+                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or your provider's) and their rights",
+                denied=True,
             ) from None
         if isinstance(error, (PermissionError, IsADirectoryError, NotADirectoryError)):
-            raise StorageError(f"{self.uri}: {error.strerror or text}; check the path and its rights") from None
+            reason = error.strerror or text
+            raise StorageError(f"{self.uri}: {reason}; check the path and its rights", denied=True) from None
         raise StorageError(f"{self.uri}: {text}", transient=True) from None
+
+
+def _comes_from_a_store(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return True
+    # botocore takes a while to import; where it raised, it is there already.
+    return type(error).__module__.split(".")[0] in ("botocore", "boto3")

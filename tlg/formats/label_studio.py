@@ -1,9 +1,10 @@
-"""A row as a Label Studio region. Its RLE is its own: RGBA bytes of the row-major mask, packed bit by bit."""
+"""A row as a Label Studio region, all rows of an image as a task. Its RLE is its own: RGBA bytes of the row-major mask, packed bit by bit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any
 
 import numpy as np
 
@@ -78,6 +79,31 @@ def rectangle_region(row: Mapping[str, Any], from_name: str, to_name: str) -> di
     value |= {"width": 100 * width / row["width"], "height": 100 * height / row["height"]}
     value |= {"rectanglelabels": [row["class_name"]]}
     return _region(row, from_name, to_name, "rectanglelabels", value, row["class_name"])
+
+
+def task(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All rows of one image as a task to import."""
+    masks = [row for row in rows if row["status"] == "mask"]
+    scores = [float(row["score"]) for row in masks]
+    prediction = {
+        "model_version": rows[0]["model_digest"],
+        "score": min(scores) if scores else 0.0,  # the least certain region decides what to look at first
+        "result": [brush_region(row, "tag", "image") for row in masks],
+    }
+    return {"data": {"image": rows[0]["image_uri"]}, "predictions": [prediction]}
+
+
+def write(stream: IO[str], images: Iterable[Sequence[dict[str, Any]]]) -> int:
+    """A JSON list of tasks, one per readable image, streamed; returns how many."""
+    count = 0
+    stream.write("[")
+    for rows in images:
+        if rows[0]["status"] == "error":
+            continue
+        stream.write((",\n" if count else "\n") + json.dumps(task(rows)))
+        count += 1
+    stream.write("]\n")
+    return count
 
 
 def _region(row: Mapping[str, Any], from_name: str, to_name: str, kind: str, value: dict[str, Any], part: str) -> dict:

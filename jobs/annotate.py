@@ -1,0 +1,249 @@
+"""The batch job: list, leave out what is done, run the pipeline, commit as answers arrive, write what follows.
+
+`python -m jobs.annotate SPEC.yaml` is the entrypoint of a Ray job, the same as `tlg annotate SPEC.yaml`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import ledger, manifest, outputs, pipeline, runs, shards, webhook
+from jobs.lease import Lease
+from jobs.progress import Progress, duration
+from jobs.runs import RunSummary
+from jobs.segment import TRACE_SCHEMA
+from tlg import exemplars, records, storage
+from tlg.errors import StorageError, TooManyErrors
+from tlg.predict import AnnotateParams, model_digest
+from tlg.records import Provenance
+from tlg.spec import AnnotateSpec
+
+log = logging.getLogger(__name__)
+
+WORK_FOLDER = "_work"
+# Early answers are safe within seconds; a long run still makes few files.
+FIRST_COMMIT_SECONDS = 2.0
+LONGEST_COMMIT_SECONDS = 60.0
+COMMIT_GROWTH = 1.5
+ROWS_PER_COMMIT = 100_000
+BYTES_PER_COMMIT = 128 * 2**20
+# Error rates are judged as if at least so many images (or all, if fewer) had been tried.
+FEWEST_IMAGES_JUDGED = 1000
+RECORD_SECONDS = 5.0
+SLOWEST_KEPT = 20
+# Images that got lost with a node although their tasks were repeated are asked for again so many times.
+ROUNDS = 3
+
+
+def annotate(
+    spec: AnnotateSpec,
+    address: str | None = None,
+    only_failed: bool = False,
+    force: bool = False,
+) -> RunSummary:
+    """Run the job to its end; raises a TlgError when it could not. What is committed stays in either case."""
+    if address and address.startswith("ray://"):
+        return pipeline.run_on_cluster(address, annotate, spec, only_failed=only_failed, force=force)
+    access = storage.Access(spec.storage.endpoint, spec.storage.region)
+    summary = runs.begin(spec, runs.new_run_id())
+    tally = runs.Tally(summary, spec.run.price_per_hour)
+    job = _Job(spec, address, access, summary, tally, Progress(summary))
+    with Lease(spec.output.uri, summary.run_id, access) as lease:
+        try:
+            job.run(lease, only_failed, force)
+            summary.state = "succeeded"
+        except BaseException as error:
+            stopped = isinstance(error, (KeyboardInterrupt, TooManyErrors))
+            summary.state = "stopped" if stopped else "failed"
+            summary.message = str(error) or type(error).__name__
+            raise
+        finally:
+            tally.tick()
+            summary.seconds_left = None
+            _record(summary, access)
+            _announce(spec, summary)
+    return summary
+
+
+@dataclass
+class _Job:
+    spec: AnnotateSpec
+    address: str | None
+    access: storage.Access
+    summary: RunSummary
+    tally: runs.Tally
+    progress: Progress
+
+    def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
+        spec, summary = self.spec, self.summary
+        params = AnnotateParams(min_score=spec.run.min_score, max_pixels=spec.run.max_pixels)
+        loaded = exemplars.load(spec.exemplars, self.access)
+        provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), summary.run_id)
+        summary.digests = {
+            "model": provenance.model_digest,
+            "exemplars": provenance.exemplars_digest,
+            "params": provenance.params_digest,
+        }
+        storage.delete_folder(storage.join(spec.output.uri, WORK_FOLDER), self.access)
+        done = ledger.load(spec.output.uri, provenance, self.access)
+        folder = storage.join(spec.output.uri, f"{WORK_FOLDER}/{summary.run_id}")
+        work = manifest.plan_work(
+            manifest.listed(spec.images, self.access),
+            done,
+            loaded.class_names,
+            folder,
+            self.access,
+            only_failed,
+            force,
+        )
+        summary.listed, summary.images, summary.replaced = work.listed, work.count, work.replaced
+        if work.unknown_labels:
+            log.warning("labels that are no class of the exemplars: %s", ", ".join(sorted(work.unknown_labels)[:20]))
+        self.progress.say(f"{work.listed:,} images listed, {work.count:,} to do")
+        writer = shards.ShardWriter(spec.output.uri, lease, done.next_shard, self.access)
+        try:
+            if work.count:
+                summary.workers = spec.workers.max
+                stages = pipeline.Stages(spec, loaded, params, provenance, self.access)
+                with pipeline.ray_session(self.address, spec.workers):
+                    self._answer(stages, work, writer)
+        finally:
+            if work.count or done.has_superseded:
+                if work.replaced or done.has_superseded:
+                    writer.drop_superseded()
+                outputs.write_quarantine(spec.output.uri, self.access)
+        if work.count or done.has_superseded or not outputs.are_complete(spec, self.access):
+            outputs.write(spec, summary, self.access)
+        storage.delete_folder(folder, self.access)
+        if summary.deferred:
+            raise StorageError(
+                f"{summary.deferred:,} of {summary.images:,} images could not be fetched for now; "
+                "everything else is committed, run again to get them",
+                transient=True,
+            )
+
+    def _answer(self, stages: pipeline.Stages, work: manifest.Work, writer: shards.ShardWriter) -> None:
+        receiver = _Receiver(self, work, writer)
+        per_unit = pipeline.images_per_unit(work)
+        try:
+            for _ in range(ROUNDS):
+                units = _units_with_missing(work.units(per_unit), receiver.received)
+                if not len(units):
+                    break
+                self.progress.start()
+                for table in pipeline.answers(stages, work, units):
+                    receiver.take(table)
+        finally:
+            receiver.commit()
+        if not receiver.received.all():
+            missing = int((~receiver.received).sum())
+            raise StorageError(f"{missing:,} images were lost on the way; run again to get them", transient=True)
+
+
+class _Receiver:
+    """Takes tables as they arrive, each image once, and commits them in ever larger shards."""
+
+    def __init__(self, job: _Job, work: manifest.Work, writer: shards.ShardWriter):
+        self.received = np.zeros(work.count, bool)
+        self._job, self._writer = job, writer
+        self._waiting: list[pa.Table] = []
+        self._waiting_images = 0
+        self._interval = FIRST_COMMIT_SECONDS
+        self._committed_at = self._recorded_at = time.monotonic()
+
+    def take(self, table: pa.Table) -> None:
+        positions = table["position"].to_numpy()
+        if self.received[positions].any():
+            table = table.filter(pa.array(~self.received[positions]))
+            positions = table["position"].to_numpy()
+        if not len(positions):
+            return
+        self.received[positions] = True
+        self._count(table, positions)
+        kept = table.filter(pc.invert(table["deferred"]))
+        self._waiting.append(kept.select(records.SCHEMA.names))
+        self._waiting_images += len(np.unique(kept["position"].to_numpy()))
+        now = time.monotonic()
+        if (
+            now - self._committed_at >= self._interval
+            or sum(map(len, self._waiting)) >= ROWS_PER_COMMIT
+            or sum(one.nbytes for one in self._waiting) >= BYTES_PER_COMMIT
+        ):
+            self.commit()
+            self._interval = min(LONGEST_COMMIT_SECONDS, self._interval * COMMIT_GROWTH)
+        self._job.progress.update(int(np.count_nonzero(self.received)))
+        if now - self._recorded_at >= RECORD_SECONDS:
+            self._recorded_at = now
+            self._job.tally.tick()
+            _record(self._job.summary, self._job.access)
+        self._judge()
+
+    def commit(self) -> None:
+        if sum(map(len, self._waiting)):
+            self._job.summary.rows += self._writer.commit(pa.concat_tables(self._waiting))
+            self._job.summary.shards += 1
+            self._job.summary.done += self._waiting_images
+        self._waiting, self._waiting_images = [], 0
+        self._committed_at = time.monotonic()
+
+    def _count(self, table: pa.Table, positions: np.ndarray) -> None:
+        firsts = np.unique(positions, return_index=True)[1]
+        images = table.select(["image_uri", *TRACE_SCHEMA.names]).take(firsts)
+        deferred = images["deferred"].to_numpy()
+        self._job.summary.deferred += int(deferred.sum())
+        answered = table.filter(pc.invert(table["deferred"]))
+        statuses = {one["values"]: one["counts"] for one in pc.value_counts(answered["status"]).to_pylist()}
+        error_types = answered["error_type"].drop_null().to_pylist()
+        stages = {name: images[f"{name}_seconds"].to_numpy() for name in ("fetch", "decode", "segment")}
+        self._job.tally.add(statuses, error_types, {name: float(values.sum()) for name, values in stages.items()})
+        total = np.sum(list(stages.values()), axis=0)
+        top = np.argsort(total)[-SLOWEST_KEPT:]
+        found = [(round(float(total[one]), 3), images["image_uri"][int(one)].as_py()) for one in top]
+        self._job.summary.slowest = heapq.nlargest(SLOWEST_KEPT, [*self._job.summary.slowest, *found])
+
+    def _judge(self) -> None:
+        summary, rate = self._job.summary, self._job.spec.run.max_error_rate
+        tried = int(np.count_nonzero(self.received))
+        allowed = rate * max(tried, min(summary.images, FEWEST_IMAGES_JUDGED))
+        if summary.errors > allowed:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.error_types.items())
+            raise TooManyErrors(
+                f"{summary.errors:,} of {tried:,} images failed ({kinds}), more than run.max_error_rate {rate:g} "
+                f"allows; see {summary.output}/quarantine, then mend the images or raise the rate"
+            )
+        if summary.deferred > max(allowed, 10):
+            raise StorageError(
+                f"{summary.deferred:,} of {tried:,} images could not be fetched although each was tried for minutes; "
+                "what is committed stays, run again when the store answers",
+                transient=True,
+            )
+
+
+def _units_with_missing(units: np.ndarray, received: np.ndarray) -> np.ndarray:
+    return units[[not received[start : start + count].all() for start, count in units]]
+
+
+def _announce(spec: AnnotateSpec, summary: RunSummary) -> None:
+    outcome = f"{summary.state}: {summary.message}" if summary.message else summary.state
+    facts = {"images": summary.done, "masks": summary.masks, "errors": summary.errors}
+    webhook.notify(spec.deploy.webhook, spec.name, outcome, facts | {"took": duration(summary.seconds)})
+
+
+def _record(summary: RunSummary, access: storage.Access) -> None:
+    try:
+        summary.write(access)
+    except StorageError as error:  # the record of a run must not end it
+        log.warning("the record of the run could not be written: %s", error)
+
+
+if __name__ == "__main__":
+    from jobs.commands import main
+
+    main()

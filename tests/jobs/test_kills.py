@@ -1,0 +1,131 @@
+"""SIGKILL of the driver, of a worker, of a node: after another run the answers are those of a calm one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs import runs, shards
+from jobs.annotate import annotate
+from tests.jobs import collection
+
+pytestmark = pytest.mark.cluster
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY)}
+COUNT = 160
+PACE = "dry-run:0.05"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return collection.write(tmp_path_factory.mktemp("kills") / "images", COUNT)
+
+
+@pytest.fixture(scope="module")
+def calm(images, exemplar_folder, tmp_path_factory, local_ray):
+    """The answers of an undisturbed run."""
+    out = str(tmp_path_factory.mktemp("kills") / "calm")
+    annotate(collection.spec(str(images), exemplar_folder, out))
+    return collection.answers(out)
+
+
+def committed_images(out):
+    tables = [shards.read(shard, ["image_uri"]) for shard in shards.committed(out)]
+    return {uri for table in tables for uri in table["image_uri"].to_pylist()}
+
+
+def has_lease(out):
+    return any((Path(out) / "_lease").glob("0*.json"))
+
+
+def has_shards(count):
+    return lambda out: len(shards.committed(out)) >= count
+
+
+@pytest.mark.parametrize(
+    "moment", [has_lease, has_shards(1), has_shards(2)], ids=["starting", "first commit", "second commit"]
+)
+def test_killed_driver(moment, images, exemplar_folder, calm, tmp_path):
+    out = str(tmp_path / "out")
+    spec = collection.spec(str(images), exemplar_folder, out, model=PACE)
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(spec.model_dump(exclude={"deploy"})))
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "jobs.annotate", str(file)], cwd=REPOSITORY, env=ENVIRONMENT, stdout=log, stderr=log
+        )
+        while not moment(out):
+            assert driver.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.02)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    before = committed_images(out)
+    second = annotate(spec)
+    assert second.images == COUNT - len(before)
+    assert collection.answers(out).equals(calm)
+    assert not list((tmp_path / "out" / "_work").iterdir())
+    assert runs.recorded(out, last=1)[0]["state"] == "succeeded"
+
+
+def test_killed_worker(images, exemplar_folder, calm, tmp_path):
+    out = str(tmp_path / "out")
+    killed = []
+
+    def kill_one() -> None:
+        while not shards.committed(out):
+            time.sleep(0.02)
+        killed.append(segment_workers()[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    summary = annotate(collection.spec(str(images), exemplar_folder, out, model=PACE, workers={"min": 2, "max": 2}))
+    killer.join()
+    assert killed
+    assert summary.done == COUNT
+    assert collection.answers(out).equals(calm)
+
+
+def segment_workers() -> list[int]:
+    """Workers of the pool that descend from this process: other Rays of this machine are not ours."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if name.startswith("ray::MapWorker") and is_ours(int(folder.name)):
+            found.append(int(folder.name))
+    return found
+
+
+def is_ours(pid: int) -> bool:
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
+
+
+def test_removed_node(images, exemplar_folder, calm, tmp_path):
+    out = str(tmp_path / "out")
+    script = Path(__file__).with_name("node_loss.py")
+    ended = subprocess.run(
+        [sys.executable, script, images, exemplar_folder, out],
+        cwd=REPOSITORY,
+        env={**ENVIRONMENT, "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    seen = json.loads(ended.stdout.splitlines()[-1])
+    assert seen["removed_after"] < COUNT == seen["done"]
+    assert collection.answers(out).equals(calm)
