@@ -22,6 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 DATUMARO = """
 import datumaro, json, numpy, sys
 from datumaro.components.annotation import Mask, Polygon
+from pycocotools import mask as coco_mask
 folder, expected = sys.argv[1], numpy.load(sys.argv[2])
 dataset = datumaro.Dataset.import_from(folder, "coco_instances")
 names = dataset.categories()[datumaro.AnnotationType.label]
@@ -30,7 +31,10 @@ for item in dataset:
     found = numpy.zeros((height, width), bool)
     for one in item.annotations:
         assert names[one.label].name == "thing"
-        found |= (one.image if isinstance(one, Mask) else one.as_mask().image).astype(bool)
+        if isinstance(one, Mask):
+            found |= one.image.astype(bool)
+        elif isinstance(one, Polygon):
+            found |= coco_mask.decode(coco_mask.frPyObjects([one.points], height, width))[..., 0].astype(bool)
     assert (found == expected[item.id]).all(), item.id
 print(len(dataset))
 """
@@ -74,8 +78,12 @@ folder, expected = sys.argv[1], numpy.load(sys.argv[2])
 items = list(CocoInstancesBase(folder + "/annotations/instances_default.json"))
 for item in items:
     found = numpy.zeros_like(expected[item.id])
+    height, width = found.shape
     for one in item.annotations:
-        found |= (one.image if isinstance(one, Mask) else one.as_mask().image).astype(bool)
+        if isinstance(one, Mask):
+            found |= one.image.astype(bool)
+        elif isinstance(one, Polygon):
+            found |= coco_mask.decode(coco_mask.frPyObjects([one.points], height, width))[..., 0].astype(bool)
     assert (found == expected[item.id]).all(), item.id
 print(len(items))
 """
@@ -88,7 +96,7 @@ READERS = {
 }
 
 
-def write_sample(folder: Path) -> Path:
+def write_sample(folder: Path, kind: str) -> Path:
     """Images, our COCO and Label Studio files of them, and the masks themselves."""
     from tlg import records
     from tlg.formats import coco, label_studio
@@ -109,9 +117,8 @@ def write_sample(folder: Path) -> Path:
     np.savez(folder / "masks.npz", **masks)
     with (folder / "label_studio" / "tasks.json").open("w") as stream:
         label_studio.write(stream, rows)
-    for kind in ("rle", "polygon"):
-        with (folder / f"instances_{kind}.json").open("w") as stream:
-            coco.write(stream, rows, [(1, "thing")], kind, str(folder / "images" / "default"))
+    with (folder / "annotations" / "instances_default.json").open("w") as stream:
+        coco.write(stream, rows, [(1, "thing")], kind, str(folder / "images" / "default"))
     return folder
 
 
@@ -129,8 +136,7 @@ def environment(name: str, requirements: list[str]) -> Path:
 def check(name: str, kind: str) -> str:
     requirements, script = READERS[name]
     with tempfile.TemporaryDirectory() as scratch:
-        folder = write_sample(Path(scratch))
-        shutil.copy(folder / f"instances_{kind}.json", folder / "annotations" / "instances_default.json")
+        folder = write_sample(Path(scratch), kind)
         try:
             python = environment(name, requirements)
         except (subprocess.CalledProcessError, OSError) as error:
