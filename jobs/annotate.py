@@ -68,8 +68,9 @@ def annotate(
             tally.tick()
             summary.seconds_left = None
             _record(summary, access)
-    facts = {"images": summary.done, "masks": summary.masks, "errors": summary.errors}
-    webhook.notify(spec.deploy.webhook, spec.name, summary.state, facts | {"took": duration(summary.seconds)})
+            facts = {"images": summary.done, "masks": summary.masks, "errors": summary.errors}
+            facts |= {"took": duration(summary.seconds)} | ({"because": summary.message} if summary.message else {})
+            webhook.notify(spec.deploy.webhook, spec.name, summary.state, facts)
     return summary
 
 
@@ -117,6 +118,7 @@ class _Job:
                     self._answer(stages, work, writer)
         finally:
             if work.count or done.has_superseded:
+                lease.confirm()
                 if work.replaced or done.has_superseded:
                     writer.drop_superseded()
                 outputs.write_quarantine(spec.output.uri, self.access)
