@@ -11,6 +11,8 @@ from tlg.spec import AnnotateSpec
 STORE_HOST = "store"
 STORE_IMAGE = "minio/minio:RELEASE.2025-09-07T16-13-09Z"
 HEAD_PORT = 6379
+HEAD_ADDRESS = f"http://head:{pods.DASHBOARD_PORT}"
+ENDPOINT_FILE = "serve.yaml"
 # Read from the shell or an .env file beside the compose file; never written into it.
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -19,7 +21,7 @@ def document(spec: AnnotateSpec, files: dict[str, str]) -> dict[str, Any]:
     """A compose file; `files` are the texts that every container finds in SPEC_FOLDER."""
     size = pods.pod_size(spec.workers)
     worker = _service(spec, files) | {
-        "command": _ray_start(f"--address=head:{HEAD_PORT}"),
+        "command": _ray_start(f"--address=head:{HEAD_PORT}", f"--memory={size.memory_gb * 2**30}"),
         "depends_on": {"head": {"condition": "service_healthy"}},
         "deploy": {"replicas": pods.pods_for(spec.workers.max, size), "resources": _resources(size)},
         "restart": "unless-stopped",
@@ -34,7 +36,7 @@ def document(spec: AnnotateSpec, files: dict[str, str]) -> dict[str, Any]:
         "shm_size": "1gb",
     }
     job = _service(spec, files) | {
-        "command": ["tlg", "submit", pods.SPEC_PATH, "--address", f"http://head:{pods.DASHBOARD_PORT}", "--wait"],
+        "command": ["tlg", "submit", pods.SPEC_PATH, "--address", HEAD_ADDRESS, "--wait"],
         "depends_on": {"head": {"condition": "service_healthy"}},
         "profiles": ["job"],
     }
@@ -71,7 +73,7 @@ def _endpoint(spec: AnnotateSpec, files: dict[str, str]) -> dict[str, Any]:
     service = _service(spec, files)
     service["environment"]["TLG_API_KEYS"] = _required("TLG_API_KEYS")
     return service | {
-        "command": ["tlg", "serve", "--host", "0.0.0.0", "--port", str(pods.SERVE_PORT)],
+        "command": ["tlg", "serve", f"{pods.SPEC_FOLDER}/{ENDPOINT_FILE}"],
         "healthcheck": _health(f"http://127.0.0.1:{pods.SERVE_PORT}/healthz"),
         "ports": [f"127.0.0.1:{pods.SERVE_PORT}:{pods.SERVE_PORT}"],
         "restart": "unless-stopped",
@@ -108,7 +110,7 @@ def _health(url: str) -> dict[str, Any]:
 
 
 def _resources(size: pods.PodSize) -> dict[str, Any]:
-    resources: dict[str, Any] = {"limits": {"cpus": str(size.cpus), "memory": f"{size.memory_gb}G"}}
+    resources: dict[str, Any] = {"limits": {"cpus": str(size.cpus), "memory": f"{size.memory_gb}gb"}}
     if size.gpus:
         device = {"driver": "nvidia", "count": size.gpus, "capabilities": ["gpu"]}
         resources["reservations"] = {"devices": [device]}

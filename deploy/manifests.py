@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from deploy import compose, cron, pods
+from deploy import compose, cron, pods, rendered_endpoint
 from tlg import exemplars
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, local_path
@@ -38,7 +38,9 @@ def render(spec: AnnotateSpec, target: str, cron_line: str | None = None, timezo
             raise SpecError(f'target {target} needs a schedule: --cron "0 2 * * *"')
         cron.check(cron_line, timezone)
     if target == "compose":
-        documents = [compose.document(spec, travelling_files(spec))]
+        config = rendered_endpoint.endpoint_config(spec, pods.SERVE_PORT, compose.HEAD_ADDRESS)
+        files = travelling_files(spec) | {compose.ENDPOINT_FILE: _to_yaml(config)}
+        documents = [compose.document(spec, files)]
     else:
         documents = _kubernetes(spec, target, cron_line, timezone)
     return "---\n".join(_to_yaml(document) for document in documents)
@@ -140,7 +142,17 @@ def _job_spec(spec: AnnotateSpec) -> dict[str, Any]:
 
 def _service_spec(spec: AnnotateSpec) -> dict[str, Any]:
     """The endpoint on the same workers: one replica a worker, between `workers.min` and `workers.max`."""
-    application = {"name": spec.name, "import_path": "deploy.app:build", "route_prefix": "/", "args": {}}
+    if not spec.deploy.secrets:
+        raise SpecError(
+            "the endpoint listens beyond its own pod, so it needs API keys: name a secret with the key TLG_API_KEYS "
+            "in deploy.secrets"
+        )
+    application = {
+        "name": spec.name,
+        "import_path": "deploy.app:build",
+        "route_prefix": "/",
+        "args": rendered_endpoint.endpoint_config(spec, pods.SERVE_PORT),
+    }
     return {
         "serveConfigV2": _to_yaml({"applications": [application]}),
         "rayClusterConfig": _cluster_spec(spec, serving=True),

@@ -24,6 +24,8 @@ SUBMITTER_RESOURCES = {"cpu": "500m", "memory": "1Gi"}
 # Downloads and decoding run beside the model on every pod.
 CPUS_BESIDE_WORKERS = 1
 DEFAULT_WORKER_MEMORY_GB = 4
+# Ray's own processes, its object store and pictures on their way.
+MEMORY_BESIDE_WORKERS_GB = 2
 USER_ID = 1000
 TERMINATION_SECONDS = 60
 
@@ -50,8 +52,12 @@ def pod_size(workers: WorkersSpec) -> PodSize:
         raise SpecError(f"workers.gpus is {workers.gpus:g}: above one GPU, Ray takes whole GPUs only, like 2")
     sharing = int(1 / workers.gpus + 1e-9) if 0 < workers.gpus < 1 else 1
     count = min(sharing, workers.max)
-    memory_gb = math.ceil((workers.memory_gb or DEFAULT_WORKER_MEMORY_GB) * count)
-    return PodSize(count, math.ceil(workers.cpus * count) + CPUS_BESIDE_WORKERS, math.ceil(workers.gpus), memory_gb)
+    return PodSize(
+        workers=count,
+        cpus=math.ceil(workers.cpus * count) + CPUS_BESIDE_WORKERS,
+        gpus=math.ceil(workers.gpus),
+        memory_gb=math.ceil((workers.memory_gb or DEFAULT_WORKER_MEMORY_GB) * count) + MEMORY_BESIDE_WORKERS_GB,
+    )
 
 
 def pods_for(worker_count: int, size: PodSize) -> int:

@@ -68,9 +68,7 @@ def annotate(
             tally.tick()
             summary.seconds_left = None
             _record(summary, access)
-            facts = {"images": summary.done, "masks": summary.masks, "errors": summary.errors}
-            facts |= {"took": duration(summary.seconds)} | ({"because": summary.message} if summary.message else {})
-            webhook.notify(spec.deploy.webhook, spec.name, summary.state, facts)
+            _announce(spec, summary)
     return summary
 
 
@@ -231,6 +229,12 @@ class _Receiver:
 
 def _units_with_missing(units: np.ndarray, received: np.ndarray) -> np.ndarray:
     return units[[not received[start : start + count].all() for start, count in units]]
+
+
+def _announce(spec: AnnotateSpec, summary: RunSummary) -> None:
+    outcome = f"{summary.state}: {summary.message}" if summary.message else summary.state
+    facts = {"images": summary.done, "masks": summary.masks, "errors": summary.errors}
+    webhook.notify(spec.deploy.webhook, spec.name, outcome, facts | {"took": duration(summary.seconds)})
 
 
 def _record(summary: RunSummary, access: storage.Access) -> None:

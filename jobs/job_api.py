@@ -36,15 +36,13 @@ class JobState:
 class JobApi:
     """One cluster's job API. Every failure is a ClusterError that says what to do."""
 
-    def __init__(self, address: str, transport: httpx.BaseTransport | None = None):
+    def __init__(self, address: str):
         if not address.startswith(("http://", "https://")):
             raise ClusterError(f"address {address!r}: expected the dashboard's address, like http://head:8265")
         self.address = address.rstrip("/")
         token = auth_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(
-            base_url=self.address, headers=headers, timeout=httpx.Timeout(60, connect=10), transport=transport
-        )
+        self._http = httpx.Client(base_url=self.address, headers=headers, timeout=httpx.Timeout(60, connect=10))
 
     def __enter__(self) -> JobApi:
         return self

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import kubernetes_validate
 import pytest
 import yaml
-from deploy import cron, manifests, pods, schedule
 from typer.testing import CliRunner
 
+from deploy import cron, manifests, pods, schedule
 from tlg.cli import app
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, WorkersSpec, load_annotate_spec
@@ -83,7 +83,7 @@ def test_worker_counts_come_from_the_spec_and_are_said_once():
     (group,) = job["rayClusterSpec"]["workerGroupSpecs"]
     assert (group["minReplicas"], group["maxReplicas"]) == (0, 17)
     asked = group["template"]["spec"]["containers"][0]["resources"]["requests"]
-    assert asked == {"cpu": str(3 + pods.CPUS_BESIDE_WORKERS), "memory": "6Gi"}
+    assert asked == {"cpu": str(3 + pods.CPUS_BESIDE_WORKERS), "memory": f"{6 + pods.MEMORY_BESIDE_WORKERS_GB}Gi"}
     assert "17" not in job["entrypoint"]
 
 
@@ -106,7 +106,27 @@ def test_clusters_ask_for_a_token_and_pods_are_locked_down():
         assert pod["terminationGracePeriodSeconds"] > 0
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         assert {"livenessProbe", "readinessProbe", "lifecycle"} <= set(container)
-        assert container["envFrom"] == [{"secretRef": {"name": "bucket-keys"}}]
+        secrets = [source["secretRef"]["name"] for source in container["envFrom"]]
+        assert secrets == ["bucket-keys", "endpoint-keys"]
+
+
+def test_the_endpoint_is_configured_as_it_reads_it():
+    config = pytest.importorskip("deploy.config", reason="the endpoint is not part of this build")
+    from ray.serve.schema import ServeDeploySchema
+
+    service = one(rendered(spec_of("camera-traps-gpu"), "rayservice"), "RayService")["spec"]
+    (application,) = ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"])).applications
+    told = config.ServeConfig.model_validate(application.args)
+    assert (told.model, told.replicas.max, told.replicas.gpus) == ("/models/tlg-wildlife", 4, 0.5)
+    files = yaml.safe_load(manifests.render(spec_of("compose"), "compose"))["configs"]
+    assert config.ServeConfig.model_validate(yaml.safe_load(files["serve-yaml"]["content"])).port == pods.SERVE_PORT
+
+
+def test_an_endpoint_without_keys_is_not_rendered():
+    spec = spec_of("compose")
+    assert not spec.deploy.secrets
+    with pytest.raises(SpecError, match="TLG_API_KEYS"):
+        manifests.render(spec, "rayservice")
 
 
 def test_the_nightly_cron_job_forbids_overlap_and_submits_with_the_clusters_token():

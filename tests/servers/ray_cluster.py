@@ -14,25 +14,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 REPOSITORY = Path(__file__).parents[2]
-START_SECONDS = 180
+START_SECONDS = 120
+START_ATTEMPTS = 3
+Process = subprocess.Popen[bytes]
 
 
 class RayCluster:
-    """`with RayCluster() as cluster`: `address` and `token` reach its job API."""
+    """`with RayCluster() as cluster`: `address` and `token` reach its job API, `gcs_address` takes drivers."""
 
-    def __init__(self, env: dict[str, str] | None = None, workers: int = 2, cpus_per_worker: int = 1):
+    def __init__(self, workers: int, cpus_per_worker: int, environment: dict[str, str] | None = None):
         self.token = secrets.token_hex(16)
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Process] = []
+        self._processes: list[Process] = []
         self._worker_count = workers
         self._cpus_per_worker = cpus_per_worker
-        # A short path: Ray's sockets below it must stay under 108 characters.
-        self._folder = tempfile.mkdtemp(prefix="rc", dir="/tmp")
+        self._folder = tempfile.mkdtemp(prefix="rc")  # short: Ray's sockets below it have at most 107 characters
         self._env = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -41,21 +44,16 @@ class RayCluster:
             "RAY_AUTH_TOKEN": self.token,
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
-            **(env or {}),
+            **(environment or {}),
         }
 
     def __enter__(self) -> RayCluster:
-        self._gcs_port, dashboard_port = free_port(), free_port()
-        self.address = f"http://127.0.0.1:{dashboard_port}"
-        head = ["--head", f"--port={self._gcs_port}", f"--dashboard-port={dashboard_port}", "--num-cpus=0"]
-        head += ["--dashboard-host=127.0.0.1", f"--ray-client-server-port={free_port()}"]
-        head += [f"--temp-dir={self._folder}", "--include-dashboard=true"]
         try:
-            self._start(head)
-            self._wait_for(lambda: self._get("/api/version") is not None)
-            for _ in range(self._worker_count):
-                self.add_worker()
-            self._wait_for(lambda: self.alive_nodes() == 1 + self._worker_count)
+            self._start_until(self._start_head, lambda: self._get("/api/version") is not None)
+            for count in range(1, self._worker_count + 1):
+                self.workers.append(
+                    self._start_until(self._start_worker, lambda count=count: self.alive_nodes() > count)
+                )
         except BaseException:
             self.__exit__()
             raise
@@ -72,11 +70,6 @@ class RayCluster:
                 kill_tree(process.pid)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def add_worker(self) -> None:
-        self.workers.append(
-            self._start([f"--address=127.0.0.1:{self._gcs_port}", f"--num-cpus={self._cpus_per_worker}"])
-        )
-
     def kill_worker(self, position: int) -> None:
         """The machine is gone: no process of that worker gets to say goodbye."""
         kill_tree(self.workers[position].pid)
@@ -87,7 +80,24 @@ class RayCluster:
             return 0
         return sum(node["raylet"].get("state") == "ALIVE" for node in answer["data"]["summary"])
 
-    def _start(self, options: list[str]) -> subprocess.Popen[bytes]:
+    def _start_head(self) -> Process:
+        gcs_port, dashboard_port = free_port(), free_port()
+        self.address, self.gcs_address = f"http://127.0.0.1:{dashboard_port}", f"127.0.0.1:{gcs_port}"
+        return self._start(
+            "--head",
+            f"--port={gcs_port}",
+            f"--dashboard-port={dashboard_port}",
+            "--dashboard-host=127.0.0.1",
+            "--include-dashboard=true",
+            f"--ray-client-server-port={free_port()}",
+            "--num-cpus=0",
+            f"--temp-dir={self._folder}",
+        )
+
+    def _start_worker(self) -> Process:
+        return self._start(f"--address={self.gcs_address}", f"--num-cpus={self._cpus_per_worker}")
+
+    def _start(self, *options: str) -> Process:
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", *options]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000"]
         command += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={free_port()}"]
@@ -96,21 +106,24 @@ class RayCluster:
         self._processes.append(process)
         return process
 
-    def _get(self, path: str) -> dict | None:
+    def _start_until(self, start: Callable[[], Process], ready: Callable[[], bool]) -> Process:
+        """Ray gives its processes 30 s to find each other, which a busy machine may not keep: then it tries again."""
+        for _ in range(START_ATTEMPTS):
+            process, deadline = start(), time.monotonic() + START_SECONDS
+            while process.poll() is None and time.monotonic() < deadline:
+                if ready():
+                    return process
+                time.sleep(0.2)
+            process.terminate()
+        logs = "\n".join(path.read_text()[-1500:] for path in sorted(Path(self._folder).glob("start-*.log")))
+        raise RuntimeError(f"Ray did not start within {START_ATTEMPTS} attempts:\n{logs}")
+
+    def _get(self, path: str) -> dict[str, Any] | None:
         try:
             answer = httpx.get(self.address + path, headers={"Authorization": f"Bearer {self.token}"}, timeout=10)
         except httpx.TransportError:
             return None
         return answer.json() if answer.is_success else None
-
-    def _wait_for(self, ready: object) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not ready():  # type: ignore[operator]
-            dead = [process for process in self._processes if process.poll() is not None]
-            if dead or time.monotonic() > deadline:
-                logs = "\n".join(path.read_text()[-1500:] for path in Path(self._folder).glob("start-*.log"))
-                raise RuntimeError(f"Ray did not start within {START_SECONDS} s:\n{logs}")
-            time.sleep(0.2)
 
 
 def free_port() -> int:
