@@ -15,7 +15,8 @@ def from_mask(mask_HW: np.ndarray) -> list[list[float]]:
 
     COCO polygons know no holes, so a hole is joined to the ring around it by a bridge without width.
     """
-    outlines, holes = [], []
+    outlines: list[list[tuple[int, int]]] = []
+    holes: list[list[tuple[int, int]]] = []
     for ring in _rings(mask_HW):
         (outlines if _doubled_area(ring) > 0 else holes).append(ring)
     parts = [(ring, _row_spans(ring)) for ring in outlines]
