@@ -22,7 +22,7 @@ from tlg.model.features import Features
 from tlg.model.text import TextVectors
 from tlg.model.text_encoder import ClassText
 from tlg.prior.exemplar import FittedPrior, Prior
-from tlg.prior.fusion import fuse
+from tlg.prior.fusion import TextPresence, bounded_log_odds, fuse
 from tlg.prior.image_prior import check_usable, resized_mask
 from tlg.records import Answer, answer_from_mask
 
@@ -65,33 +65,41 @@ class NetworkAnnotator:
         encoder = model.text_encoder(str(self.device)) if clip is not None or self._reads_text() else None
         self.text: TextVectors | None = None if encoder is None else encoder.encode(texts).to(self.device)
         with torch.inference_mode():
-            self.fitted, self.supports = self._encode_exemplars(exemplars)
+            self.fitted, self.text_presence, self.supports = self._encode_exemplars(exemplars)
 
     def _reads_text(self) -> bool:
         return self.network is not None and self.network.spec.text
 
-    def _encode_exemplars(self, exemplars: LoadedExemplars) -> tuple[FittedPrior, list[Support]]:
+    def _encode_exemplars(
+        self, exemplars: LoadedExemplars
+    ) -> tuple[FittedPrior, TextPresence | None, list[Support]]:
         labelled = [(one, index) for index, of in enumerate(exemplars.classes) for one in of.exemplars]
         unlabelled = [(one, None) for one in exemplars.negatives]
         size = self.model.input_size
-        batches, known_maps, entries = [], [], []
+        batches, known_maps, entries, spoken = [], [], [], []
         for exemplar, label in [*labelled, *unlabelled]:
             image_13HW = to_network_input(exemplar.pixels, size)[None].to(self.device)
             features = self._encode(image_13HW)
             mask = None if exemplar.mask is None else resized_mask(exemplar.mask, size[0]).to(self.device)
             entries.append((features, label, mask))
             batches.append(features)
-            known_maps.append(None if label is None else self._text_maps(image_13HW)[0])
+            text = self._text_evidence(image_13HW)
+            known_maps.append(None if text is None else text.maps[0])
+            if text is not None:
+                spoken.append(bounded_log_odds(text.presence))
         fitted = Prior(self.model.background).fit(entries)
+        labels = [label for _, label, _ in entries]
+        text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         if self.network is None:
-            return fitted, []
+            return fitted, text_presence, []
         supports = []
         for index in range(len(exemplars.classes)):
             rows = [row for row, (_, label) in enumerate(labelled) if label == index]
             own_SHW = torch.stack([self._own_map(fitted, known_maps[row], entries[row][2], row, index) for row in rows])
-            text = self.text[[index]] if self.text is not None and self.known[index] else None
-            supports.append(self.network.encode_support(Features.cat([batches[row] for row in rows]), own_SHW, text))
-        return fitted, supports
+            vectors = self.text[[index]] if self.text is not None and self.known[index] else None
+            shots = Features.cat([batches[row] for row in rows])
+            supports.append(self.network.encode_support(shots, own_SHW, vectors))
+        return fitted, text_presence, supports
 
     def _own_map(
         self, fitted: FittedPrior, text_NHW: Tensor | None, mask_HW: Tensor | None, row: int, index: int
@@ -139,22 +147,24 @@ class NetworkAnnotator:
 
     def _evidence(self, features: Features, images_B3HW: Tensor) -> Evidence:
         maps_BNHW, presence_BN = self.fitted.maps(features, images_B3HW), self.fitted.presence(features)
-        text_BNHW = self._text_maps(images_B3HW)
-        if text_BNHW is None or self.text is None or self.model.clip is None:
+        text = self._text_evidence(images_B3HW)
+        if text is None or self.text_presence is None:
             return Evidence(maps_BNHW, presence_BN)
-        text_presence_BN = self.model.clip.presence(self.model.clip.cells(images_B3HW), self.text.foreground)
+        text_presence_BN = self.text_presence.probability(bounded_log_odds(text.presence))
         known_N = torch.tensor(self.known, device=self.device)
         return Evidence(
-            torch.where(known_N[:, None, None], fuse(maps_BNHW, text_BNHW), maps_BNHW),
+            torch.where(known_N[:, None, None], fuse(maps_BNHW, text.maps), maps_BNHW),
             torch.where(known_N, fuse(presence_BN, text_presence_BN), presence_BN),
         )
 
-    def _text_maps(self, images_B3HW: Tensor) -> Tensor | None:
-        """(B, N, H, W) by the model's own CLIP."""
+    def _text_evidence(self, images_B3HW: Tensor) -> Evidence | None:
+        """What the model's own CLIP says, where it has one."""
         if self.model.clip is None or self.text is None:
             return None
-        maps_BNhw = self.model.clip.prior(self.model.clip.cells(images_B3HW), self.text.foreground)
-        return F.interpolate(maps_BNhw, size=images_B3HW.shape[-2:], mode="bilinear", align_corners=False)
+        cells_BDhw = self.model.clip.cells(images_B3HW)
+        maps_BNhw = self.model.clip.prior(cells_BDhw, self.text.foreground)
+        maps_BNHW = F.interpolate(maps_BNhw, size=images_B3HW.shape[-2:], mode="bilinear", align_corners=False)
+        return Evidence(maps_BNHW, self.model.clip.presence(cells_BDhw, self.text.foreground))
 
     def _foreground(self, features: Features, evidence: Evidence, active: list[int]) -> Tensor:
         """(B, A, H, W): the probability of each active class at every place."""
