@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from deploy import compose, cron, pods, serving
+from deploy import compose, cron, pods, rendered_endpoint
 from tlg import exemplars
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, local_path
@@ -38,7 +38,7 @@ def render(spec: AnnotateSpec, target: str, cron_line: str | None = None, timezo
             raise SpecError(f'target {target} needs a schedule: --cron "0 2 * * *"')
         cron.check(cron_line, timezone)
     if target == "compose":
-        config = serving.endpoint_config(spec, pods.SERVE_PORT, compose.HEAD_ADDRESS)
+        config = rendered_endpoint.config(spec, pods.SERVE_PORT, compose.HEAD_ADDRESS)
         files = travelling_files(spec) | {compose.ENDPOINT_FILE: _to_yaml(config)}
         documents = [compose.document(spec, files)]
     else:
@@ -151,7 +151,7 @@ def _service_spec(spec: AnnotateSpec) -> dict[str, Any]:
         "name": spec.name,
         "import_path": "deploy.app:build",
         "route_prefix": "/",
-        "args": serving.endpoint_config(spec, pods.SERVE_PORT),
+        "args": rendered_endpoint.config(spec, pods.SERVE_PORT),
     }
     return {
         "serveConfigV2": _to_yaml({"applications": [application]}),

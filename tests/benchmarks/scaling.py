@@ -16,8 +16,8 @@ from PIL import Image
 from jobs.annotate import annotate
 from tlg.spec import AnnotateSpec, parse
 
-SECONDS_PER_IMAGE = 0.1
-IMAGES_PER_WORKER = 640
+SECONDS_PER_IMAGE = 1.0
+IMAGES_PER_WORKER = 128
 WORKERS = (1, 2, 4)
 LEAST_SHARE_OF_LINEAR = 0.9
 
