@@ -33,3 +33,12 @@ clean:
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/harness.py $(ONLY)
+
+# Whether other tools read our files: minutes and a few GB on first use.
+importers: $(STAMP)
+	$(BIN)/python tests/importers/check.py $(ONLY)
+# From nothing: scenes, backbone, CLIP, TLG, and its figures on novel classes (about an hour on one free core).
+bundled-model: $(STAMP)
+	$(BIN)/python -m tlg.data.bundle scenes backbone clip segmenter evaluate ablate export
+	mkdir -p tlg/model/bundled
+	cp -R runs/tlg-tiny/tlg-tiny tlg/model/bundled/

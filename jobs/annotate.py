@@ -49,6 +49,8 @@ def annotate(
     force: bool = False,
 ) -> RunSummary:
     """Run the job to its end; raises a TlgError when it could not. What is committed stays in either case."""
+    if address and address.startswith("ray://"):
+        return pipeline.run_on_cluster(address, annotate, spec, only_failed=only_failed, force=force)
     access = storage.Access(spec.storage.endpoint, spec.storage.region)
     summary = runs.begin(spec, runs.new_run_id())
     tally = runs.Tally(summary, spec.run.price_per_hour)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -117,7 +118,7 @@ def downloads(rows: list[dict], access: storage.Access) -> Iterator[tuple[dict, 
 
     if all(storage.scheme(row["uri"]) == "file" for row in rows):
         for row in rows:
-            yield row, lambda row=row: load(row)
+            yield row, partial(load, row)
         return
     waiting: deque[tuple[dict, Future]] = deque()
     ahead = 0

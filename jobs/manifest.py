@@ -194,7 +194,7 @@ def _states(uris: list[str], table: pa.Table) -> tuple[list[str | None], list[in
         sizes = table["size"].to_pylist() if "size" in table.column_names else [None] * len(uris)
         return etags, sizes
     states = [storage.local_state(uri) if storage.scheme(uri) == "file" else None for uri in uris]
-    return [one and one.etag for one in states], [one and one.size for one in states]
+    return [one.etag if one else None for one in states], [one.size if one else None for one in states]
 
 
 def _manifest_tables(uri: str, access: storage.Access) -> Iterator[pa.Table]:

@@ -69,7 +69,7 @@ def export(
     masks: coco.Masks = "rle",
     to: str | None = None,
 ) -> list[str]:
-    """Write one format from the committed answers; returns what was written. `to` is a folder, by default the output's."""
+    """Write one format from the committed answers, by default into the output itself; returns what was written."""
     if name not in FORMATS:
         raise SpecError(f"format '{name}' is unknown; expected one of {', '.join(FORMATS)}")
     if not shards.committed(output, access):
@@ -87,8 +87,10 @@ def export(
 
 
 def as_masks(text: str) -> coco.Masks:
-    if text == "rle" or text == "polygon":
-        return text
+    if text == "rle":
+        return "rle"
+    if text == "polygon":
+        return "polygon"
     raise SpecError(f"masks '{text}' is unknown; expected rle or polygon")
 
 

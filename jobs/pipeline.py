@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from tlg.exemplars import LoadedExemplars
 from tlg.predict import AnnotateParams
 from tlg.records import Provenance
 from tlg.spec import AnnotateSpec, WorkersSpec
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 # Blocks between stages: small enough to keep memory flat, large enough to be worth a task.
 BLOCK_BYTES = 32 * 2**20
@@ -73,9 +76,39 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
         embedded = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         _connect(num_cpus=cpus, **embedded, **quiet)
     try:
+        _check_room(workers, is_embedded=not address)
         yield
     finally:
         ray.shutdown()
+
+
+def run_on_cluster(address: str, action: Callable[..., R], *arguments: Any, **options: Any) -> R:
+    """Call `action` inside the cluster behind a ray:// address: a driver far away would be in every block's way.
+
+    The cluster's nodes need the product installed; paths in the arguments are theirs.
+    """
+    import ray
+
+    _connect(address=address, log_to_driver=True, logging_level=logging.ERROR)
+    try:
+        return ray.get(ray.remote(num_cpus=0)(action).remote(*arguments, **options))
+    except ray.exceptions.RayError as error:
+        raise _own_error(error) from error
+    finally:
+        ray.shutdown()
+
+
+def _check_room(workers: WorkersSpec, is_embedded: bool) -> None:
+    """A worker that fits nowhere would be waited for without a word."""
+    import ray
+
+    there = ray.cluster_resources()
+    for name, wanted in (("CPU", workers.cpus), ("GPU", workers.gpus)):
+        if wanted > there.get(name, 0.0):
+            text = f"a worker needs {wanted:g} {name}, Ray has {there.get(name, 0.0):g} in all"
+            if is_embedded:
+                raise ClusterError(f"{text}; lower workers.{name.lower()}s or run on a larger machine")
+            log.warning("%s; waiting for nodes that the cluster may still add", text)
 
 
 def _connect(**options: Any) -> None:

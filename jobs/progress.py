@@ -23,6 +23,7 @@ class Progress:
         self._summary, self._stream, self._clock = summary, stream or sys.stderr, clock
         self._on_terminal = self._stream.isatty()
         self._points: deque[tuple[float, int]] = deque()
+        self._first: tuple[float, int] | None = None
         self._shown = clock()
 
     def start(self) -> None:
@@ -38,6 +39,10 @@ class Progress:
         if ended > began and after > before:
             self._summary.images_per_second = (after - before) / (ended - began)
             self._summary.seconds_left = (self._summary.images - received) / self._summary.images_per_second
+        if self._first is None:
+            self._first = (now, received)
+        elif now > self._first[0]:
+            self._summary.steady_images_per_second = (received - self._first[1]) / (now - self._first[0])
         if now - self._shown >= (TERMINAL_SECONDS if self._on_terminal else LOG_SECONDS):
             self._shown = now
             self._show(line(self._summary, received))

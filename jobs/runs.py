@@ -42,6 +42,8 @@ class RunSummary:
     shards: int = 0
     rows: int = 0
     images_per_second: float = 0.0
+    # From the first answers, when all workers are up, to the last.
+    steady_images_per_second: float = 0.0
     seconds_left: float | None = None
     error_types: dict[str, int] = field(default_factory=dict)
     stage_seconds: dict[str, float] = field(default_factory=dict)

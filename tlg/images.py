@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlg.errors import InputError
 
@@ -63,7 +63,9 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     try:
         file = Image.open(io.BytesIO(content))
     except DECODER_ERRORS as error:
-        raise InputError(f"not an image: {error}; expected JPEG, PNG, WebP, TIFF, BMP or GIF", "not_an_image") from None
+        # Pillow's own text for an unknown format is the address of a buffer.
+        found = f"begins with {content[:8]!r}" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise InputError(f"not an image: {found}; expected JPEG, PNG, WebP, TIFF, BMP or GIF", "not_an_image") from None
     width, height = file.size
     if width * height > HARD_MAX_PIXELS:
         raise InputError(f"{width}x{height} pixels, at most {HARD_MAX_PIXELS:,} can be decoded", kind="too_large")

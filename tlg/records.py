@@ -151,8 +151,8 @@ def to_table(images: Sequence[ImageAnswers], provenance: Provenance) -> pa.Table
                 add(value)
         if image.error_type is not None:
             nothing = (None,) * 4
-            values = (*head, *nothing, "error", *nothing, None, image.error_type, image.error_message)
-            for add, value in zip(append, values, strict=True):
+            cells = (*head, *nothing, "error", *nothing, None, image.error_type, image.error_message)
+            for add, value in zip(append, cells, strict=True):
                 add(value)
     arrays = [pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()]
     count = len(columns["image_id"])

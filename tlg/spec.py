@@ -150,7 +150,10 @@ def apply_overrides(content: dict[str, Any], assignments: list[str]) -> dict[str
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise SpecError(f"--set {assignment}: `{parent}` is a value, not a group of keys")
-        node[leaf] = yaml.safe_load(value)
+        try:
+            node[leaf] = yaml.safe_load(value)
+        except yaml.YAMLError:  # `*.tif` and its like mean themselves
+            node[leaf] = value
     return content
 
 

@@ -1,7 +1,7 @@
 """One way to open, list and commit: local folders, s3://, gs://, az://, http(s)://.
 
-Bytes travel through pyarrow's own filesystems; boto3 lists S3 with ETags and makes the conditional puts
-that pyarrow does not know. Credentials come from the environment, as each provider's tools define it.
+S3 is spoken through boto3, which lists with ETags, makes conditional puts and notices bodies that break off;
+the other stores through pyarrow's own filesystems. Credentials come from the environment, as each provider's tools define it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ HTTP_TIMEOUT_SECONDS = 30
 CONNECT_SECONDS = 5
 # A transfer that makes no progress for so long counts as failed, and is tried again.
 STALL_SECONDS = 10
+S3_BODY_ATTEMPTS = 4
+S3_CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def read(uri: str, access: Access = DEFAULT_ACCESS) -> bytes:
         if scheme(uri) == "file":
             with open(path_in_store(uri), "rb") as file:
                 return file.read()
+        if scheme(uri) == "s3":
+            return _read_s3(uri, access)
         with filesystem(scheme(uri), access).open_input_file(path_in_store(uri)) as stream:
             expected, content = stream.size(), stream.read()
         if len(content) != expected:
@@ -289,11 +293,26 @@ def s3_client(access: Access = DEFAULT_ACCESS) -> Any:
         s3={"addressing_style": "path"},
         connect_timeout=CONNECT_SECONDS,
         read_timeout=STALL_SECONDS,
+        max_pool_connections=S3_CONNECTIONS,
     )
     endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL")
     region = access.region or os.environ.get("AWS_REGION", "us-east-1")
     # A session of its own: the default one would keep the first credentials it saw for good.
     return boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=settings)
+
+
+def _read_s3(uri: str, access: Access) -> bytes:
+    """A whole object in one request. pyarrow, after a body that broke off, has given back a garbled buffer."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    bucket, _, key = path_in_store(uri).partition("/")
+    for attempt in range(S3_BODY_ATTEMPTS):
+        try:
+            return s3_client(access).get_object(Bucket=bucket, Key=key)["Body"].read()
+        except (HTTPClientError, IncompleteReadError):  # botocore itself repeats only what fails before the body
+            if attempt == S3_BODY_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _s3_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]:

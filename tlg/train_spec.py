@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tlg.data.sources import BenchmarkSource, TrainSource
 from tlg.model.network_spec import NetworkSpec
+from tlg.model.text_encoder import TextSpec
 from tlg.spec import Document
 
 
@@ -16,7 +17,7 @@ class DataSpec(Document):
     """Base photographs: of the benchmark's fold, and of further collections."""
 
     benchmark: BenchmarkSource
-    fold: str = "0"
+    fold: Annotated[str, BeforeValidator(str)] = Field("0", description="`all` trains one fold after the other")
     more: list[TrainSource] = Field([], description="Further collections, all of whose classes are base classes")
     more_share: float = Field(0.5, ge=0, le=1, description="Share of episodes drawn from `more`")
     surroundings: list[str] = Field([], description="Classes such as grass or sky, rarely the target")
@@ -54,15 +55,6 @@ class OptimSpec(Document):
     average: float = Field(0.0, ge=0, lt=1, description="Decay of the running mean of the weights that is saved")
 
 
-class TextSpec(Document):
-    """Where class names get their vectors: an open_clip model, or a table of ready ones (npz with names, vectors)."""
-
-    table: Path | None = None
-    clip: str = "ViT-B-32"
-    pretrained: str = "openai"
-    skipped: float = Field(0.0, ge=0, le=1, description="Share of steps without text, for classes it does not know")
-
-
 class ValidationSpec(Document):
     every: int = Field(1, ge=1, description="Epochs between two validations")
     episodes: int = Field(200, ge=1)
@@ -72,7 +64,9 @@ class TrainSpec(Document):
     """One training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    out: Path = Field(description="Receives best/ and last/ model folders, state.pt, metrics.jsonl and tensorboard/")
+    out: Path = Field(
+        description="Receives best/ and last/ models, state.pt, metrics.jsonl, tensorboard/; {fold} is the fold"
+    )
     data: DataSpec
     network: NetworkSpec = NetworkSpec()
     backbone_weights: str | None = Field("imagenet", description="Path, URI or `imagenet`")
@@ -81,7 +75,8 @@ class TrainSpec(Document):
     supervision: Literal["image", "pixel"] = Field(
         "image", description="`pixel` gives the support's true mask as its prior (for pixel-labelled baselines)"
     )
-    text: TextSpec | None = None
+    text: TextSpec | None = Field(None, description="Where class names get their vectors, where the network reads text")
+    text_skipped: float = Field(0.0, ge=0, le=1, description="Share of steps without text: classes it does not know")
     loss: LossSpec = LossSpec()
     optim: OptimSpec = OptimSpec()
     validation: ValidationSpec = ValidationSpec()
@@ -96,9 +91,13 @@ class EvaluateSpec(Document):
 
     benchmark: BenchmarkSource
     model: str = Field("", description="Model folder or name; `{fold}` stands for the fold")
-    method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks"] = "tlg"
+    method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks", "pixel"] = Field(
+        "tlg",
+        description="`tlg_true_masks` and `pixel` read the supports' true masks; `pixel` (for networks trained so)"
+        " without a pseudo-mask of the query",
+    )
     folds: list[str] | None = Field(None, description="None: all of them")
-    shots: list[int] = [1, 5]
+    shots: list[int] = Field([1, 5], min_length=1)
     episodes: int | None = Field(None, ge=1, description="None: the published number, or all of a file")
     seed: int = 0
     mirrored: bool = Field(False, description="Answers are the mean of the query's and its mirror image's")

@@ -37,11 +37,11 @@ def write(folder: Path, count: int) -> Path:
     return folder
 
 
-def spec(images: str, exemplars: Path, out: str, **changes: Any) -> AnnotateSpec:
+def spec(source: str, exemplar_folder: Path, out: str, **changes: Any) -> AnnotateSpec:
     content: dict[str, Any] = {
         "name": "discs",
-        "images": {"uri": images},
-        "exemplars": str(exemplars),
+        "images": {"uri": source},
+        "exemplars": str(exemplar_folder),
         "model": "dry-run",
         "output": {"uri": out},
     }

@@ -137,3 +137,16 @@ def test_manifest_asks_only_the_labelled_classes(tmp_path, exemplar_folder):
     manifest.write_text("\n".join(map(json.dumps, lines)))
     assert annotate(spec).images == 1
     collection.assert_each_once(collection.answers(spec.output.uri))
+
+
+def test_thousands_of_tiny_images(tmp_path, exemplar_folder):
+    content = collection.picture(1, side=16)
+    count = 2500
+    (tmp_path / "images").mkdir()
+    for number in range(count):
+        (tmp_path / "images" / f"{number:05d}.png").write_bytes(content)
+    output = {"uri": str(tmp_path / "out"), "formats": ["parquet"]}
+    spec = collection.spec(str(tmp_path / "images"), exemplar_folder, output["uri"], output=output)
+    assert annotate(spec).done == count
+    collection.assert_each_once(collection.answers(output["uri"]))
+    assert annotate(spec).images == 0

@@ -72,7 +72,9 @@ def test_wrong_secret_is_one_clear_error(bucket, swift, exemplar_folder, monkeyp
     storage.s3_client.cache_clear()
     storage.filesystem.cache_clear()
     try:
-        with pytest.raises(StorageError, match=r"s3://traps/.*the store refuses access; check the credentials") as caught:
+        with pytest.raises(
+            StorageError, match=r"s3://traps/.*the store refuses access; check the credentials"
+        ) as caught:
             annotate(spec(exemplar_folder, "s3://traps/never", swift.endpoint))
         assert "\n" not in str(caught.value)
     finally:
@@ -85,7 +87,7 @@ def test_one_of_two_writers_wins(bucket):
 
     with Lease("s3://traps/lease", "first", bucket) as first:
         assert first.number == 1
-        with pytest.raises(LeaseHeldError, match="run first on .* is writing here"):
+        with pytest.raises(LeaseHeldError, match=r"run first on .* is writing here"):
             Lease("s3://traps/lease", "second", bucket).__enter__()
     with Lease("s3://traps/lease", "third", bucket) as third:
         assert third.number == 2

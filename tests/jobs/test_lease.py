@@ -31,9 +31,9 @@ def written_by_someone_else(output, **changes):
 
 
 def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
-    with Lease(str(tmp_path), "first"):
-        with pytest.raises(LeaseHeldError, match=r"run first on .* is writing here; wait for it to end, stop it"):
-            Lease(str(tmp_path), "second").__enter__()
+    refused = pytest.raises(LeaseHeldError, match=r"run first on .* is writing here; wait for it to end, stop it")
+    with Lease(str(tmp_path), "first"), refused:
+        Lease(str(tmp_path), "second").__enter__()
     with Lease(str(tmp_path), "second") as second:
         assert second.number == 2
         assert len(storage.listed(f"{tmp_path}/_lease", "*.json")) == 1
@@ -41,7 +41,9 @@ def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
 
 def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path):
     script = f"from jobs.lease import Lease; import os, signal; Lease({str(tmp_path)!r}, 'dead').__enter__(); "
-    subprocess.run([sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGKILL)"], cwd=os.getcwd(), check=False)
+    subprocess.run(
+        [sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGKILL)"], cwd=os.getcwd(), check=False
+    )
     with Lease(str(tmp_path), "next") as next_one:
         assert next_one.number == 2
 

@@ -11,7 +11,9 @@ import threading
 from collections import Counter
 from types import TracebackType
 
-SLOW_DOWN = b"""<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"""
+SLOW_DOWN = (
+    b"""<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"""
+)
 MOODS = {3: "slow down", 5: "reset", 8: "cut short", 11: "slow down"}
 PERIOD = 13
 # A stall costs the client its whole time-out, so there are few.

@@ -73,7 +73,9 @@ class Swift:
         self.endpoint = f"http://127.0.0.1:{ports[0]}"
         self._configure(ports)
         subprocess.run(
-            [binaries / "python", "-I", "-c", WRITE_RINGS, self._folder, *map(str, ports[1:])], check=True, capture_output=True
+            [binaries / "python", "-I", "-c", WRITE_RINGS, self._folder, *map(str, ports[1:])],
+            check=True,
+            capture_output=True,
         )
         self._log = (self._folder / "log").open("wb")
         self._processes = [
@@ -149,9 +151,7 @@ def install() -> Path:
             if uv is None:
                 raise Unavailable("uv is not installed, so Swift's own environment cannot be made")
             try:
-                subprocess.run(
-                    [uv, "venv", "--quiet", "--clear", "--python", sys.executable, ENVIRONMENT], check=True
-                )
+                subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, ENVIRONMENT], check=True)
                 python = ENVIRONMENT / "bin" / "python"
                 subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS], check=True)
             except subprocess.CalledProcessError as error:

@@ -1,96 +1,90 @@
-"""What the frozen backbone makes of augmented views: computed on the fly, or kept on disk once seen.
+"""What the frozen backbone makes of views: computed on the fly, or kept on disk once seen.
 
-On a CPU the backbone costs more than the trainable part, and it never changes: a fixed number of variants per
-photograph, each passed through the backbone once, makes training several times faster.
+On a CPU the backbone costs as much as the trainable part, and it never changes: with a fixed number of variants per
+photograph each is passed through it once, for all folds, seeds and ablations that share the folder.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from tlg.data.pool import View, Views
+from tlg.data.pool import Views
 from tlg.model.backbone import Backbone
 from tlg.model.features import Features
 
 ENDLESS_VARIANTS = 2**31
-RECENT_VIEWS = 512
+REMEMBERED_LABELS = 8192
+
+
+class FeatureSource(Protocol):
+    """Views of a pool as the frozen backbone sees them."""
+
+    variants: int
+
+    def label(self, position: int, variant: int) -> Tensor:
+        """(h, w) pool classes."""
+
+    def features(self, views: list[tuple[int, int]]) -> Features: ...
 
 
 class LiveFeatures:
-    """Every view through the backbone when it is asked for; any number of variants."""
+    """Every view through the backbone when it is asked for; any number of variants, or the plain view alone."""
 
-    variants = ENDLESS_VARIANTS
-
-    def __init__(self, views: Views, backbone: Backbone, device: torch.device, half: bool) -> None:
+    def __init__(self, views: Views, backbone: Backbone, device: torch.device, half: bool, augment: bool) -> None:
+        self.variants = ENDLESS_VARIANTS if augment else 1
         self.views, self.backbone, self.device, self.half = views, backbone, device, half
-        self._recent = lru_cache(RECENT_VIEWS)(views.__call__)
-
-    def _view(self, position: int, variant: int) -> View:
-        return self._recent(position, variant)
-
-    def label(self, position: int, variant: int) -> Tensor:
-        return self._view(position, variant).label_HW
+        self.label = lru_cache(REMEMBERED_LABELS)(views.label)
 
     def features(self, views: list[tuple[int, int]]) -> Features:
-        images = torch.stack([self._view(*view).image_3HW for view in views]).to(self.device)
+        images = torch.stack([self.views.image(*view) for view in views]).to(self.device)
         # Convolutions on a CPU are about three times faster with channels last.
         images = images.contiguous(memory_format=torch.channels_last)
         cast = torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
-        with torch.inference_mode(), cast:
+        with torch.no_grad(), cast:
             maps = self.backbone(images)
-        # Cloned outside inference mode: autograd may save them.
-        return Features([one.float().clone() for one in maps], (images.shape[-2], images.shape[-1]))
+        return Features([one.float().contiguous() for one in maps], (images.shape[-2], images.shape[-1]))
 
 
 class CachedFeatures:
-    """A fixed number of variants per photograph, in half precision on disk; each is computed when first asked for."""
+    """A fixed number of variants per photograph, one file each in half precision; computed when first asked for."""
 
     def __init__(self, live: LiveFeatures, variants: int, folder: Path) -> None:
-        self.live, self.variants = live, variants
+        self.live, self.variants, self.folder, self.label = live, variants, folder, live.label
         self.size = (live.views.side, live.views.side)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = variants * len(live.views.pool)
-        probe = live.backbone(torch.zeros(1, 3, *self.size, device=live.device))
-        shapes = {f"map{index}": (rows, *one.shape[1:]) for index, one in enumerate(probe)}
-        half = live.views.side // 2
-        self._maps = [_array(folder / name, shape, np.float16) for name, shape in shapes.items()]
-        self._labels = _array(folder / "labels", (rows, half, half), np.int16)
-        self._known = _array(folder / "known", (rows,), np.uint8)
-        self._labelled = _array(folder / "labelled", (rows,), np.uint8)
-
-    def _row(self, view: tuple[int, int]) -> int:
-        return view[0] * self.variants + view[1]
-
-    def label(self, position: int, variant: int) -> Tensor:
-        row = self._row((position, variant))
-        if not self._labelled[row]:
-            self._labels[row] = self.live.label(position, variant).numpy()
-            self._labelled[row] = 1
-        return torch.from_numpy(self._labels[row].copy())
+        self._weights = weights_digest(live.backbone)
 
     def features(self, views: list[tuple[int, int]]) -> Features:
-        unseen = [view for view in dict.fromkeys(views) if not self._known[self._row(view)]]
+        unseen = [view for view in dict.fromkeys(views) if not self._file(view).exists()]
         if unseen:
-            rows = [self._row(view) for view in unseen]
-            for array, one in zip(self._maps, self.live.features(unseen).maps, strict=True):
-                array[rows] = one.half().cpu().numpy()
-            self._known[rows] = 1
-        rows = [self._row(view) for view in views]
-        maps = [torch.from_numpy(array[rows]).to(self.live.device).float() for array in self._maps]
-        return Features(maps, self.size)
+            maps = [one.half().cpu() for one in self.live.features(unseen).maps]
+            for row, view in enumerate(unseen):
+                self._keep(view, [one[row].clone() for one in maps])
+        rows = [torch.load(self._file(view), weights_only=True) for view in views]
+        return Features([torch.stack(maps).to(self.live.device).float() for maps in zip(*rows, strict=True)], self.size)
+
+    def _file(self, view: tuple[int, int]) -> Path:
+        name = f"{self._weights}, {self.live.views.key(*view)}"
+        return self.folder / f"{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}.pt"
+
+    def _keep(self, view: tuple[int, int], maps: list[Tensor]) -> None:
+        """Written aside first: a killed run, or another process, never leaves or sees half a file."""
+        file = self._file(view)
+        aside = file.with_suffix(f".{os.getpid()}")
+        torch.save(maps, aside)
+        aside.replace(file)
 
 
-def _array(path: Path, shape: tuple[int, ...], kind: type) -> np.ndarray:
-    """A memory-mapped array that survives a killed run; zeros at first."""
-    file = path.with_suffix(".npy")
-    if file.exists():
-        array = np.load(file, mmap_mode="r+")
-        if array.shape == shape:
-            return array
-    return np.lib.format.open_memmap(file, mode="w+", dtype=kind, shape=shape)
+def weights_digest(backbone: Backbone) -> str:
+    digest = hashlib.blake2b(backbone.name.encode(), digest_size=12)
+    for value in backbone.state_dict().values():
+        digest.update(value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 
 from tlg.data.episodes import IGNORED, Photo, open_index_map
 from tlg.errors import InputError, SpecError
-from tlg.images import EXTENSIONS
+from tlg.images import EXTENSIONS, decode_mask
 
 
 class IndexMapFolder:
@@ -77,7 +77,7 @@ class PairFolder:
 
     def label_map(self, photo: Photo) -> np.ndarray:
         (class_id,) = photo.classes
-        return np.where(open_index_map(photo.image.with_suffix(".png")) > 0, class_id, 0).astype(np.uint8)
+        return np.where(decode_mask(photo.image.with_suffix(".png").read_bytes()), class_id, 0).astype(np.uint8)
 
 
 def group_title(folder: str) -> str:

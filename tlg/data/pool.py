@@ -25,14 +25,6 @@ class PoolClass:
     photos: tuple[int, ...]  # positions in the pool
 
 
-@dataclass(frozen=True)
-class View:
-    """One augmented photograph at the network's input size, and its label map at half of it."""
-
-    image_3HW: Tensor
-    label_HW: Tensor  # int16 pool classes, 0 background, UNKNOWN
-
-
 class Pool:
     """Photographs that may be trained on. Class ids are 1.. over all collections; nothing is opened before use."""
 
@@ -55,8 +47,8 @@ class Pool:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def open(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """The photograph (H, W, 3) and its label map (H, W) int32 in the pool's numbering."""
+    def label_map(self, position: int) -> np.ndarray:
+        """(H, W) int32 in the pool's numbering."""
         collection, photo = self.entries[position]
         raw_HW = collection.label_map(photo)
         ids = self._ids[self._source_of[position]]
@@ -67,66 +59,65 @@ class Pool:
         label_HW = table[raw_HW]
         if IGNORED not in collection.class_names:
             label_HW[raw_HW == IGNORED] = UNKNOWN
-        return open_image(photo.image), label_HW
+        return label_HW
 
 
 class Views:
-    """Augmented views of a pool: variant v of a photograph is always the same picture, whoever asks and when."""
+    """Augmented views of a pool at the network's input size: variant v of a photograph is always the same picture,
+    whoever asks and when, in whatever pool the photograph is."""
 
-    def __init__(self, pool: Pool, side: int, seed: int, collage_share: float = 0.0) -> None:
-        self.pool, self.side, self.seed, self.collage_share = pool, side, seed, collage_share
+    def __init__(self, pool: Pool, side: int, seed: int) -> None:
+        self.pool, self.side, self.seed = pool, side, seed
 
-    def __call__(self, position: int, variant: int) -> View:
-        image, label = (Image.fromarray(array) for array in self.pool.open(position))
-        if variant == MIRRORED:
-            image, label = mirrored(image), mirrored(label)
-        elif variant != PLAIN:
-            rng = random.Random(f"{self.seed}/{self.pool.entries[position][1].id}/{variant}")
-            if rng.random() < self.collage_share:
-                other_image, other_label = (Image.fromarray(a) for a in self.pool.open(rng.randrange(len(self.pool))))
-                image, label = collage((image, label), (other_image, other_label), self.side, rng)
-            else:
-                image, label = random_crop(image, label, rng)
-            if rng.random() < 0.5:
-                image, label = mirrored(image), mirrored(label)
+    def key(self, position: int, variant: int) -> str:
+        """Names the view's picture: equal keys, equal pixels."""
+        collection, photo = self.pool.entries[position]
+        kind = variant if variant in (PLAIN, MIRRORED) else f"{variant} of seed {self.seed}"
+        return f"{collection.name}/{photo.id}, variant {kind}, side {self.side}"
+
+    def image(self, position: int, variant: int) -> Tensor:
+        """(3, H, W), normalised."""
+        image = Image.fromarray(open_image(self.pool.entries[position][1].image))
+        rng = self._rng(position, variant)
+        image = altered(image, variant, rng)
+        if variant not in (PLAIN, MIRRORED):
             image = random_colours(image, rng)
+        return to_network_input(np.asarray(image), self.side)
+
+    def label(self, position: int, variant: int) -> Tensor:
+        """(H / 2, W / 2) int16 pool classes, 0 background, UNKNOWN."""
+        label = altered(Image.fromarray(self.pool.label_map(position)), variant, self._rng(position, variant))
         half = self.side // 2
-        small = np.array(label.resize((half, half), Image.Resampling.NEAREST), dtype=np.int16)
-        return View(to_network_input(np.asarray(image), self.side), torch.from_numpy(small))
+        return torch.from_numpy(np.array(label.resize((half, half), Image.Resampling.NEAREST), dtype=np.int16))
+
+    def _rng(self, position: int, variant: int) -> random.Random:
+        return random.Random(f"{self.seed}/{self.pool.entries[position][1].id}/{variant}")
+
+
+def altered(image: Image.Image, variant: int, rng: random.Random) -> Image.Image:
+    """The variant's geometry, the same for a photograph and its label map."""
+    if variant == PLAIN:
+        return image
+    if variant == MIRRORED:
+        return mirrored(image)
+    image = random_crop(image, rng)
+    return mirrored(image) if rng.random() < 0.5 else image
 
 
 def mirrored(image: Image.Image) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def random_crop(image: Image.Image, label: Image.Image, rng: random.Random) -> tuple[Image.Image, Image.Image]:
+def random_crop(image: Image.Image, rng: random.Random) -> Image.Image:
     """A part of 35 to 100 % of each side, its aspect changed by up to a quarter."""
     width, height = image.size
     scale, stretch = rng.uniform(0.35, 1.0), rng.uniform(0.8, 1.25) ** 0.5
     w, h = min(width, max(1, int(width * scale / stretch))), min(height, max(1, int(height * scale * stretch)))
     left, top = rng.randint(0, width - w), rng.randint(0, height - h)
-    box = (left, top, left + w, top + h)
-    return image.crop(box), label.crop(box)
+    return image.crop((left, top, left + w, top + h))
 
 
 def random_colours(image: Image.Image, rng: random.Random) -> Image.Image:
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(rng.uniform(0.7, 1.3))
     return image
-
-
-def collage(
-    first: tuple[Image.Image, Image.Image], second: tuple[Image.Image, Image.Image], side: int, rng: random.Random
-) -> tuple[Image.Image, Image.Image]:
-    """Two photographs share one picture, so that only the exemplars tell which of two objects is meant."""
-    share = rng.uniform(0.4, 0.6)
-    cut, beside = int(side * share), rng.random() < 0.5
-    boxes = [(0, 0, cut, side), (cut, 0, side, side)] if beside else [(0, 0, side, cut), (0, cut, side, side)]
-    if rng.random() < 0.5:
-        boxes.reverse()
-    image, label = Image.new("RGB", (side, side)), Image.fromarray(np.zeros((side, side), np.int32))
-    for (part_image, part_label), box in zip((first, second), boxes, strict=True):
-        size = (box[2] - box[0], box[3] - box[1])
-        image.paste(part_image.resize(size, Image.Resampling.BILINEAR), box)
-        label.paste(part_label.resize(size, Image.Resampling.NEAREST), box)
-    return image, label

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from tlg.data.collage import coarsest_side, collage, draw_cuts, same_class
+from tlg.data.feature_bank import FeatureSource
 from tlg.data.pool import PLAIN, UNKNOWN, Pool
+from tlg.errors import SpecError
 from tlg.model.features import Features
 
 TRIES = 12
 LOSS_IGNORES = 255
-
-
-class FeatureSource(Protocol):
-    """Gives views of the pool as the frozen backbone sees them."""
-
-    variants: int
-
-    def label(self, position: int, variant: int) -> Tensor:
-        """(h, w) pool classes."""
-
-    def features(self, views: list[tuple[int, int]]) -> Features: ...
 
 
 @dataclass(frozen=True)
@@ -34,17 +25,28 @@ class Batch:
 
     query: Features  # B images
     support: Features  # B * S images
-    query_truth_Bhw: Tensor
-    support_truth_BShw: Tensor
+    query_truth: Tensor  # (B, h, w)
+    support_truth: Tensor  # (B, S, h, w)
+    class_ids: list[int]
     class_names: list[str]
     shots: int
+
+    def to(self, device: torch.device) -> Batch:
+        return replace(
+            self,
+            query=self.query.to(device),
+            support=self.support.to(device),
+            query_truth=self.query_truth.to(device),
+            support_truth=self.support_truth.to(device),
+        )
 
 
 class EpisodeSampler:
     """Draws episodes class by class.
 
     `share` weighs the collections (by position in the pool), `surroundings` are classes such as grass or sky: they
-    are drawn with probability `surroundings_share` and else left to the background.
+    are drawn with probability `surroundings_share` and else left to the background. `collage_share` of the queries
+    become collages.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class EpisodeSampler:
         surroundings: frozenset[str],
         surroundings_share: float,
         min_area: float,
+        collage_share: float,
     ) -> None:
         self.pool, self.surroundings_share, self.min_area = pool, surroundings_share, min_area
+        self.collage_share = collage_share
         usable = {i: c for i, c in pool.classes.items() if len(c.photos) >= 2}
         self.stuff = [i for i, c in usable.items() if c.name in surroundings]
         self.things: dict[int, list[int]] = {}
@@ -63,6 +67,10 @@ class EpisodeSampler:
             if c.name not in surroundings:
                 self.things.setdefault(c.source, []).append(i)
         self.sources = sorted(self.things)
+        if not self.sources:
+            raise SpecError(
+                "no class is shown by two photographs: give more base photographs or hold out another share"
+            )
         self.weights = [share.get(source, 1.0) for source in self.sources]
 
     def draw_class(self, rng: random.Random) -> int:
@@ -97,19 +105,19 @@ class EpisodeSampler:
                 support = self.draw_view(rng, class_id, taken, features)
                 supports.append(support)
                 taken.add(support[0])
+        query_features = features.features(queries)
+        query_labels = torch.stack([features.label(*view) for view in queries])
+        cuts = draw_cuts(rng, size, self.collage_share, coarsest_side(query_features))
+        query_features, query_labels = collage(query_features, query_labels, cuts)
+        support_labels = torch.stack([features.label(*view) for view in supports])
         per_support = [class_id for class_id in classes for _ in range(shots)]
-        support_truth = truth_of([features.label(*view) for view in supports], per_support)
+        support_truth = same_class(support_labels, per_support, UNKNOWN, LOSS_IGNORES)
         return Batch(
-            features.features(queries),
+            query_features,
             features.features(supports),
-            truth_of([features.label(*view) for view in queries], classes),
+            same_class(query_labels, classes, UNKNOWN, LOSS_IGNORES),
             support_truth.view(size, shots, *support_truth.shape[1:]),
+            classes,
             [self.pool.classes[class_id].name for class_id in classes],
             shots,
         )
-
-
-def truth_of(labels: list[Tensor], classes: list[int]) -> Tensor:
-    label_Bhw = torch.stack(labels)
-    truth_Bhw = (label_Bhw == torch.tensor(classes, dtype=label_Bhw.dtype)[:, None, None]).long()
-    return truth_Bhw.masked_fill(label_Bhw == UNKNOWN, LOSS_IGNORES)

@@ -73,7 +73,9 @@ class FssSource(Document):
     def evaluation(self, fold: str, shots: int, count: int | None, seed: int) -> EvaluationSet:
         fss = FSS1000(self.root, "test")
         novel = sorted(fss.class_names)
-        return EvaluationSet(fss, novel, queries_in_list_order(fss.photos, novel, shots, count or len(fss.photos), seed))
+        return EvaluationSet(
+            fss, novel, queries_in_list_order(fss.photos, novel, shots, count or len(fss.photos), seed)
+        )
 
 
 class IndexMapSource(Document):

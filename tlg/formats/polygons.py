@@ -15,7 +15,8 @@ STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 def from_mask(mask_HW: np.ndarray) -> list[list[float]]:
     """Flat `[x, y, x, y, ...]` lists, one per connected outline."""
-    outlines, holes = [], []
+    outlines: list[list[Point]] = []
+    holes: list[list[Point]] = []
     for loop in _loops(mask_HW):
         (outlines if _signed_area(loop) > 0 else holes).append(loop)
     # From right to left: a hole's cut may then end on the outline of a hole already tied.

@@ -11,7 +11,8 @@ from tlg.model.backbone import Backbone
 from tlg.model.features import Features
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.released import ReleasedHead, ReleasedSupport
-from tlg.model.repaired import RepairedHead, RepairedSupport
+from tlg.model.repaired import RepairedHead
+from tlg.model.support import RepairedSupport
 from tlg.model.text import TextVectors
 
 __all__ = ["TLG", "Features", "NetworkSpec", "Support"]

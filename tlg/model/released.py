@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from tlg.errors import InputError
 from tlg.model.aggregation import Branch, branch_maps
 from tlg.model.backbone import Backbone
-from tlg.model.conv4d import CenterPivotConv4d
 from tlg.model.correlation import resized, unit
 from tlg.model.features import Features
+from tlg.model.released_squeeze import WIDTH, ReleasedSqueeze
 from tlg.model.text import TextVectors
 from tlg.model.transport import sinkhorn
 
@@ -31,57 +31,11 @@ INPUT_SIZE = (400, 400)
 GRID = (50, 50)
 DECODED_GRID = (100, 100)
 TEXT_GRID = (25, 25)
-WIDTH = 128
 TOKENS = 50
 HEADS = 8
 SINKHORN_ENTROPY = 0.5
 # Far past convergence: at these costs and this entropy weight a step gains more than a digit.
 SINKHORN_STEPS = 40
-# Kernels and support strides of the squeeze, by level counted as the published code does (2 is the finest).
-SQUEEZE = {
-    4: ((3, 3, 3), (2, 2, 2)),
-    3: ((5, 3, 3), (4, 2, 2)),
-    2: ((5, 5, 3), (4, 4, 2)),
-}
-
-
-def encoder(c_in: int, widths: Sequence[int], kernels: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
-    """Centre-pivot convolutions, each followed by GroupNorm and ReLU."""
-    layers: list[nn.Module] = []
-    for c_out, kernel, stride in zip(widths, kernels, strides, strict=True):
-        layers += [CenterPivotConv4d(c_in, c_out, kernel, stride), nn.GroupNorm(4, c_out), nn.ReLU()]
-        c_in = c_out
-    return nn.Sequential(*layers)
-
-
-class ReleasedSqueeze(nn.Module):
-    """The published `hpn_learner`: a correlation pyramid, deepest first, to one map on the first image's grid."""
-
-    def __init__(self, maps_per_level: Sequence[int]) -> None:
-        super().__init__()
-        finest, middle, deepest = maps_per_level
-        self.encoder_layer4 = encoder(deepest, (16, 64, WIDTH), *SQUEEZE[4])
-        self.encoder_layer3 = encoder(middle, (16, 64, WIDTH), *SQUEEZE[3])
-        self.encoder_layer2 = encoder(finest, (16, 64, WIDTH), *SQUEEZE[2])
-        self.encoder_layer4to3 = encoder(WIDTH, (WIDTH,) * 3, (3,) * 3, (1,) * 3)
-        self.encoder_layer3to2 = encoder(WIDTH, (WIDTH,) * 3, (3,) * 3, (1,) * 3)
-
-    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """E (B, 128, 50, 50) from correlations (B, maps, q, q, s, s), deepest level first."""
-        deepest, middle, finest = pyramid
-        x4 = self.encoder_layer4(deepest)
-        x3 = self.encoder_layer3(middle)
-        x43 = self.encoder_layer4to3(resized_query_axes(x4, x3) + x3)
-        x2 = self.encoder_layer2(finest)
-        x432 = self.encoder_layer3to2(resized_query_axes(x43, x2) + x2)
-        return x432.mean(dim=(-2, -1))
-
-
-def resized_query_axes(x_BCQRST: Tensor, like_BCQRST: Tensor) -> Tensor:
-    B, C, Q, R, S, T = x_BCQRST.shape
-    planes = x_BCQRST.permute(0, 4, 5, 1, 2, 3).reshape(B * S * T, C, Q, R)
-    grown = resized(planes, like_BCQRST.shape[2:4])
-    return grown.view(B, S, T, C, *grown.shape[-2:]).permute(0, 3, 4, 5, 1, 2)
 
 
 class SelfAttention(nn.Module):
@@ -139,7 +93,7 @@ class ReleasedHead(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.levels = backbone.levels
-        self.reads = branch_maps(backbone)
+        self.reads = branch_maps(backbone, deep=False)
         self.hpn_learner = ReleasedSqueeze([len(level) for level in backbone.levels])
         # One reduction per width of map: the published names say which.
         widths = sorted({backbone.channels[index] for indices in self.reads.values() for index in indices})
@@ -179,7 +133,9 @@ class ReleasedHead(nn.Module):
         self._check(query, support)
         text, query_prior = needed(text, "text"), needed(query_prior_BHW, "query_prior")
         support_prior = needed(support_prior_BKHW, "support_prior")[:, 0]
-        squeezed_q, squeezed_s = self.squeezed([unit(one, 1) for one in query.maps], [unit(one, 1) for one in support.maps])
+        squeezed_q, squeezed_s = self.squeezed(
+            [unit(one, 1) for one in query.maps], [unit(one, 1) for one in support.maps]
+        )
         aggregated_q = self.aggregate(query.maps, squeezed_s, "query")
         aggregated_s = self.aggregate(support.maps, squeezed_q, "support")
         middle = self.reduced_middle(support.maps)
@@ -238,18 +194,12 @@ class ReleasedHead(nn.Module):
 
     def squeezed(self, query_unit_maps: list[Tensor], support_unit_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """E_q and E_s, (B, 128, 50, 50) each; both directions come from one product."""
-        pyramid_q, pyramid_s = [], []
-        for level in reversed(self.levels):
-            query_BMQRST = torch.stack(
-                [
-                    torch.einsum("bcqr,bcst->bqrst", query_unit_maps[index], support_unit_maps[index]).clamp_(min=0)
-                    for index in level
-                ],
-                dim=1,
-            )
-            pyramid_q.append(query_BMQRST)
-            pyramid_s.append(query_BMQRST.permute(0, 1, 4, 5, 2, 3))
-        return self.hpn_learner(pyramid_q), self.hpn_learner(pyramid_s)
+        pairs = []
+        for row in range(len(query_unit_maps[0])):
+            query, support = ([one[row] for one in maps] for maps in (query_unit_maps, support_unit_maps))
+            pairs.append(self.hpn_learner([level_correlation(query, support, level) for level in self.levels]))
+        squeezed_q, squeezed_s = zip(*pairs, strict=True)
+        return torch.cat(squeezed_q), torch.cat(squeezed_s)
 
     def reduce(self, one: Tensor) -> Tensor:
         return self.get_submodule(f"conv_{one.shape[1]}_128")(one)
@@ -266,9 +216,11 @@ class ReleasedHead(nn.Module):
     def reduced_middle(self, support_maps: Sequence[Tensor]) -> Tensor:
         return self.reduce(support_maps[self.reads["support"][1]])
 
-    def attend(self, aggregated_BC50: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, aggregated_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The outputs (B, 50, 128) of the self-attention and of the transport."""
-        x_BLC = F.adaptive_avg_pool1d(aggregated_BC50.flatten(2), TOKENS).transpose(1, 2)
+        # 2500 positions pooled to 50 tokens: a token is the mean of a row. The softmax that follows may meet scores of
+        # 1e4, so the order of this sum shows; `mean` adds pairwise and errs least.
+        x_BLC = aggregated_BCHW.mean(dim=-1).transpose(1, 2)
         attended = self.SelfAttention(x_BLC)
         return attended, self.CrossAttention(attended, x_BLC)
 
@@ -305,6 +257,16 @@ class ReleasedHead(nn.Module):
                     f" {INPUT_SIZE[0]}x{INPUT_SIZE[1]}; resize them, or use the repaired behaviour",
                     kind="size",
                 )
+
+
+@torch.no_grad()
+def level_correlation(query_CQR: Sequence[Tensor], support_CST: Sequence[Tensor], level: Sequence[int]) -> Tensor:
+    """Cosines (Q, R, M, S, T) clamped at 0, written where they are read; the frozen backbone needs no gradient."""
+    (_, Q, R), (_, S, T) = query_CQR[level[0]].shape, support_CST[level[0]].shape
+    corr_QMS = query_CQR[level[0]].new_empty(Q * R, len(level), S * T)
+    for position, index in enumerate(level):
+        torch.mm(query_CQR[index].flatten(1).T, support_CST[index].flatten(1), out=corr_QMS[:, position])
+    return corr_QMS.clamp_(min=0).view(Q, R, len(level), S, T)
 
 
 def needed(value: Given | None, name: str) -> Given:

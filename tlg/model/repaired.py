@@ -3,15 +3,15 @@
 The support branch segments the exemplars first, from their own priors; what it finds weighs the tokens that the query
 branch is matched with. It needs no query, so a class is described once and kept.
 
-Shapes: B queries, N classes, X pairs of image and class, K shots, I = B * K exemplar images, M correlated maps,
-G = B (each query has its own exemplars) or 1 (all share them), T tokens, S cells a side, D width,
-H x W the working grid (the middle level's), h x w a map's grid or the finest level's.
+Shapes: B queries, N classes, X = B * N pairs of image and class, A classes being described, K shots, I = A * K
+exemplar images, M correlated maps, T tokens, S cells a side, C channels, D width,
+H x W the working grid (the middle level's) or the input size, h x w a map's grid or the finest level's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isqrt
 
 import torch
@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from tlg.model.aggregation import Aggregation, Branch, Merge, Visual
 from tlg.model.backbone import Backbone
-from tlg.model.correlation import Matching, Tokens, condense, prototype_similarity, resized, token_correlation
+from tlg.model.correlation import Matched, Matching, prototype_similarity, resized, token_correlation, unit
 from tlg.model.decoder import Decoder
 from tlg.model.features import Features
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.squeeze import Squeeze
+from tlg.model.support import RepairedSupport, condense
 from tlg.model.text import TextModulation, TextVectors
 from tlg.model.transport import Transport
 
@@ -35,44 +36,14 @@ PAIRS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class RepairedSupport:
-    """All shots of a class, condensed. Leading axis: one entry per class."""
+class Look:
+    """What the head takes from an image's features, whatever the class."""
 
-    tokens: Tokens
-    exchanged: Tensor | None  # (classes, T, D), what transport moves; None without transport
-    masks: Tensor  # (classes, K, h, w), where the support branch saw the class
-
-    @property
-    def shots(self) -> int:
-        return self.tokens.shots
-
-    def to(self, target: torch.device | torch.dtype | str) -> RepairedSupport:
-        tokens = Tokens(
-            [one.to(target) for one in self.tokens.foreground],
-            [one.to(target) for one in self.tokens.background],
-            self.tokens.foreground_mass.to(target),
-            self.tokens.background_mass.to(target),
-            self.shots,
-        )
-        return RepairedSupport(
-            tokens, None if self.exchanged is None else self.exchanged.to(target), self.masks.to(target)
-        )
-
-    @staticmethod
-    def cat(supports: Sequence[RepairedSupport]) -> RepairedSupport:
-        """Classes with equally many shots as one."""
-        many = [one.tokens for one in supports]
-        tokens = Tokens(
-            [torch.cat(parts) for parts in zip(*(one.foreground for one in many), strict=True)],
-            [torch.cat(parts) for parts in zip(*(one.background for one in many), strict=True)],
-            torch.cat([one.foreground_mass for one in many]),
-            torch.cat([one.background_mass for one in many]),
-            supports[0].shots,
-        )
-        exchanged = [one.exchanged for one in supports if one.exchanged is not None]
-        return RepairedSupport(
-            tokens, torch.cat(exchanged) if exchanged else None, torch.cat([one.masks for one in supports])
-        )
+    unit_maps: list[Tensor]  # the correlated maps (B, C, h, w), unit vectors
+    visual: Visual | None  # None without aggregation
+    working_grid: tuple[int, int]
+    finest_grid: tuple[int, int]
+    size: tuple[int, int]
 
 
 def correlated_maps(backbone: Backbone) -> tuple[int, ...]:
@@ -94,7 +65,7 @@ class RepairedHead(nn.Module):
         self.matching = Matching(maps)
         self.squeeze = Squeeze(maps, cues=maps * (Matching.CUES + 2) + spec.prior, width=width)
         if spec.aggregation:
-            self.aggregation = Aggregation(backbone, width)
+            self.aggregation = Aggregation(backbone, width, spec.deep)
             self.merge = Merge(width)
         if spec.transport:
             self.transport = Transport(width)
@@ -118,8 +89,18 @@ class RepairedHead(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Query logits (B, 2, H, W) and support logits (B, K, 2, H, W); support images are B * K, class by class."""
         described, support_logits = self._describe(support, shots, support_prior_BKHW, text)
-        prior_B1HW = None if query_prior_BHW is None else query_prior_BHW[:, None]
-        query_logits = self._answer(query, prior_B1HW, described, own=True, text=text)[:, 0]
+        look = self._look(query, "query")
+        prior_BNhw = self._prior(None if query_prior_BHW is None else query_prior_BHW[:, None], query, len(query), 1)
+        tokens = described.tokens
+        matched = Matched(
+            [token_correlation(one, its) for one, its in zip(look.unit_maps, tokens.foreground, strict=True)],
+            [token_correlation(one, its) for one, its in zip(look.unit_maps, tokens.background, strict=True)],
+            tokens.foreground_mass,
+            tokens.background_mass,
+            even_weights(tokens.foreground_mass, shots),
+            shots,
+        )
+        query_logits = self._answer(look, matched, prior_BNhw, described.exchanged, text)
         return query_logits, support_logits
 
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> RepairedSupport:
@@ -133,135 +114,106 @@ class RepairedHead(nn.Module):
         supports: Sequence[RepairedSupport],
         text: TextVectors | None,
     ) -> Tensor:
+        B = len(query)
+        look = self._look(query, "query")
+        prior_BNhw = self._prior(query_prior_BNHW, query, B, len(supports))
         answers: dict[int, Tensor] = {}
-        for rows in batches_of_equal_shots(supports, max(1, PAIRS_AT_ONCE // len(query))):
-            described = RepairedSupport.cat([supports[row] for row in rows])
-            prior = None if query_prior_BNHW is None else query_prior_BNHW[:, rows]
-            logits_BN2HW = self._answer(query, prior, described, own=False, text=None if text is None else text[rows])
-            answers |= dict(zip(rows, logits_BN2HW.unbind(1), strict=True))
+        for rows in batches_of_equal_shots(supports, max(1, PAIRS_AT_ONCE // B)):
+            some = [supports[row] for row in rows]
+            exchanged = None
+            if self.spec.transport:
+                exchanged = torch.cat([one.exchanged for one in some if one.exchanged is not None]).repeat(B, 1, 1)
+            text_X = None if text is None else text[torch.tensor(rows).repeat(B)]
+            matched = match_classes(look.unit_maps, some)
+            logits = self._answer(look, matched, prior_BNhw[:, rows], exchanged, text_X).unflatten(0, (B, len(rows)))
+            answers |= dict(zip(rows, logits.unbind(1), strict=True))
         return torch.stack([answers[row] for row in range(len(supports))], dim=1)
 
     # ---- the two branches
 
     def _describe(
-        self, support: Features, shots: int, prior_BKHW: Tensor | None, text: TextVectors | None
+        self, support: Features, shots: int, prior_AKHW: Tensor | None, text: TextVectors | None
     ) -> tuple[RepairedSupport, Tensor]:
         """The support branch: each exemplar is matched with the other shots of its class (a single one with itself)."""
-        images = len(support)
-        classes = images // shots
-        prior_BKhw = self._prior(prior_BKHW, support, classes, shots)
+        classes = len(support) // shots
+        look = self._look(support, "support")
+        prior_AKhw = self._prior(prior_AKHW, support, classes, shots)
         maps = [support.maps[index] for index in self.correlated]
-        tokens = condense(maps, prior_BKhw, self.spec.support_grid)
-        # Every shot sees the tokens of its class, weighted so that it does not see its own.
-        foreground = [own_class_correlation(one, own, shots) for one, own in zip(maps, tokens.foreground, strict=True)]
-        background = [own_class_correlation(one, own, shots) for one, own in zip(maps, tokens.background, strict=True)]
-        others_KK = 1 - torch.eye(shots) if shots > 1 else torch.ones(1, 1)
-        others_KK = others_KK.to(prior_BKhw)
-        seen = replace(
-            tokens,
-            foreground_mass=others_only(tokens.foreground_mass, others_KK),
-            background_mass=others_only(tokens.background_mass, others_KK),
-        )
+        tokens = condense(maps, prior_AKhw, self.spec.support_grid)
+        others_KK = (1 - torch.eye(shots) if shots > 1 else torch.ones(1, 1)).to(prior_AKhw)
         peers = max(1, shots - 1)
-        weight_IK = others_KK.repeat(classes, 1) / peers
-        prior_I1hw = prior_BKhw.reshape(images, 1, *prior_BKhw.shape[-2:])
-
-        squeezed = self._squeeze(support, foreground, background, seen, peers, weight_IK, prior_I1hw, "support")
-        visual = self.aggregation(support.maps, "support") if self.spec.aggregation else None
-        merged = squeezed if visual is None else self.merge(visual.context, squeezed)
-        exchanged = self._exchanged(merged, prior_BKhw) if self.spec.transport else None
+        matched = Matched(
+            [own_class_correlation(one, its) for one, its in zip(look.unit_maps, tokens.foreground, strict=True)],
+            [own_class_correlation(one, its) for one, its in zip(look.unit_maps, tokens.background, strict=True)],
+            others_only(tokens.foreground_mass, others_KK),
+            others_only(tokens.background_mass, others_KK),
+            others_KK.repeat(classes, 1) / peers,
+            peers,
+        )
+        prior_I1hw = prior_AKhw.flatten(0, 1)[:, None]
+        squeezed = self._squeeze(look, matched, prior_I1hw, "support")
+        merged = squeezed if look.visual is None else self.merge(look.visual.context, squeezed)
+        exchanged = self._exchanged(merged, prior_AKhw)
         per_image = None if exchanged is None else exchanged.repeat_interleave(shots, dim=0)
         text_I = None if text is None else text[torch.arange(classes).repeat_interleave(shots)]
-        logits_I2hw = self._finish(support, merged, squeezed, visual, per_image, prior_I1hw, text_I, "support")
+        logits_I2hw = self._finish(look, look.visual, merged, squeezed, per_image, prior_I1hw, text_I, "support")
 
-        masks_BKhw = logits_I2hw.softmax(dim=1)[:, 1].view(classes, shots, *logits_I2hw.shape[-2:])
+        masks_AKhw = logits_I2hw.softmax(dim=1)[:, 1].unflatten(0, (classes, shots))
         found = RepairedSupport(
-            condense(maps, masks_BKhw, self.spec.support_grid),
-            self._exchanged(merged, masks_BKhw) if self.spec.transport else None,
-            masks_BKhw,
+            condense(maps, masks_AKhw, self.spec.support_grid), self._exchanged(merged, masks_AKhw), masks_AKhw
         )
-        logits = resized(logits_I2hw, support.size)
-        return found, logits.view(classes, shots, *logits.shape[1:])
+        return found, resized(logits_I2hw, support.size).unflatten(0, (classes, shots))
 
     def _answer(
         self,
-        query: Features,
-        prior_BNHW: Tensor | None,
-        described: RepairedSupport,
-        own: bool,
-        text: TextVectors | None,
+        look: Look,
+        matched: Matched,
+        prior_BNhw: Tensor,
+        exchanged_XTD: Tensor | None,
+        text_X: TextVectors | None,
     ) -> Tensor:
-        """The query branch: logits (B, N, 2, H, W). `own`: class b belongs to query b alone, so N is 1."""
-        B, K = len(query), described.shots
-        N = 1 if own else len(described.masks)
-        shape = (B, 1) if own else (1, N)
-        tokens = described.tokens
-        maps = [query.maps[index] for index in self.correlated]
-        foreground, background = (
-            [
-                token_correlation(one, of_class.view(*shape, *of_class.shape[1:])).flatten(0, 1)
-                for one, of_class in zip(maps, kind, strict=True)
-            ]
-            for kind in (tokens.foreground, tokens.background)
-        )
-        copies = 1 if own else B
-        seen = replace(
-            tokens,
-            foreground_mass=tokens.foreground_mass.repeat(copies, 1),
-            background_mass=tokens.background_mass.repeat(copies, 1),
-        )
-        weight_XK = torch.full((B * N, K), 1 / K).to(tokens.foreground_mass)
-        prior_BNhw = self._prior(prior_BNHW, query, B, N)
-
-        squeezed = self._squeeze(query, foreground, background, seen, K, weight_XK, prior_BNhw, "query")
-        visual = None
-        if self.spec.aggregation:
-            seen_once = self.aggregation(query.maps, "query")
-            visual = Visual(*(one.repeat_interleave(N, dim=0) for one in vars(seen_once).values()))
+        """The query branch: logits (X, 2, H, W) for all pairs of the looked-at images with N classes."""
+        squeezed = self._squeeze(look, matched, prior_BNhw, "query")
+        N = prior_BNhw.shape[1]
+        visual = look.visual if look.visual is None or N == 1 else look.visual.repeat_interleave(N)
         merged = squeezed if visual is None else self.merge(visual.context, squeezed)
-        exchanged = None if described.exchanged is None else described.exchanged.repeat(copies, 1, 1)
-        text_X = None if text is None else text[torch.arange(len(described.masks)).repeat(copies)]
-        prior_X1hw = prior_BNhw.reshape(B * N, 1, *prior_BNhw.shape[-2:])
-        logits = self._finish(query, merged, squeezed, visual, exchanged, prior_X1hw, text_X, "query")
-        return resized(logits, query.size).unflatten(0, (B, N))
+        prior_X1hw = prior_BNhw.flatten(0, 1)[:, None]
+        logits = self._finish(look, visual, merged, squeezed, exchanged_XTD, prior_X1hw, text_X, "query")
+        return resized(logits, look.size)
 
     # ---- the steps both branches share
 
-    def _squeeze(
-        self,
-        features: Features,
-        foreground: list[Tensor],
-        background: list[Tensor],
-        tokens: Tokens,
-        peers: int,
-        shot_weight_XK: Tensor,
-        prior_BNhw: Tensor,
-        branch: Branch,
-    ) -> Tensor:
-        """Correlations (X, T, h, w) per map, and the image's likeness with its own prior's inside and outside: E."""
-        grid = features.maps[self.working_map].shape[-2:]
-        cues = [resized(one, grid) for one in self.matching(foreground, background, tokens, peers)]
-        for index in self.correlated:
+    def _look(self, features: Features, branch: Branch) -> Look:
+        visual = self.aggregation(features.maps, branch) if self.spec.aggregation else None
+        working, finest = (tuple(features.maps[index].shape[-2:]) for index in (self.working_map, self.finest_map))
+        return Look(
+            [unit(features.maps[index], 1) for index in self.correlated], visual, working, finest, features.size
+        )
+
+    def _squeeze(self, look: Look, matched: Matched, prior_BNhw: Tensor, branch: Branch) -> Tensor:
+        """E (X, D, H, W), from the correlations and the images' likeness with their own prior's inside and outside."""
+        grid = look.working_grid
+        cues = [resized(one, grid) for one in self.matching(matched)]
+        for unit_BChw in look.unit_maps:
             for mask in (prior_BNhw, 1 - prior_BNhw):
-                alike = prototype_similarity(features.maps[index], mask)
-                cues.append(resized(alike, grid).reshape(-1, 1, *grid))
+                cues.append(resized(prototype_similarity(unit_BChw, mask), grid).reshape(-1, 1, *grid))
         if self.spec.prior:
             cues.append(F.adaptive_avg_pool2d(prior_BNhw, grid).reshape(-1, 1, *grid))
 
-        X, K = shot_weight_XK.shape
-        S = isqrt(tokens.foreground_mass.shape[1] // K)
-        mass_XT11 = tokens.foreground_mass[:, :, None, None]
-        weighted = [resized(torch.relu(one) * mass_XT11, grid) for one in foreground]
+        X, K = matched.shot_weight.shape
+        S = isqrt(matched.foreground_mass.shape[1] // K)
+        mass_XT11 = matched.foreground_mass[:, :, None, None]
+        weighted = [resized(torch.relu(one) * mass_XT11, grid) for one in matched.foreground]
         corr_XKSSMHW = torch.stack(weighted, dim=2).view(X, K, S, S, len(weighted), *grid)
         corr_XKMHWSS = corr_XKSSMHW.permute(0, 1, 4, 5, 6, 2, 3)
-        return self.squeeze(corr_XKMHWSS, shot_weight_XK, torch.cat(cues, dim=1), branch)
+        return self.squeeze(corr_XKMHWSS, matched.shot_weight, torch.cat(cues, dim=1), branch)
 
     def _finish(
         self,
-        features: Features,
+        look: Look,
+        visual: Visual | None,
         merged_XDHW: Tensor,
         squeezed_XDHW: Tensor,
-        visual: Visual | None,
         exchanged_XTD: Tensor | None,
         prior_X1hw: Tensor,
         text: TextVectors | None,
@@ -274,9 +226,10 @@ class RepairedHead(nn.Module):
             branch_XDHW = self.transport(branch_XDHW, exchanged_XTD, residual)
         if self.spec.text and text is not None:
             branch_XDHW = self.text(branch_XDHW, text, branch)
-        grid = tuple(features.maps[self.finest_map].shape[-2:])
-        prior = resized(prior_X1hw, grid) if self.spec.prior else None
-        return self.decoder(branch_XDHW + squeezed_XDHW, None if visual is None else visual.skip, prior, grid)
+        prior = prior_X1hw if self.spec.prior else None
+        return self.decoder(
+            branch_XDHW + squeezed_XDHW, None if visual is None else visual.skip, prior, look.finest_grid
+        )
 
     def _prior(self, prior: Tensor | None, features: Features, rows: int, columns: int) -> Tensor:
         """Priors of any size as (rows, columns, h, w) on the finest grid; an even half where none are read."""
@@ -285,28 +238,53 @@ class RepairedHead(nn.Module):
             return like.new_full((rows, columns, *like.shape[-2:]), 0.5)
         return F.adaptive_avg_pool2d(prior.to(like.dtype), like.shape[-2:])
 
-    def _exchanged(self, merged_IDHW: Tensor, mask_BKhw: Tensor) -> Tensor:
-        """The exemplars' tokens (B, T, D) for the transport, each told how much of it is the class."""
-        classes, shots = mask_BKhw.shape[:2]
+    def _exchanged(self, merged_IDHW: Tensor, mask_AKhw: Tensor) -> Tensor | None:
+        """The exemplars' tokens (A, T, D) for the transport, each told how much of it is the class."""
+        if not self.spec.transport:
+            return None
+        classes, shots = mask_AKhw.shape[:2]
         side = max(2, isqrt(EXCHANGED_TOKENS // shots))
         tokens_ITD = F.adaptive_avg_pool2d(merged_IDHW, side).flatten(2).transpose(1, 2)
-        mass_IT1 = F.adaptive_avg_pool2d(mask_BKhw.flatten(0, 1), side).flatten(1)[:, :, None]
+        mass_IT1 = F.adaptive_avg_pool2d(mask_AKhw.flatten(0, 1), side).flatten(1)[:, :, None]
         return (tokens_ITD + self.label(mass_IT1)).reshape(classes, -1, tokens_ITD.shape[-1])
 
 
-def own_class_correlation(map_IChw: Tensor, tokens_BTC: Tensor, shots: int) -> Tensor:
+def match_classes(unit_maps: Sequence[Tensor], supports: Sequence[RepairedSupport]) -> Matched:
+    """Every image with every class, classes running fastest; their tokens are read where they lie, not gathered."""
+    images, shots = len(unit_maps[0]), supports[0].shots
+    many = [one.tokens for one in supports]
+    foreground = [
+        torch.stack([token_correlation(one, its.foreground[index][0]) for its in many], dim=1).flatten(0, 1)
+        for index, one in enumerate(unit_maps)
+    ]
+    background = [
+        torch.stack([token_correlation(one, its.background[index][0]) for its in many], dim=1).flatten(0, 1)
+        for index, one in enumerate(unit_maps)
+    ]
+    foreground_mass = torch.cat([its.foreground_mass for its in many]).repeat(images, 1)
+    background_mass = torch.cat([its.background_mass for its in many]).repeat(images, 1)
+    weights = even_weights(foreground_mass, shots)
+    return Matched(foreground, background, foreground_mass, background_mass, weights, shots)
+
+
+def even_weights(like_XT: Tensor, shots: int) -> Tensor:
+    return like_XT.new_full((len(like_XT), shots), 1 / shots)
+
+
+def own_class_correlation(unit_IChw: Tensor, tokens_ATC: Tensor) -> Tensor:
     """Cosines (I, T, h, w) of each exemplar's positions with all tokens of its class, without copying the tokens."""
-    I, C, h, w = map_IChw.shape
-    side_by_side = map_IChw.view(-1, shots, C, h, w).transpose(1, 2).reshape(-1, C, shots * h, w)
-    cosines_BTKhw = token_correlation(side_by_side, tokens_BTC[:, None]).view(I // shots, -1, shots, h, w)
-    return cosines_BTKhw.transpose(1, 2).reshape(I, -1, h, w)
+    I, C, h, w = unit_IChw.shape
+    A, T = tokens_ATC.shape[:2]
+    side_by_side = unit_IChw.unflatten(0, (A, -1)).transpose(1, 2).reshape(A, C, -1, w)
+    cosines_ATKhw = token_correlation(side_by_side, tokens_ATC).view(A, T, -1, h, w)
+    return cosines_ATKhw.transpose(1, 2).reshape(I, T, h, w)
 
 
-def others_only(mass_BT: Tensor, others_KK: Tensor) -> Tensor:
-    """Masses (B * K, T) as each shot sees them: zero where `others` is."""
-    B, T = mass_BT.shape
-    K = others_KK.shape[0]
-    return (others_KK[None, :, :, None] * mass_BT.view(B, 1, K, T // K)).reshape(B * K, T)
+def others_only(mass_AT: Tensor, others_KK: Tensor) -> Tensor:
+    """Masses (A * K, T) as each shot sees them: zero where `others` is."""
+    A, T = mass_AT.shape
+    K = len(others_KK)
+    return (others_KK[None, :, :, None] * mass_AT.view(A, 1, K, T // K)).reshape(A * K, T)
 
 
 def batches_of_equal_shots(supports: Sequence[RepairedSupport], limit: int) -> list[list[int]]:

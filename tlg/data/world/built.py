@@ -19,7 +19,7 @@ from tlg.data.world.geometry import (
     spokes,
     stroke,
     turned,
-)  # fmt: skip
+)
 from tlg.data.world.kinds import kind
 
 STREET = ("concrete", "bricks", "gravel")

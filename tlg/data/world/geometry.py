@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def oval(x: float, y: float, rx: float, ry: float, tone: int = BODY, turn: float
 def stroke(points: Points, width: float, tone: int = BODY) -> list[Part]:
     """A line of constant width with round joints and ends."""
     parts: list[Part] = []
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(points):
         length = max(float(np.hypot(x1 - x0, y1 - y0)), 1e-6)
         nx, ny = -(y1 - y0) / length * width / 2, (x1 - x0) / length * width / 2
         parts += poly([(x0 + nx, y0 + ny), (x1 + nx, y1 + ny), (x1 - nx, y1 - ny), (x0 - nx, y0 - ny)], tone)

@@ -17,7 +17,7 @@ from tlg.data.world.geometry import (
     oval,
     poly,
     stroke,
-)  # fmt: skip
+)
 from tlg.data.world.kinds import kind
 
 TABLE = ("wood", "fabric", "tiles")

@@ -21,7 +21,7 @@ from tlg.data.world.geometry import (
     spokes,
     stroke,
     turned,
-)  # fmt: skip
+)
 from tlg.data.world.kinds import kind
 
 GARDEN = ("grass", "soil", "leaves")

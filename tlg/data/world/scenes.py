@@ -55,10 +55,10 @@ def scene(
     canvas = BACKGROUNDS[setting](rng, size).astype(np.float32)
     scatter_clutter(rng, canvas)
     labels = np.zeros((size, size), np.uint8)
-    for position, name in enumerate(wanted):
+    for name in wanted:
         copies = 2 if rng.random() < 0.2 else 1
         for _ in range(copies):
-            place(rng, canvas, labels, index_of(name), crowd=len(wanted), first=position == 0)
+            place(rng, canvas, labels, index_of(name), crowd=len(wanted))
     if rng.random() < 0.12:
         lay_bar(rng, canvas, labels)
     image = develop(rng, canvas)
@@ -82,9 +82,7 @@ def choose_background(rng: np.random.Generator, wanted: Sequence[str]) -> str:
     return str(rng.choice(list(BACKGROUNDS)))
 
 
-def place(
-    rng: np.random.Generator, canvas: np.ndarray, labels: np.ndarray, index: int, crowd: int, first: bool
-) -> None:
+def place(rng: np.random.Generator, canvas: np.ndarray, labels: np.ndarray, index: int, crowd: int) -> None:
     """Paints one object where it hides little of the others; leaves the scene as it is if there is no such place."""
     size = len(labels)
     scale = size * rng.uniform(0.19, 0.36) * (1.0, 0.85, 0.72)[crowd - 1]

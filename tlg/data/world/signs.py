@@ -18,7 +18,7 @@ from tlg.data.world.geometry import (
     poly,
     radial,
     stroke,
-)  # fmt: skip
+)
 from tlg.data.world.kinds import kind
 
 WALL = ("bricks", "paper", "concrete")

@@ -19,7 +19,7 @@ from tlg.data.world.geometry import (
     radial,
     stroke,
     turned,
-)  # fmt: skip
+)
 from tlg.data.world.kinds import kind
 
 BENCH = ("wood", "metal", "concrete")

@@ -1,0 +1,110 @@
+"""The job against a plain loop of the same Annotator over decoded images, on the same cores."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from harness import Row
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+IMAGES = 600
+SIDE = 320
+MODEL = "tlg-tiny"
+
+
+def write_collection(work: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    for number in range(count + 2):
+        inside = (y - rng.uniform(80, 240)) ** 2 + (x - rng.uniform(80, 240)) ** 2 < rng.uniform(30, 90) ** 2
+        pixels = rng.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
+        pixels[inside] += 120
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=85)
+        folder = work / "images" if number < count else work / "exemplars" / f"thing {number - count}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number:05d}.jpg").write_bytes(stream.getvalue())
+
+
+def loop(work: Path, model: str) -> float:
+    """Images a second of the bare Annotator, all cores to itself, images decoded beforehand."""
+    import torch
+
+    from tlg import exemplars, images
+    from tlg.predict import AnnotateParams, load_annotator
+    from tlg.spec import RunSpec
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    annotator = load_annotator(model, exemplars.load(str(work / "exemplars")), AnnotateParams(), "cpu")
+    pictures = [images.decode(path.read_bytes()) for path in sorted((work / "images").glob("*.jpg"))]
+    size = RunSpec().batch_size
+    annotator.annotate(pictures[:size])
+    start = time.perf_counter()
+    for first in range(0, len(pictures), size):
+        annotator.annotate(pictures[first : first + size])
+    return len(pictures) / (time.perf_counter() - start)
+
+
+def job(work: Path, model: str) -> dict[str, float]:
+    """The whole job's rate from start to end, and that of its pipeline once workers are up."""
+    from jobs.annotate import annotate
+    from tlg.spec import AnnotateSpec, parse
+
+    cores = os.cpu_count() or 1
+    content = {
+        "name": "efficiency",
+        "images": {"uri": str(work / "images")},
+        "exemplars": str(work / "exemplars"),
+        "model": model,
+        "output": {"uri": str(work / "out"), "formats": ["parquet"]},
+        "workers": {"min": cores, "max": cores, "cpus": 1},
+    }
+    summary = annotate(parse(AnnotateSpec, content, "benchmark"))
+    return {"whole": summary.done / summary.seconds, "steady": summary.steady_images_per_second}
+
+
+def in_process(what: str, work: Path, model: str) -> dict[str, float]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    environment.pop("OMP_NUM_THREADS", None)
+    command = [sys.executable, __file__, "--only", what, "--work", str(work), "--model", model]
+    ended = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def measure(model: str = MODEL, count: int = IMAGES) -> list[Row]:
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        write_collection(work, count)
+        bare, whole = in_process("loop", work, model)["rate"], in_process("job", work, model)
+    inputs = f"{count} JPEGs of {SIDE} px, 2 classes, {model}, {os.cpu_count()} cores"
+    return [
+        Row("job against a loop of the Annotator, workers up", whole["steady"] / bare, "x", "0.9", 0, 1, inputs),
+        Row("job against a loop of the Annotator, start to end", whole["whole"] / bare, "x", "", 0, 1, inputs),
+        Row("the loop", bare, "images/s", "", 0, 1, inputs),
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=["loop", "job"])
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--images", type=int, default=IMAGES)
+    arguments = parser.parse_args()
+    if arguments.only == "loop":
+        print(json.dumps({"rate": loop(arguments.work, arguments.model)}))
+    elif arguments.only == "job":
+        print(json.dumps(job(arguments.work, arguments.model)))
+    else:
+        for row in measure(arguments.model, arguments.images):
+            print(f"{row.what}: {row.value:,.2f} {row.unit} (aim {row.aim}; {row.inputs})")

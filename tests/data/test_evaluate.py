@@ -1,0 +1,110 @@
+"""Laws of evaluation, with a small random model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from tlg.data.sources import PascalSource
+from tlg.evaluate import evaluate, score_episodes
+from tlg.model.backbone import build_backbone
+from tlg.model.checkpoint import save_model
+from tlg.model.network import TLG, NetworkSpec
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    backbone = build_backbone("tiny")
+    folder = tmp_path_factory.mktemp("model")
+    net = TLG(NetworkSpec(backbone="tiny", width=16, text=False), backbone)
+    save_model(folder, "squares", backbone, net, input_size=(64, 64))
+    return folder
+
+
+@pytest.fixture
+def config(index_maps: Path, model: Path, tmp_path: Path) -> Path:
+    content = {
+        "benchmark": {"kind": "index_maps", "root": str(index_maps), "episodes": str(index_maps / "episodes.json")},
+        "model": str(model),
+        "shots": [1, 2],
+        "out": str(tmp_path / "report.json"),
+        "device": "cpu",
+    }
+    file = tmp_path / "evaluate.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+@pytest.mark.parametrize("method", ["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks"])
+def test_every_method_answers_every_episode(config: Path, tmp_path: Path, method: str):
+    report = evaluate(config, dump=tmp_path / "dump", overrides=[f"method={method}"])
+    names = sorted(path.name for path in (tmp_path / "dump").iterdir())
+    assert names == sorted(f"{fold}_{shots}shot_{i:03d}.png" for fold in "01" for shots in (1, 2) for i in range(6))
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert report["shots"]["2"]["folds"]["1"]["classes"].keys() == {"boat", "sign"}
+    with Image.open(tmp_path / "dump" / names[0]) as answer:
+        assert answer.size == (64, 48)
+        assert set(np.unique(np.asarray(answer))) <= {0, 255}
+
+
+def test_all_foreground_scores_the_share_of_the_class(config: Path, index_maps: Path):
+    report = evaluate(config, overrides=["method=all_foreground", "shots=[1]"])
+    labels = [np.asarray(Image.open(index_maps / "labels" / f"1_{number}.png")) for number in range(3)]
+    share = sum((label == 1).sum() for label in labels) / sum((label != 6).sum() for label in labels)
+    assert report["shots"]["1"]["folds"]["0"]["classes"]["cow"] == pytest.approx(100 * share)
+
+
+@pytest.mark.parametrize("method", ["tlg", "prior", "all_foreground"])
+def test_no_label_map_is_opened_before_the_answer_and_a_supports_never(config, index_maps, monkeypatch, method):
+    """Every file opened while an answer is made is a photograph; label maps opened later are of queries alone."""
+    answering, opened = [False], {True: set(), False: set()}
+    original = Image.open
+
+    def spy(file, *rest, **named):
+        opened[answering[0]].add(Path(str(file)))
+        return original(file, *rest, **named)
+
+    def watched(episodes, answerer, dump, name):
+        answer = answerer.answer
+
+        def answer_watched(batch, names):
+            answering[0] = True
+            masks = answer(batch, names)
+            answering[0] = False
+            return masks
+
+        answerer.answer = answer_watched
+        return score_episodes(episodes, answerer, dump, name)
+
+    monkeypatch.setattr(Image, "open", spy)
+    monkeypatch.setattr("tlg.evaluate.score_episodes", watched)
+    evaluate(config, overrides=[f"method={method}"])
+    assert opened[True]
+    assert {path.parent.name for path in opened[True]} == {"images"}
+    queries = {f"{c}_{n}" for c in (1, 2, 3, 4) for n in range(3)}
+    assert {path.stem for path in opened[False] if path.parent.name == "labels"} == queries
+
+
+def test_an_answer_does_not_depend_on_the_other_episodes_of_its_batch(config: Path, tmp_path: Path, monkeypatch):
+    evaluate(config, dump=tmp_path / "together")
+    monkeypatch.setattr("tlg.evaluate.EPISODES_AT_ONCE", 1)
+    evaluate(config, dump=tmp_path / "alone")
+    for file in (tmp_path / "together").iterdir():
+        together, alone = (
+            np.asarray(Image.open(folder / file.name)) for folder in (tmp_path / "together", tmp_path / "alone")
+        )
+        assert (together != alone).mean() < 0.01  # sums in another order
+
+
+def test_pascal_ignores_the_rim(voc: Path):
+    episodes = PascalSource(kind="pascal", root=voc).evaluation("0", 1, 7, seed=0)
+    from tlg.answerers import AllForeground
+
+    tally = score_episodes(episodes, AllForeground(), None, "rim")
+    assert tally.episodes == 7
+    assert tally.fb_union[1] == 7 * 48 * 63

@@ -1,0 +1,153 @@
+"""Do the tools that people import into read our files? Each in an environment of its own, made on first use.
+
+`python tests/importers/check.py` (or `make importers`): takes minutes and a few GB, so it is no part of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CACHE = REPOSITORY / ".cache" / "importers"
+sys.path.insert(0, str(REPOSITORY))
+
+DATUMARO = """
+import datumaro, json, numpy, sys
+from datumaro.components.annotation import Mask, Polygon
+folder, expected = sys.argv[1], numpy.load(sys.argv[2])
+dataset = datumaro.Dataset.import_from(folder, "coco_instances")
+names = dataset.categories()[datumaro.AnnotationType.label]
+for item in dataset:
+    height, width = expected[item.id].shape
+    found = numpy.zeros((height, width), bool)
+    for one in item.annotations:
+        assert names[one.label].name == "thing"
+        found |= (one.image if isinstance(one, Mask) else one.as_mask().image).astype(bool)
+    assert (found == expected[item.id]).all(), item.id
+print(len(dataset))
+"""
+FIFTYONE = """
+import fiftyone, numpy, sys
+folder, expected = sys.argv[1], numpy.load(sys.argv[2])
+dataset = fiftyone.Dataset.from_dir(
+    dataset_type=fiftyone.types.COCODetectionDataset, data_path=folder + "/images/default",
+    labels_path=folder + "/annotations/instances_default.json", label_types="segmentations")
+for sample in dataset:
+    name = sample.filename.rsplit(".", 1)[0]
+    found = numpy.zeros_like(expected[name])
+    height, width = found.shape
+    for one in sample.segmentations.detections if sample.segmentations else ():
+        assert one.label == "thing"
+        top, left = round(one.bounding_box[1] * height), round(one.bounding_box[0] * width)
+        found[top:top + one.mask.shape[0], left:left + one.mask.shape[1]] |= one.mask.astype(bool)
+    assert (found == expected[name]).all(), name
+print(len(dataset))
+dataset.delete()
+"""
+LABEL_STUDIO = """
+import json, numpy, sys
+from label_studio_sdk.converter.brush import decode_rle
+folder, expected = sys.argv[1], numpy.load(sys.argv[2])
+tasks = json.load(open(folder + "/label_studio/tasks.json"))
+for task in tasks:
+    name = task["data"]["image"].rsplit("/", 1)[1].rsplit(".", 1)[0]
+    found = numpy.zeros_like(expected[name])
+    for region in task["predictions"][0]["result"]:
+        rgba = numpy.reshape(decode_rle(region["value"]["rle"]), (*found.shape, 4))
+        found |= (rgba == 255).all(axis=2)
+    assert (found == expected[name]).all(), name
+print(len(tasks))
+"""
+CVAT = """
+import json, numpy, sys
+from datumaro.components.annotation import Mask, Polygon
+from datumaro.plugins.data_formats.coco.base import CocoInstancesBase
+folder, expected = sys.argv[1], numpy.load(sys.argv[2])
+items = list(CocoInstancesBase(folder + "/annotations/instances_default.json"))
+for item in items:
+    found = numpy.zeros_like(expected[item.id])
+    for one in item.annotations:
+        found |= (one.image if isinstance(one, Mask) else one.as_mask().image).astype(bool)
+    assert (found == expected[item.id]).all(), item.id
+print(len(items))
+"""
+READERS = {
+    "datumaro": (["datumaro", "numpy<2"], DATUMARO),
+    "fiftyone": (["fiftyone"], FIFTYONE),
+    "label-studio-sdk": (["label-studio-sdk"], LABEL_STUDIO),
+    # CVAT imports COCO with its own fork of datumaro.
+    "cvat": (["git+https://github.com/cvat-ai/datumaro.git"], CVAT),
+}
+
+
+def write_sample(folder: Path) -> Path:
+    """Images, our COCO and Label Studio files of them, and the masks themselves."""
+    from tlg import records
+    from tlg.formats import coco, label_studio
+    from tlg.records import Provenance
+
+    y, x = np.mgrid[:60, :80]
+    ring = ((y - 30) ** 2 + (x - 40) ** 2 < 400) & ((y - 30) ** 2 + (x - 40) ** 2 > 100)
+    masks = {"ring": ring, "corner": (x < 20) & (y > 30), "nothing": np.zeros((60, 80), bool)}
+    (folder / "images" / "default").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    (folder / "label_studio").mkdir()
+    rows = []
+    for name, mask in masks.items():
+        uri = folder / "images" / "default" / f"{name}.png"
+        Image.fromarray(np.where(mask[..., None], np.uint8([200, 90, 30]), np.uint8([20, 20, 60]))).save(uri)
+        answer = records.answer_from_mask("thing", 1, mask, 0.8, 0.9, 0.5)
+        rows.append([records.to_row(answer, str(uri), "1", Provenance("m", "e", "p", "r"))])
+    np.savez(folder / "masks.npz", **masks)
+    with (folder / "label_studio" / "tasks.json").open("w") as stream:
+        label_studio.write(stream, rows)
+    for kind in ("rle", "polygon"):
+        with (folder / f"instances_{kind}.json").open("w") as stream:
+            coco.write(stream, rows, [(1, "thing")], kind, str(folder / "images" / "default"))
+    return folder
+
+
+def environment(name: str, requirements: list[str]) -> Path:
+    home = CACHE / name
+    if not (home / ".installed").exists():
+        beside = Path(sys.executable).parent / "uv"
+        uv = str(beside) if beside.exists() else shutil.which("uv") or "uv"
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, home], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", home / "bin" / "python", *requirements], check=True)
+        (home / ".installed").touch()
+    return home / "bin" / "python"
+
+
+def check(name: str, kind: str) -> str:
+    requirements, script = READERS[name]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = write_sample(Path(scratch))
+        shutil.copy(folder / f"instances_{kind}.json", folder / "annotations" / "instances_default.json")
+        try:
+            python = environment(name, requirements)
+        except (subprocess.CalledProcessError, OSError) as error:
+            return f"not installable here ({error})"
+        command = [python, "-c", script, folder, folder / "masks.npz"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        return "FAILED: " + ended.stderr.strip().splitlines()[-1]
+    return f"ok, {ended.stdout.split()[-1]} images, pixels equal"
+
+
+def main() -> None:
+    results = {f"{name} {kind}": check(name, kind) for name in sys.argv[1:] or READERS for kind in ("rle", "polygon")}
+    print(json.dumps(results, indent=1))
+    if any(text.startswith("FAILED") for text in results.values()):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The commands as a user types them: what they print and the code they leave with."""
+
+import sys
+
+import pytest
+import yaml
+
+from jobs.lease import Lease
+from tests.jobs import collection
+from tlg import cli
+
+pytestmark = pytest.mark.cluster
+
+
+def tlg(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["tlg", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    seen = capsys.readouterr()
+    return left.value.code, seen.out, seen.err
+
+
+@pytest.fixture
+def job(tmp_path, exemplar_folder):
+    collection.write(tmp_path / "images", 10)
+    spec = collection.spec("images", exemplar_folder, "out")
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(spec.model_dump(include={"name", "images", "exemplars", "model", "output"})))
+    return file
+
+
+def test_from_plan_to_export(job, tmp_path, monkeypatch, capsys, local_ray):
+    code, out, _ = tlg(monkeypatch, capsys, "validate", job)
+    assert code == 0
+    assert out.count("ok  ") == 4
+    code, out, _ = tlg(monkeypatch, capsys, "plan", job, "--set", "run.price_per_hour=2")
+    assert code == 0
+    assert "10 to do of 10" in out
+    assert "cost" in out
+    code, out, err = tlg(monkeypatch, capsys, "annotate", job)
+    assert code == 0, err
+    assert "10 images in" in out
+    code, out, _ = tlg(monkeypatch, capsys, "annotate", job)
+    assert "nothing to do: all 10 images are answered" in out
+    code, out, _ = tlg(monkeypatch, capsys, "status", tmp_path / "out")
+    assert "10 images answered: 10 masks, 10 absent" in out
+    for kind, file in (("label_studio", "label_studio/tasks.json"), ("parquet", "part-00000001.parquet")):
+        code, out, _ = tlg(monkeypatch, capsys, "export", tmp_path / "out", "--to", tmp_path / "e", "--format", kind)
+        assert code == 0
+        assert (tmp_path / "e" / file).exists()
+    code, out, _ = tlg(monkeypatch, capsys, "plan", job)
+    assert "nothing to do" in out
+
+
+def test_every_failure_has_its_code_and_its_way_out(job, tmp_path, monkeypatch, capsys):
+    code, _, err = tlg(monkeypatch, capsys, "annotate")
+    assert (code, "give a spec file, or all of --images" in err) == (2, True)
+    code, _, err = tlg(monkeypatch, capsys, "annotate", tmp_path / "none.yaml")
+    assert (code, "does not exist" in err) == (5, True)
+    code, _, err = tlg(monkeypatch, capsys, "annotate", job, "--set", "images.uri=nowhere")
+    assert (code, "nowhere: does not exist" in err) == (5, True)
+    code, _, err = tlg(monkeypatch, capsys, "validate", job, "--set", "images.pattern=*.tif")
+    assert (code, "nothing matches" in err) == (2, True)
+    with Lease(str(tmp_path / "out"), "first"):
+        code, _, err = tlg(monkeypatch, capsys, "annotate", job)
+    assert (code, "run first on" in err) == (6, True)
+    code, _, err = tlg(monkeypatch, capsys, "status", tmp_path)
+    assert (code, "no runs recorded here" in err) == (5, True)
+    code, _, err = tlg(monkeypatch, capsys, "export", tmp_path, "--to", tmp_path / "e", "--format", "voc")
+    assert (code, "format 'voc' is unknown" in err) == (2, True)

@@ -1,0 +1,144 @@
+"""The two stages without Ray: patience with stores, and memory that does not suffice."""
+
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs import fetch, segment
+from jobs.fetch import Fetched
+from jobs.progress import Progress, duration, line
+from jobs.runs import RunSummary
+from tlg import records, storage
+from tlg.errors import InputError, StorageError
+from tlg.images import Picture
+from tlg.records import Answer, ImageAnswers, Provenance
+
+
+class Tight:
+    """An annotator whose memory holds so many pixels at once."""
+
+    def __init__(self, pixels, error):
+        self.pixels, self.error, self.calls = pixels, error, []
+
+    def annotate(self, pictures, asked=None):
+        total = sum(picture.pixels.shape[0] * picture.pixels.shape[1] for picture in pictures)
+        self.calls.append(len(pictures))
+        if total > self.pixels:
+            raise self.error
+        return [[Answer("fox", 1, "absent", 0.0, 0.0, one.height, one.width)] for one in pictures]
+
+
+def pictures(count, side=128):
+    return [Picture(np.zeros((side, side, 3), np.uint8), side, side) for _ in range(count)]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_a_batch_that_does_not_fit_is_halved(error):
+    tight = Tight(2 * 128**2, error)
+    answers = segment.annotate_within_memory(tight, pictures(8), [None] * 8)
+    assert [one[0].height for one in answers] == [128] * 8
+    assert tight.calls == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_a_single_image_that_does_not_fit_is_scaled_and_keeps_its_size():
+    answers = segment.annotate_within_memory(Tight(70**2, MemoryError()), pictures(1), [None])
+    assert answers[0][0].height == 128
+
+
+def test_an_image_that_never_fits_is_an_error_of_its_own():
+    big, small = pictures(1, 256), pictures(1, 16)
+    found = segment.annotate_within_memory(Tight(20**2, MemoryError()), big + small, [None, None])
+    assert isinstance(found[0], InputError)
+    assert found[0].kind == "out_of_memory"
+    assert found[1][0].height == 16
+
+
+def test_a_defect_is_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        segment.annotate_within_memory(Tight(0, RuntimeError("shape mismatch")), pictures(2), [None] * 2)
+
+
+def test_transient_failures_are_tried_again_with_growing_pauses():
+    pauses, failures = [], [StorageError("slow down", transient=True)] * 4
+
+    def action():
+        if failures:
+            raise failures.pop()
+        return b"content"
+
+    assert fetch.patiently(action, Random(0), pauses.append) == b"content"
+    assert len(pauses) == 4
+    assert pauses == sorted(pauses)
+
+
+def test_certain_failures_are_not_tried_again():
+    pauses = []
+
+    def action():
+        raise StorageError("gone", missing=True)
+
+    with pytest.raises(StorageError, match="gone"):
+        fetch.patiently(action, Random(0), pauses.append)
+    assert not pauses
+
+
+def test_an_unreachable_image_is_deferred_and_no_error(monkeypatch):
+    def unreachable(uri, access):
+        raise StorageError(f"{uri}: connection refused", transient=True)
+
+    monkeypatch.setattr(storage, "read", unreachable)
+    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    fetcher = fetch.Fetcher(None, storage.DEFAULT_ACCESS, 10**6)
+    row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": 10, "asked": None}
+    (one,) = fetcher._decoded([row])
+    assert (one.deferred, one.error_type, one.position) == (True, "unreachable", 3)
+
+
+def test_pixels_travel_unchanged():
+    rng = np.random.default_rng(0)
+    sent = [
+        Fetched(number, f"{number}.jpg", None, None, Picture(rng.integers(0, 255, (h, w, 3), dtype=np.uint8), h * 2, w))
+        for number, (h, w) in enumerate([(3, 5), (1, 1), (40, 7)])
+    ]
+    sent.insert(1, Fetched(9, "bad.jpg", "e", ["fox"], error_type="empty", error_message="0 bytes"))
+    received = fetch.from_table(pa.concat_tables([fetch.to_table(sent[:2]), fetch.to_table(sent[2:])]))
+    for one, other in zip(sent, received, strict=True):
+        assert (one.position, one.uri, one.asked, one.error_type) == (
+            other.position,
+            other.uri,
+            other.asked,
+            other.error_type,
+        )
+        if one.picture:
+            assert (one.picture.pixels == other.picture.pixels).all()
+            assert (one.picture.height, one.picture.width) == (other.picture.height, other.picture.width)
+
+
+def test_columnar_rows_equal_single_rows():
+    mask = np.eye(6, dtype=bool)
+    answers = [records.answer_from_mask("fox", 1, mask, 0.9, 0.8, 0.5), Answer("hare", 2, "absent", 0.1, 0.2, 6, 6)]
+    provenance = Provenance("m", "e", "p", "r")
+    rows = [records.to_row(one, "a.jpg", "tag", provenance) for one in answers]
+    rows.append(records.error_row("b.jpg", None, "empty", "0 bytes", provenance))
+    images = [ImageAnswers("a.jpg", "tag", answers), ImageAnswers("b.jpg", None, (), "empty", "0 bytes")]
+    assert records.to_table(images, provenance).equals(pa.Table.from_pylist(rows, schema=records.SCHEMA))
+
+
+def test_eta_follows_the_images_of_the_last_minutes():
+    now = [0.0]
+    summary = RunSummary("r", "job", "out", images=1000)
+    progress = Progress(summary, clock=lambda: now[0])
+    progress.start()
+    for second in range(1, 301):
+        now[0] = float(second)
+        progress.update(second if second <= 150 else 150 + (second - 150) * 4)
+    assert summary.images_per_second == pytest.approx(4.0, rel=0.05)
+    assert summary.seconds_left == pytest.approx((1000 - 750) / 4, rel=0.05)
+    assert "750 / 1,000 images" in line(summary, 750)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (12000, "3 h 20 min")])
+def test_durations_read_like_speech(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,1 @@
+"""The recipe of the bundled model: backbone, CLIP and TLG, learned from the procedural world."""

@@ -1,0 +1,54 @@
+"""Two witnesses, one answer: what the exemplars say and what CLIP's text says about the same image.
+
+Shapes: B images, N classes, H x W image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# How much the text's log-odds count beside the exemplars'.
+TEXT_SHARE = 0.5
+# A probability is never taken for certain, or one witness could silence the other.
+CERTAINTY = 0.01
+
+
+def fuse(exemplar: Tensor, text: Tensor | None, text_share: float = TEXT_SHARE) -> Tensor:
+    """Probabilities of any equal shape, averaged as log-odds; without text the exemplars' alone, unchanged."""
+    if text is None:
+        return exemplar
+    odds = (1 - text_share) * bounded_log_odds(exemplar) + text_share * bounded_log_odds(text)
+    return torch.sigmoid(odds)
+
+
+def bounded_log_odds(probability: Tensor) -> Tensor:
+    return torch.logit(probability.clamp(CERTAINTY, 1 - CERTAINTY))
+
+
+@dataclass(frozen=True)
+class TextPresence:
+    """Turns CLIP's evidence into a probability. Thresholds lie midway between pictures with and without the class."""
+
+    threshold: Tensor  # (N,)
+    scale: Tensor  # (N,)
+
+    @staticmethod
+    def fit(evidence_SN: Tensor, labels: Sequence[int | None]) -> TextPresence:
+        """From the evidence of every exemplar and negative. Without counterexamples: even odds against the prompts."""
+        classes = evidence_SN.shape[1]
+        threshold, scale = evidence_SN.new_zeros(classes), evidence_SN.new_ones(classes)
+        for index in range(classes):
+            own = evidence_SN[[row for row, label in enumerate(labels) if label == index], index]
+            others = evidence_SN[[row for row, label in enumerate(labels) if label != index], index]
+            # A text that ranks the class's own exemplars below the others knows nothing: keep the default.
+            if len(own) and len(others) and float(own.mean()) > float(others.mean()):
+                threshold[index] = (own.mean() + others.mean()) / 2
+                scale[index] = ((own.mean() - others.mean()) / 4).clamp_min(0.25)
+        return TextPresence(threshold, scale)
+
+    def probability(self, evidence_BN: Tensor) -> Tensor:
+        return torch.sigmoid((evidence_BN - self.threshold.to(evidence_BN)) / self.scale.to(evidence_BN))

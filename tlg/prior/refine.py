@@ -1,0 +1,101 @@
+"""Snap a map's edges to the image. The maps come from grids of 16 pixels and more; objects end somewhere in between.
+
+Shapes: B images, N classes, H x W the image, h x w the smaller size that the work is done at.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tlg.errors import SpecError
+
+Refinement = Literal["none", "guided", "pixel_adaptive"]
+
+# The longer side that refinement works at: edges finer than this come from the last upsampling alone.
+WORKING_SIDE = 128
+GUIDED_RADIUS = 10
+GUIDED_SMOOTHNESS = 1e-2
+ADAPTIVE_DILATIONS = (1, 2, 4, 8)
+ADAPTIVE_ROUNDS = 10
+ADAPTIVE_CONTRAST = 0.1
+
+
+@torch.no_grad()
+def refine(maps_BNHW: Tensor, images_B3HW: Tensor, kind: Refinement) -> Tensor:
+    """Maps in 0..1 with their edges moved to those of the images (RGB of any scale and offset), same size."""
+    if kind == "none" or not maps_BNHW.numel():
+        return maps_BNHW
+    if kind not in get_args(Refinement):
+        raise SpecError(f"unknown refinement {kind!r}; known are {', '.join(get_args(Refinement))}")
+    height, width = images_B3HW.shape[-2:]
+    shrink = min(1.0, WORKING_SIDE / max(height, width))
+    small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+    guide_B3hw = F.interpolate(to_unit_colours(images_B3HW), small, mode="bilinear", antialias=True)
+    map_BNhw = F.interpolate(maps_BNHW, small, mode="bilinear", antialias=True)
+    if kind == "guided":
+        slope_BN3hw, offset_BNhw = guided_coefficients(map_BNhw, guide_B3hw)
+        slope = F.interpolate(slope_BN3hw.flatten(1, 2), (height, width), mode="bilinear").unflatten(1, (-1, 3))
+        offset = F.interpolate(offset_BNhw, (height, width), mode="bilinear")
+        return ((slope * to_unit_colours(images_B3HW)[:, None]).sum(2) + offset).clamp(0, 1)
+    refined_BNhw = pixel_adaptive(map_BNhw, guide_B3hw)
+    return F.interpolate(refined_BNhw, (height, width), mode="bilinear").clamp(0, 1)
+
+
+def to_unit_colours(images_B3HW: Tensor) -> Tensor:
+    """Each image stretched to 0..1, so that smoothness means the same whatever normalisation it came in."""
+    low, high = images_B3HW.amin((1, 2, 3), keepdim=True), images_B3HW.amax((1, 2, 3), keepdim=True)
+    return (images_B3HW - low) / (high - low).clamp_min(1e-6)
+
+
+def guided_coefficients(map_BNhw: Tensor, guide_B3hw: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes (B, N, 3, h, w) and offsets (B, N, h, w) of the local linear models that give the map from the colours."""
+    classes = map_BNhw.shape[1]
+    mean_guide = box_mean(guide_B3hw)
+    mean_map = box_mean(map_BNhw)
+    products = (guide_B3hw[:, :, None] * guide_B3hw[:, None]).flatten(1, 2)
+    spread_B33hw = box_mean(products).unflatten(1, (3, 3)) - mean_guide[:, :, None] * mean_guide[:, None]
+    crossed = (map_BNhw[:, :, None] * guide_B3hw[:, None]).flatten(1, 2)
+    crossed_BN3hw = box_mean(crossed).unflatten(1, (classes, 3)) - mean_map[:, :, None] * mean_guide[:, None]
+    spread_Bhw33 = spread_B33hw.permute(0, 3, 4, 1, 2)
+    regular = spread_Bhw33 + GUIDED_SMOOTHNESS * torch.eye(3, device=spread_Bhw33.device, dtype=spread_Bhw33.dtype)
+    slope_Bhw3N = torch.linalg.solve(regular, crossed_BN3hw.permute(0, 3, 4, 2, 1))
+    slope_BN3hw = slope_Bhw3N.permute(0, 4, 3, 1, 2)
+    offset_BNhw = mean_map - (slope_BN3hw * mean_guide[:, None]).sum(2)
+    return box_mean(slope_BN3hw.flatten(1, 2)).unflatten(1, (classes, 3)), box_mean(offset_BNhw)
+
+
+def box_mean(x_BChw: Tensor) -> Tensor:
+    """Mean over the square of GUIDED_RADIUS around each place, over what of it lies inside."""
+    size = 2 * GUIDED_RADIUS + 1
+    for kernel, padding in (((size, 1), (GUIDED_RADIUS, 0)), ((1, size), (0, GUIDED_RADIUS))):
+        x_BChw = F.avg_pool2d(x_BChw, kernel, 1, padding, count_include_pad=False)
+    return x_BChw
+
+
+def pixel_adaptive(map_BNhw: Tensor, guide_B3hw: Tensor) -> Tensor:
+    """Rounds of averaging with neighbours at several distances, each neighbour weighted by how alike its colour is."""
+    colours_B3Khw = neighbours(guide_B3hw)
+    distance_BKhw = (colours_B3Khw - guide_B3hw[:, :, None]).abs().mean(1)
+    weight_BKhw = torch.softmax(-distance_BKhw / ADAPTIVE_CONTRAST, dim=1)
+    for _ in range(ADAPTIVE_ROUNDS):
+        map_BNhw = (neighbours(map_BNhw) * weight_BKhw[:, None]).sum(2)
+    return map_BNhw
+
+
+def neighbours(x_BChw: Tensor) -> Tensor:
+    """(B, C, K, h, w): the eight neighbours at every dilation; edges repeat."""
+    height, width = x_BChw.shape[-2:]
+    reach = max(ADAPTIVE_DILATIONS)
+    padded = F.pad(x_BChw, (reach,) * 4, mode="replicate")
+    shifted = [
+        padded[:, :, reach + dy * far : reach + dy * far + height, reach + dx * far : reach + dx * far + width]
+        for far in ADAPTIVE_DILATIONS
+        for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1)
+        if dy or dx
+    ]
+    return torch.stack(shifted, 2)
