@@ -52,17 +52,17 @@ class RayCluster:
 
     def __enter__(self) -> RayCluster:
         """Ray gives its processes 30 s to find each other, which a busy machine may not keep: then it tries again."""
-        for attempt in range(1, START_ATTEMPTS + 1):
+        for attempts_left in reversed(range(START_ATTEMPTS)):
             try:
                 self._start_head()
                 for count in range(1, self._worker_count + 1):
                     self._start_worker(wanted=count + 1)
-                return self
+                break
             except NotStarted:
                 self._stop()
-                if attempt == START_ATTEMPTS:
+                if not attempts_left:
                     raise
-        raise AssertionError("unreachable")
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
