@@ -38,7 +38,7 @@ def render(spec: AnnotateSpec, target: str, cron_line: str | None = None, timezo
             raise SpecError(f'target {target} needs a schedule: --cron "0 2 * * *"')
         cron.check(cron_line, timezone)
     if target == "compose":
-        config = rendered_endpoint.config(spec, pods.SERVE_PORT, compose.HEAD_ADDRESS)
+        config = rendered_endpoint.endpoint_config(spec, pods.SERVE_PORT, compose.HEAD_ADDRESS)
         files = travelling_files(spec) | {compose.ENDPOINT_FILE: _to_yaml(config)}
         documents = [compose.document(spec, files)]
     else:
@@ -151,7 +151,7 @@ def _service_spec(spec: AnnotateSpec) -> dict[str, Any]:
         "name": spec.name,
         "import_path": "deploy.app:build",
         "route_prefix": "/",
-        "args": rendered_endpoint.config(spec, pods.SERVE_PORT),
+        "args": rendered_endpoint.endpoint_config(spec, pods.SERVE_PORT),
     }
     return {
         "serveConfigV2": _to_yaml({"applications": [application]}),

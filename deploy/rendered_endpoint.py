@@ -10,20 +10,20 @@ from tlg.spec import AnnotateSpec
 EXEMPLAR_STORE = "exemplar-sets"
 
 
-def config(spec: AnnotateSpec, port: int, jobs_address: str | None = None) -> dict[str, Any]:
+def endpoint_config(spec: AnnotateSpec, port: int, jobs_address: str | None = None) -> dict[str, Any]:
     """The content of a `ServeConfig`: exemplar sets are kept beside the job's output, images come from its source."""
-    content: dict[str, Any] = {
+    config: dict[str, Any] = {
         "model": spec.model,
         "host": "0.0.0.0",
         "port": port,
         "store": storage.join(spec.output.uri.rstrip("/") + "/", EXEMPLAR_STORE),
     }
     if used := spec.storage.model_dump(exclude_none=True):
-        content["storage"] = used
+        config["storage"] = used
     if spec.images.uri:
-        content["uri_prefixes"] = [spec.images.uri]
+        config["uri_prefixes"] = [spec.images.uri]
     if jobs_address:
-        content |= {"jobs_address": jobs_address, "output_prefixes": [spec.output.uri]}
+        config |= {"jobs_address": jobs_address, "output_prefixes": [spec.output.uri]}
     workers = spec.workers
     replicas = {"min": workers.min, "max": workers.max, "cpus": workers.cpus, "gpus": workers.gpus}
-    return content | {"replicas": replicas}
+    return config | {"replicas": replicas}

@@ -217,6 +217,24 @@ def doctor(
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
+@app.command()
+def serve(
+    config: Annotated[str | None, typer.Argument(help="Configuration, like configs/serve/local.yaml")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    host: Annotated[str | None, typer.Option(help="Other addresses than loopback need API keys")] = None,
+    port: Annotated[int | None, typer.Option()] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Serve other machines without API keys")] = False,
+    address: Annotated[str, typer.Option(help="Ray cluster to serve on; `local` starts one here")] = "local",
+) -> None:
+    """Annotate on demand: a page, an API and labelling tools' backends, until Ctrl-C."""
+    from deploy import config as configuration
+    from deploy import serving
+
+    given = {"host": host, "port": port, "insecure": insecure or None}
+    assignments = [*overrides, *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    serving.run(configuration.load_config(config, assignments), address)
+
+
 def main() -> None:
     try:
         app()

@@ -71,6 +71,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         raise InputError(f"{width}x{height} pixels, at most {HARD_MAX_PIXELS:,} can be decoded", kind="too_large")
     try:
         # EXIF orientations 5 to 8 lie on their side: the upright image has the sides exchanged.
+        # Reading EXIF reads a PNG to its end, so a cut one is noticed here.
         if file.getexif().get(0x0112, 1) in (5, 6, 7, 8):
             width, height = height, width
         shrink = min(1.0, (max_pixels / (width * height)) ** 0.5)

@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from tlg import records
-from tlg.formats import coco, label_studio, overlay, polygons
+from tlg.formats import coco, label_studio, overlay, polygon
 from tlg.records import Provenance
 
 
@@ -34,7 +34,7 @@ def row(mask, uri="s3://b/in/a.jpg", class_id=1):
 
 @pytest.mark.parametrize("mask", CASES)
 def test_polygons_rasterise_to_the_same_pixels(mask):
-    parts = polygons.from_mask(mask)
+    parts = polygon.from_mask(mask)
     rles = coco_mask.frPyObjects(parts, *mask.shape)
     assert (coco_mask.decode(coco_mask.merge(rles)).astype(bool) == mask).all()
     assert all(len(part) >= 8 for part in parts)
@@ -42,13 +42,13 @@ def test_polygons_rasterise_to_the_same_pixels(mask):
 
 @pytest.mark.parametrize("mask", CASES)
 def test_label_studio_masks_decode_to_the_same_pixels(mask):
-    assert (decoded(label_studio.encode_mask(mask), mask.shape) == mask).all()
+    assert (decoded(label_studio.encode_brush(mask), mask.shape) == mask).all()
 
 
 def test_label_studio_masks_decode_with_its_sdk():
     brush = pytest.importorskip("label_studio_sdk.converter.brush")
     for _, mask in masks():
-        flat = brush.decode_rle(label_studio.encode_mask(mask))
+        flat = brush.decode_rle(label_studio.encode_brush(mask))
         rgba = np.reshape(flat, (*mask.shape, 4))
         assert ((rgba == 255).all(axis=2) == mask).all()
 
@@ -76,7 +76,7 @@ def decoded(values, shape):
 def test_large_runs_are_split():
     mask = np.zeros((300, 400), bool)
     mask[100:] = True
-    assert (decoded(label_studio.encode_mask(mask), mask.shape) == mask).all()
+    assert (decoded(label_studio.encode_brush(mask), mask.shape) == mask).all()
 
 
 def test_coco_ids_are_stable_unique_and_safe_for_javascript():

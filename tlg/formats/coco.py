@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 from tlg import records
-from tlg.formats import polygons
+from tlg.formats import polygon
 
 Masks = Literal["rle", "polygon"]
 # The largest whole number that JavaScript and 64-bit floats keep exactly is 2**53.
@@ -87,7 +87,7 @@ def stable_id(kind: str, name: str, salt: int = 0) -> int:
 def annotation_of(row: dict[str, Any], masks: Masks) -> dict[str, Any]:
     """A mask row as a COCO annotation without its ids."""
     rle: Any = {"size": list(row["rle"]["size"]), "counts": row["rle"]["counts"]}
-    segmentation = rle if masks == "rle" else polygons.from_mask(records.decode_mask(row["rle"]))
+    segmentation = rle if masks == "rle" else polygon.from_mask(records.decode_mask(row["rle"]))
     return {
         "category_id": row["class_id"],
         "bbox": [float(side) for side in row["bbox"]],

@@ -1,61 +1,84 @@
-"""Answer rows -> Label Studio tasks with brush predictions, in its own run-length format.
-
-That format packs the row-major mask as RGBA bytes of 0 or 255: a header (32-bit value count, 5-bit word size - 1,
-four 4-bit run sizes - 1), then runs: one bit for "repeated", two for the run size used, length - 1, the value.
-"""
+"""A row as a Label Studio region, all rows of an image as a task. Its RLE is its own: RGBA bytes of the row-major mask, packed bit by bit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 
-from tlg import records
+from tlg.errors import InputError
+from tlg.formats import polygon
+from tlg.images import DEFAULT_MAX_PIXELS
+from tlg.records import decode_mask
 
 WORD_BITS = 8
-RUN_BITS = (3, 4, 8, 16)
-CHANNELS = 4
+# How many bits say a run's length; two bits per run choose one of the four.
+LENGTH_BITS = (3, 4, 8, 16)
+MAX_VALUES = 4 * DEFAULT_MAX_PIXELS
 
 
-def encode_mask(mask_HW: np.ndarray) -> list[int]:
-    """A boolean mask as the integers of `value.rle`."""
-    flat = np.asarray(mask_HW, bool).reshape(-1)
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    starts = np.concatenate([[0], edges])
-    lengths = np.diff(np.concatenate([starts, [flat.size]])) * CHANNELS
-    bits = [f"{flat.size * CHANNELS:032b}{WORD_BITS - 1:05b}", *(f"{size - 1:04b}" for size in RUN_BITS)]
-    longest = 1 << RUN_BITS[-1]
-    for marked, length in zip(flat[starts].tolist(), lengths.tolist(), strict=True):
-        value = "11111111" if marked else "00000000"
-        while length:
-            run = min(length, longest)
-            index = next(place for place, size in enumerate(RUN_BITS) if run <= 1 << size)
-            bits.append(f"1{index:02b}{run - 1:0{RUN_BITS[index]}b}{value}")
-            length -= run
-    text = "".join(bits)
-    text += "0" * (-len(text) % 8)
-    return list(int(text, 2).to_bytes(len(text) // 8, "big"))
+def encode_brush(mask_HW: np.ndarray) -> list[int]:
+    """The `rle` list of a brush region: 255 where the mask is set, each pixel four times (RGBA)."""
+    values = np.repeat(mask_HW.astype(np.uint8).ravel() * 255, 4)
+    bits = [_number(len(values), 32), _number(WORD_BITS - 1, 5), *(_number(size - 1, 4) for size in LENGTH_BITS)]
+    starts = np.flatnonzero(np.diff(values, prepend=255 - values[:1])) if len(values) else np.empty(0, int)
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(values)], strict=True):
+        bits.append(_run(int(values[start]), end - start))
+    packed = np.packbits(np.frombuffer("".join(bits).encode(), np.uint8) - ord("0"))
+    return packed.tolist()
 
 
-def region(row: dict[str, Any], from_name: str = "tag", to_name: str = "image") -> dict[str, Any]:
-    """One mask row as a brush region."""
-    return {
-        "id": f"{row['image_id'][:8]}{row['class_id']}",
-        "from_name": from_name,
-        "to_name": to_name,
-        "type": "brushlabels",
-        "original_width": row["width"],
-        "original_height": row["height"],
-        "image_rotation": 0,
-        "score": float(row["score"]),
-        "value": {
-            "format": "rle",
-            "rle": encode_mask(records.decode_mask(row["rle"])),
-            "brushlabels": [row["class_name"]],
-        },
-    }
+def decode_brush(rle: Sequence[int], height: int, width: int) -> np.ndarray:
+    """The (height, width) mask of a brush region; any alpha above 0 counts as marked."""
+    try:
+        bits = np.unpackbits(np.array(rle, np.uint8))
+    except (OverflowError, ValueError, TypeError) as error:
+        raise InputError(f"brush RLE: expected a list of bytes: {error}", "bad_mask") from None
+    text = (bits + ord("0")).tobytes().decode()
+    total, word, position = int(text[:32] or "0", 2), int(text[32:37] or "0", 2) + 1, 53
+    if total != height * width * 4 or total > MAX_VALUES:
+        raise InputError(f"brush RLE: {total} values, expected 4 x {height} x {width}", "bad_mask")
+    sizes = [int(text[37 + 4 * i : 41 + 4 * i] or "0", 2) + 1 for i in range(4)]
+    values, filled = np.zeros(total, np.uint8), 0
+    while filled < total:
+        if position >= len(text):
+            raise InputError(f"brush RLE: ends after {filled} of {total} values", "bad_mask")
+        repeated, size = text[position] == "1", sizes[int(text[position + 1 : position + 3] or "0", 2)]
+        count = min(int(text[position + 3 : position + 3 + size] or "0", 2) + 1, total - filled)
+        position += 3 + size
+        read = 1 if repeated else count
+        words = [int(text[position + i * word : position + (i + 1) * word] or "0", 2) for i in range(read)]
+        values[filled : filled + count] = np.array(words) & 255
+        position += read * word
+        filled += count
+    return values.reshape(height, width, 4)[:, :, 3] > 0
+
+
+def brush_region(row: Mapping[str, Any], from_name: str, to_name: str) -> dict[str, Any]:
+    """The region of a row with status `mask`, for a BrushLabels control."""
+    value = {"format": "rle", "rle": encode_brush(decode_mask(row["rle"])), "brushlabels": [row["class_name"]]}
+    return _region(row, from_name, to_name, "brushlabels", value, row["class_name"])
+
+
+def polygon_regions(row: Mapping[str, Any], from_name: str, to_name: str) -> list[dict[str, Any]]:
+    """One region per connected part of a row with status `mask`, for a PolygonLabels control."""
+    regions = []
+    for number, ring in enumerate(polygon.from_mask(decode_mask(row["rle"]))):
+        points = [[100 * x / row["width"], 100 * y / row["height"]] for x, y in zip(ring[::2], ring[1::2], strict=True)]
+        value = {"points": points, "closed": True, "polygonlabels": [row["class_name"]]}
+        regions.append(_region(row, from_name, to_name, "polygonlabels", value, f"{row['class_name']}-{number}"))
+    return regions
+
+
+def rectangle_region(row: Mapping[str, Any], from_name: str, to_name: str) -> dict[str, Any]:
+    """The box of a row with status `mask`, for a RectangleLabels control."""
+    x, y, width, height = row["bbox"]
+    value = {"x": 100 * x / row["width"], "y": 100 * y / row["height"], "rotation": 0}
+    value |= {"width": 100 * width / row["width"], "height": 100 * height / row["height"]}
+    value |= {"rectanglelabels": [row["class_name"]]}
+    return _region(row, from_name, to_name, "rectanglelabels", value, row["class_name"])
 
 
 def task(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -65,7 +88,7 @@ def task(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     prediction = {
         "model_version": rows[0]["model_digest"],
         "score": min(scores) if scores else 0.0,  # the least certain region decides what to look at first
-        "result": [region(row) for row in masks],
+        "result": [brush_region(row, "tag", "image") for row in masks],
     }
     return {"data": {"image": rows[0]["image_uri"]}, "predictions": [prediction]}
 
@@ -81,3 +104,32 @@ def write(stream: IO[str], images: Iterable[Sequence[dict[str, Any]]]) -> int:
         count += 1
     stream.write("]\n")
     return count
+
+
+def _region(row: Mapping[str, Any], from_name: str, to_name: str, kind: str, value: dict[str, Any], part: str) -> dict:
+    return {
+        "id": f"{row['image_id'][:8]}-{part}",
+        "from_name": from_name,
+        "to_name": to_name,
+        "type": kind,
+        "original_width": row["width"],
+        "original_height": row["height"],
+        "image_rotation": 0,
+        "score": row["score"],
+        "value": value,
+    }
+
+
+def _number(value: int, bits: int) -> str:
+    return format(value, f"0{bits}b")
+
+
+def _run(value: int, length: int) -> str:
+    """One value repeated `length` times; runs longer than the largest length field are split."""
+    text, longest = "", 1 << LENGTH_BITS[-1]
+    while length:
+        part = min(length, longest)
+        choice = next(i for i, bits in enumerate(LENGTH_BITS) if part <= 1 << bits)
+        text += "1" + _number(choice, 2) + _number(part - 1, LENGTH_BITS[choice]) + _number(value, WORD_BITS)
+        length -= part
+    return text

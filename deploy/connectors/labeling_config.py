@@ -1,0 +1,42 @@
+"""Label Studio's labelling configuration (XML): which control takes our regions, and where the image is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+MAX_CHARACTERS = 200_000
+# From the most to the least that we can say about an object.
+CONTROLS = ("brushlabels", "polygonlabels", "rectanglelabels")
+
+
+@dataclass(frozen=True)
+class Control:
+    kind: str
+    name: str
+    to_name: str
+    data_key: str
+    labels: frozenset[str]
+
+    def knows(self, class_name: str) -> bool:
+        return not self.labels or class_name in self.labels
+
+
+def find_control(label_config: str) -> Control | None:
+    """The best control that labels an image; None if there is none or the text is not such a configuration."""
+    # Document types are how XML documents grow without end; Label Studio never writes one.
+    if len(label_config) > MAX_CHARACTERS or "<!" in label_config.replace("<!--", ""):
+        return None
+    try:
+        root = ElementTree.fromstring(label_config)
+    except (ElementTree.ParseError, ValueError):
+        return None
+    images = {one.get("name", ""): one.get("value", "") for one in root.iter() if one.tag.lower() == "image"}
+    found = []
+    for one in root.iter():
+        kind = one.tag.lower()
+        if kind in CONTROLS and one.get("toName") in images:
+            to_name = one.get("toName", "")
+            labels = frozenset(label.get("value", "") for label in one.iter() if label.tag.lower() == "label")
+            found.append(Control(kind, one.get("name", ""), to_name, images[to_name].lstrip("$"), labels))
+    return min(found, key=lambda control: CONTROLS.index(control.kind), default=None)

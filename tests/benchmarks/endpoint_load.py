@@ -1,0 +1,136 @@
+"""Load on a running endpoint from this second process, and the bare annotator's throughput beside it.
+
+    python tests/benchmarks/endpoint_load.py http://127.0.0.1:8000 --model tlg-tiny --images 400
+
+Every answer is compared with the annotator's own; a lost or wrong one fails the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tlg import exemplars, images
+from tlg.client import AsyncClient, Client
+from tlg.predict import AnnotateParams, load_annotator
+
+SET_NAME = "endpoint-load"
+SIZE = (640, 480)
+DISTINCT = 32
+
+
+def scene(seed: int, disc: bool = True) -> bytes:
+    """A JPEG with noise, shading and a bright disc."""
+    rng = np.random.default_rng(seed)
+    width, height = SIZE
+    rows, columns = np.mgrid[:height, :width]
+    shade = 40 + 30 * np.sin(columns / 70 + seed) + 20 * np.cos(rows / 50)
+    pixels = np.stack([shade, shade + 20, shade], 2) + rng.normal(0, 6, (height, width, 3))
+    if disc:
+        left, top, radius = rng.integers(120, width - 120), rng.integers(120, height - 120), rng.integers(50, 110)
+        pixels[(columns - left) ** 2 + (rows - top) ** 2 < radius**2] = (230, 140, 50)
+    stream = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def bare(model: str, set_uri: str, contents: list[bytes], count: int, batch: int, threads: int) -> tuple[float, list]:
+    """Images a second of decoding and annotating in batches, nothing else, and the answers to compare with."""
+    torch.set_num_threads(threads)
+    params = AnnotateParams()
+    annotator = load_annotator(model, exemplars.load(set_uri), params)
+    answers = [annotator.annotate([images.decode(content, params.max_pixels)])[0] for content in contents]
+    started = time.perf_counter()
+    for first in range(0, count, batch):
+        chosen = [contents[i % len(contents)] for i in range(first, min(first + batch, count))]
+        annotator.annotate([images.decode(content, params.max_pixels) for content in chosen])
+    return count / (time.perf_counter() - started), answers
+
+
+async def load(url: str, contents: list[bytes], count: int, connections: int) -> tuple[float, list[float], list]:
+    numbers, latencies, found = iter(range(count)), [], [None] * count
+    clients = [AsyncClient(url) for _ in range(connections)]
+
+    async def work(client: AsyncClient) -> None:
+        for number in numbers:
+            started = time.perf_counter()
+            found[number] = (await client.annotate(contents[number % len(contents)], SET_NAME)).rows
+            latencies.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(work(client) for client in clients))
+    seconds = time.perf_counter() - started
+    for client in clients:
+        await client.close()
+    return count / seconds, latencies, found
+
+
+def differences(found: list, expected: list) -> int:
+    """Requests that were lost, or answered otherwise than by the bare annotator."""
+    wrong = 0
+    for number, rows in enumerate(found):
+        answers = expected[number % len(expected)]
+        said = [(row.class_name, row.status, row.rle.counts if row.rle else None) for row in rows or ()]
+        meant = [(one.class_name, one.status, one.rle["counts"] if one.rle else None) for one in answers]
+        wrong += said != meant
+    return wrong
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("url")
+    arguments.add_argument("--model", default="tlg-tiny")
+    arguments.add_argument("--images", type=int, default=400)
+    arguments.add_argument("--connections", type=int, default=32)
+    arguments.add_argument("--batch", type=int, default=8)
+    arguments.add_argument("--bare-threads", type=int, default=os.cpu_count() or 1)
+    arguments.add_argument("--out", type=Path)
+    given = arguments.parse_args()
+    contents = [scene(seed) for seed in range(DISTINCT)]
+    with Client(given.url) as client:
+        stored = client.put_exemplar_set(
+            SET_NAME, {"disc": [scene(1000), scene(1001)]}, [scene(1002, disc=False), scene(1003, disc=False)]
+        )
+        for content in contents[:8]:  # every replica has its model before the clock starts
+            client.annotate(content, SET_NAME)
+    asyncio.run(load(given.url, contents, 2 * given.connections, given.connections))
+    served_rate, latencies, found = asyncio.run(load(given.url, contents, given.images, given.connections))
+    bare_rate, expected = bare(given.model, stored.uri, contents, given.images, given.batch, given.bare_threads)
+    latencies.sort()
+    wrong = differences(found, expected)
+    result = {
+        "model": given.model,
+        "machine": f"{os.cpu_count()} x {platform.processor() or platform.machine()}",
+        "images": given.images,
+        "connections": given.connections,
+        "bare_images_per_second": round(bare_rate, 2),
+        "served_images_per_second": round(served_rate, 2),
+        "ratio": round(served_rate / bare_rate, 3),
+        "latency_ms": {
+            "p50": round(statistics.median(latencies) * 1000, 1),
+            "p99": round(latencies[int(0.99 * len(latencies))] * 1000, 1),
+            "max": round(latencies[-1] * 1000, 1),
+        },
+        "lost_or_wrong": wrong,
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(text + "\n")
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""Labelling tools' own shapes of request and answer, and their own readers where they are installed."""
+
+import base64
+import io
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from deploy.connectors.labeling_config import find_control
+from tlg import exemplars
+from tlg.formats import label_studio
+
+CONFIG = """<View><Image name="img" value="$picture"/>
+<BrushLabels name="tag" toName="img"><Label value="fox"/><Label value="bear"/></BrushLabels></View>"""
+
+
+@pytest.fixture
+def studio(make_picture):
+    """Label Studio's file server, which wants a token."""
+    pictures = {f"/data/upload/{i}.png": make_picture(i) for i in range(4)}
+    exported = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = pictures.get(self.path)
+            if self.path == "/api/projects/7/export?exportType=JSON":
+                body = json.dumps(exported).encode()
+            allowed = self.headers.get("Authorization") == "Token studio-token"
+            self.send_response(401 if not allowed else 200 if body else 404)
+            self.end_headers()
+            self.wfile.write(body or b"" if allowed else b"")
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.url, server.pictures, server.exported = f"http://127.0.0.1:{server.server_port}", pictures, exported
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def backend(make_client, make_exemplars, studio, monkeypatch):
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "studio-token")
+    client = make_client(label_studio={"url": studio.url})
+    client.put("/v1/exemplar-sets/animals", **make_exemplars(fox=1, bear=1)).raise_for_status()
+    return client
+
+
+def mask_of(client, content):
+    rows = client.post("/v1/annotate", files={"image": content}, data={"exemplars": "animals"}).json()["rows"]
+    rle = rows[0]["rle"]
+    return coco_mask.decode(rle | {"counts": rle["counts"].encode()}).astype(bool)
+
+
+def test_label_studio_gets_the_masks_of_its_tasks(backend, studio):
+    assert backend.get("/ls/health").json()["status"] == "UP"
+    assert backend.get("/ls/").json()["status"] == "UP"
+    started = time.perf_counter()
+    setup = {"project": "7.176", "schema": CONFIG, "extra_params": '{"exemplars": "animals"}'}
+    version = backend.post("/ls/setup", json=setup | {"hostname": studio.url, "access_token": "x"}).json()
+    assert time.perf_counter() - started < 1
+    assert version["model_version"].startswith("dry-run, animals ")
+    tasks = [{"id": i, "data": {"picture": f"/data/upload/{i}.png"}} for i in range(3)]
+    tasks.append({"id": 9, "data": {"picture": "/data/upload/gone.png"}})
+    asked = {"tasks": tasks, "project": "7.176", "label_config": CONFIG, "params": {}}
+    results = backend.post("/ls/predict", json=asked).json()["results"]
+    assert [len(one["result"]) for one in results] == [1, 1, 1, 0]
+    region = results[1]["result"][0]
+    assert (region["from_name"], region["to_name"], region["type"]) == ("tag", "img", "brushlabels")
+    assert region["value"]["brushlabels"] == ["fox"]
+    drawn = label_studio.decode_brush(region["value"]["rle"], region["original_height"], region["original_width"])
+    np.testing.assert_array_equal(drawn, mask_of(backend, studio.pictures["/data/upload/1.png"]))
+
+
+def webhook(task, labels, mask=None):
+    value = {"brushlabels": labels}
+    region = {"type": "brushlabels", "original_width": 48, "original_height": 32, "value": value}
+    if mask is not None:
+        value |= {"format": "rle", "rle": label_studio.encode_brush(mask)}
+    return {
+        "action": "ANNOTATION_CREATED",
+        "annotation": {"id": 1, "result": [region]},
+        "task": {"id": task, "data": {"picture": f"/data/upload/{task}.png"}},
+        "project": {"id": 7, "label_config": CONFIG},
+    }
+
+
+def test_labelled_tasks_become_the_projects_exemplars(backend, studio):
+    mask = np.zeros((32, 48), bool)
+    mask[4:9, 5:20] = True
+    assert backend.post("/ls/webhook", json=webhook(0, ["fox"], mask)).status_code == 201
+    backend.post("/ls/webhook", json=webhook(1, ["bear"]))
+    backend.post("/ls/webhook", json=webhook(2, ["fox"]))
+    stored = backend.get("/v1/exemplar-sets/label-studio-7").json()
+    assert [(one["name"], one["exemplars"], one["masks"]) for one in stored["classes"]] == [
+        ("fox", 2, 1),
+        ("bear", 1, 0),
+    ]
+    np.testing.assert_array_equal(exemplars.load(stored["uri"]).classes[0].exemplars[0].mask, mask)
+    backend.post("/ls/webhook", json=webhook(2, ["bear"]))  # labelled anew
+    stored = backend.get("/v1/exemplar-sets/label-studio-7").json()
+    assert [(one["name"], one["exemplars"]) for one in stored["classes"]] == [("fox", 1), ("bear", 2)]
+    asked = {"tasks": [{"id": 3, "data": {"picture": "/data/upload/3.png"}}], "project": "7", "label_config": CONFIG}
+    assert (
+        backend.post("/ls/predict", json=asked)
+        .json()["results"][0]["model_version"]
+        .startswith("dry-run, label-studio-7")
+    )
+
+
+def test_training_reads_the_whole_project(backend, studio):
+    for i in range(3):
+        one = webhook(i, ["fox" if i else "bear"])
+        studio.exported.append(one["task"] | {"annotations": [one["annotation"]]})
+    event = {"action": "START_TRAINING", "project": {"id": 7, "label_config": CONFIG}}
+    assert backend.post("/ls/webhook", json=event).status_code == 201
+    stored = backend.get("/v1/exemplar-sets/label-studio-7").json()
+    assert {one["name"]: one["exemplars"] for one in stored["classes"]} == {"bear": 1, "fox": 2}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tasks": [{"id": 1, "data": {"picture": "http://169.254.169.254/"}}], "label_config": CONFIG, "project": "7"},
+        {"tasks": [{"id": 1, "data": {"picture": "/etc/passwd"}}], "label_config": CONFIG, "project": "7"},
+        {"tasks": [{"id": 1, "data": {"picture": "/data/../api/users"}}], "label_config": CONFIG, "project": "7"},
+        {"tasks": [{"id": 1, "data": None}], "label_config": CONFIG, "project": "7"},
+        {"tasks": [{}], "label_config": "<View", "project": "../../etc"},
+        {"tasks": [{}], "label_config": '<!DOCTYPE a [<!ENTITY b "bbbb">]><View>&b;</View>', "project": None},
+    ],
+)
+def test_hostile_tasks_have_empty_results(backend, body):
+    backend.post("/ls/setup", json={"project": "7", "schema": CONFIG, "extra_params": "animals"})
+    answer = backend.post("/ls/predict", json=body)
+    assert answer.status_code == 200
+    assert [one["result"] for one in answer.json()["results"]] == [[]]
+
+
+def test_controls_are_found_by_what_they_can_show():
+    both = CONFIG.replace(
+        "</View>", '<RectangleLabels name="box" toName="img"><Label value="fox"/></RectangleLabels></View>'
+    )
+    assert find_control(both).kind == "brushlabels"
+    assert find_control(both).data_key == "picture"
+    assert find_control("<View><Text name='t' value='$t'/></View>") is None
+
+
+def test_x_anylabeling_lists_sets_and_gets_polygons(client, make_picture):
+    assert client.get("/health").json()["status"] == "healthy"
+    models = client.get("/v1/models").json()["data"]
+    assert models["animals"]["display_name"] == "tlg: animals"
+    content = make_picture(1)
+    image = "data:image/png;base64," + base64.b64encode(content).decode()
+    answer = client.post(
+        "/v1/predict", json={"model": "animals", "image": image, "params": {"conf_threshold": 0.3}}
+    ).json()
+    assert answer["success"]
+    shape = answer["data"]["shapes"][0]
+    assert (shape["label"], shape["shape_type"], shape["score"]) == ("fox", "polygon", 1.0)
+    assert shape["points"][0] == shape["points"][-1]
+    rings = [[side for point in one["points"][:-1] for side in point] for one in answer["data"]["shapes"]]
+    drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(rings, 32, 48)))
+    np.testing.assert_array_equal(drawn.astype(bool), mask_of(client, content))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"model": "wolves"}, "MODEL_NOT_FOUND"),
+        ({"image": "@"}, "INVALID_IMAGE"),
+        ({"params": {"conf_threshold": "x"}}, "INVALID_IMAGE"),
+    ],
+)
+def test_x_anylabeling_is_refused_in_its_own_words(client, make_picture, change, code):
+    asked = {"model": "animals", "image": base64.b64encode(make_picture(1)).decode()} | change
+    answer = client.post("/v1/predict", json=asked)
+    assert answer.status_code == 200
+    assert answer.json()["error"]["code"] == code
+
+
+class Context:
+    frame_name = "q.png"
+    conf_threshold = 0.5
+    conv_mask_to_poly = False
+
+
+def test_cvat_accepts_what_the_function_returns(client, make_picture, monkeypatch):
+    driver = pytest.importorskip("cvat_sdk.auto_annotation.driver", reason="cvat-sdk is not installed")
+    from cvat_sdk import models
+    from cvat_sdk.masks import decode_mask
+
+    from deploy.connectors import cvat
+    from tlg.client import Client
+
+    def passed_on(request):
+        answer = client.request(request.method, request.url.path, content=request.read(), headers=request.headers)
+        return httpx.Response(answer.status_code, content=answer.content)
+
+    monkeypatch.setattr(cvat, "Client", lambda url: Client(url, transport=httpx.MockTransport(passed_on)))
+    function = cvat.create(url="http://localhost", exemplars="animals")
+    labels = [
+        models.Label(name=one.name, id=number, type="any", attributes=[], sublabels=[])
+        for number, one in enumerate(function.spec.labels, start=50)
+    ]
+    image = Image.open(io.BytesIO(make_picture(2)))
+    for to_polygons in (False, True):
+        Context.conv_mask_to_poly = to_polygons
+        mapper = driver._AnnotationMapper(
+            driver.logging.getLogger("test"),
+            function.spec.labels,
+            labels,
+            allow_unmatched_labels=False,
+            conv_mask_to_poly=to_polygons,
+        )
+        shapes = list(function.detect(Context(), image))
+        mapper.validate_and_remap(shapes, 3)
+        assert {shape.label_id for shape in shapes} == {50}
+        assert {shape.type.value for shape in shapes} == {"polygon" if to_polygons else "mask"}
+        if not to_polygons:
+            drawn = decode_mask(shapes[0].points, image_width=48, image_height=32)
+            np.testing.assert_array_equal(drawn, mask_of(client, make_picture(2)))
