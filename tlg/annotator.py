@@ -70,9 +70,7 @@ class NetworkAnnotator:
     def _reads_text(self) -> bool:
         return self.network is not None and self.network.spec.text
 
-    def _encode_exemplars(
-        self, exemplars: LoadedExemplars
-    ) -> tuple[FittedPrior, TextPresence | None, list[Support]]:
+    def _encode_exemplars(self, exemplars: LoadedExemplars) -> tuple[FittedPrior, TextPresence | None, list[Support]]:
         labelled = [(one, index) for index, of in enumerate(exemplars.classes) for one in of.exemplars]
         unlabelled = [(one, None) for one in exemplars.negatives]
         size = self.model.input_size

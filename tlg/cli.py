@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -233,6 +234,89 @@ def serve(
     given = {"host": host, "port": port, "insecure": insecure or None}
     assignments = [*overrides, *(f"{key}={value}" for key, value in given.items() if value is not None)]
     serving.run(configuration.load_config(config, assignments), address)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the demo's files")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Another seed gives other pictures and classes")] = 7,
+) -> None:
+    """Write a small collection, annotate it on an embedded Ray, measure the answer and show a report."""
+    from jobs.demo import demo as run_demo
+
+    run_demo(out, seed)
+
+
+@app.command()
+def models() -> None:
+    """List the models that can be named in a spec: bundled, cached or to be downloaded."""
+    from tlg.model.zoo import known_models
+
+    for name, about in known_models().items():
+        typer.echo(f"{name:20} {about}")
+
+
+@app.command()
+def prior(
+    pictures: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures to look at")],
+    exemplars: Annotated[str, typer.Option(help="Exemplar set: file or folder")],
+    out: Annotated[Path, typer.Option(help="Folder for maps and overlays")],
+    model: Annotated[str, typer.Option(help="Whose backbone to use")] = "tlg-tiny",
+) -> None:
+    """Write where the exemplar prior sees each class, as maps and overlays."""
+    from tlg.exemplars import load
+    from tlg.model import zoo
+    from tlg.prior import Prior
+    from tlg.prior.image_prior import ImagePrior
+    from tlg.prior.looking import write_maps
+
+    loaded = zoo.load(model)
+    image_prior = ImagePrior(loaded.backbone, loaded.input_size[0], Prior(loaded.background))
+    for uri, class_name, presence, path in write_maps(pictures, load(exemplars), image_prior, out):
+        typer.echo(f"{path}  {uri}: {class_name} {presence:.2f}")
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="Training config, like configs/train/pascal-resnet50.yaml")],
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Train a network on episodes; started again, it goes on where it was."""
+    from tlg.train import train as run_training
+
+    for folder in run_training(config, overrides):
+        typer.echo(f"best model: {folder}")
+
+
+@app.command()
+def evaluate(
+    config: Annotated[str, typer.Argument(help="Evaluation config, like configs/evaluate/pascal-resnet50.yaml")],
+    dump: Annotated[Path | None, typer.Option(help="Folder for one PNG per episode")] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Answer a benchmark's episodes and print mIoU and FB-IoU per class and fold."""
+    from tlg.evaluate import evaluate as run_evaluation
+
+    run_evaluation(config, dump, overrides)
+
+
+@app.command("import-checkpoint")
+def import_checkpoint(
+    checkpoint: Annotated[str, typer.Argument(help="A published best_model.pt")],
+    backbone: Annotated[str, typer.Option(help="resnet50 or vgg16")],
+    out: Annotated[Path, typer.Option(help="Folder of the new model")],
+) -> None:
+    """Turn a published checkpoint into a model folder; nothing inside the file is run."""
+    from typing import cast
+
+    from tlg.errors import SpecError
+    from tlg.model.backbone import BackboneName
+    from tlg.model.checkpoint import import_checkpoint as run_import
+
+    if backbone not in ("resnet50", "vgg16"):
+        raise SpecError(f"--backbone {backbone}: published checkpoints have resnet50 or vgg16")
+    written = run_import(checkpoint, cast(BackboneName, backbone), out)
+    typer.echo(f"{out}: {written.name}, {len(written.files)} files")
 
 
 def main() -> None:
