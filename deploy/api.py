@@ -30,7 +30,7 @@ from tlg.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
 UI = Path(__file__).parent / "ui"
 Scrape = Callable[[], Awaitable[str]]
 SetNameInPath = Annotated[str, PathParameter(pattern=SET_NAME, description="Name (or, to read, digest) of a set")]
-REFUSALS = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 502, 503, 504)
+REFUSALS = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": problems.TITLES[status],

@@ -137,8 +137,9 @@ class AnnotatorsDeployment:
         self._pool = AnnotatorPool(store, config.replicas.annotators, device, self._meters)
         self._network_thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._decoding_threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
-        self._answered.set_max_batch_size(config.batching.size)
-        self._answered.set_batch_wait_timeout_s(config.batching.wait_ms / 1000)
+        batched: Any = self._answered  # `serve.batch` adds these setters
+        batched.set_max_batch_size(config.batching.size)
+        batched.set_batch_wait_timeout_s(config.batching.wait_ms / 1000)
 
     async def annotate(self, task: Task) -> Outcome:
         self._reporter.keep_pushing()

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from tlg import storage
 from tlg.spec import Document, StorageSpec, apply_overrides, parse, read_text
+from tlg.storage import Access
 
 
 class LimitsSpec(Document):
@@ -73,8 +74,8 @@ class ServeConfig(Document):
         return prefixes
 
     @property
-    def access(self) -> storage.Access:
-        return storage.Access(self.storage.endpoint, self.storage.region)
+    def access(self) -> Access:
+        return Access(self.storage.endpoint, self.storage.region)
 
     @property
     def known_models(self) -> tuple[str, ...]:

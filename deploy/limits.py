@@ -16,6 +16,7 @@ from deploy.problems import ProblemError
 
 logger = logging.getLogger("tlg.serve")
 REQUEST_ID = "x-request-id"
+MAX_HEADER_BYTES = 32 * 1024
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -49,6 +50,10 @@ class RequestMiddleware:
 
         self.meters.in_flight.inc()
         try:
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+                problem = ProblemError(431, "headers", f"the headers have more than {MAX_HEADER_BYTES:,} bytes")
+                await problems.response(problem, request_id)(scope, receive, send_marked)
+                return
             await self.app(scope, receive, send_marked)
         except Exception:  # the last line of defence: the client gets an id, the log gets the rest
             logger.exception("request %s failed", request_id)

@@ -27,6 +27,7 @@ TITLES = {
     415: "Unsupported media type",
     422: "The request does not say what it should",
     429: "Too many requests at the same time",
+    431: "Headers too large",
     500: "Something went wrong here",
     502: "A store or server behind the endpoint failed",
     503: "Busy",

@@ -33,7 +33,8 @@ def _with_polygons(row: Row) -> Row:
 def coco(rows: list[Row], classes: list[str]) -> dict[str, Any]:
     """A COCO document; ids count from 1 in the order asked, categories are the set's class ids."""
     numbers: dict[str, int] = {}
-    pictures, annotations = [], []
+    pictures: list[Row] = []
+    annotations: list[Row] = []
     for row in rows:
         if row["status"] == "error":
             continue

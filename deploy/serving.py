@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -40,7 +41,7 @@ def join(address: str) -> None:
     """Start Ray here (`local`) or join a cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, logging_level="WARNING", **local)
+    ray.init(address=address, logging_level=logging.WARNING, **local)
 
 
 def start(config: ServeConfig) -> None:

@@ -116,6 +116,7 @@ class _Job:
                     self._answer(stages, work, writer)
         finally:
             if work.count or done.has_superseded:
+                lease.confirm()
                 if work.replaced or done.has_superseded:
                     writer.drop_superseded()
                 outputs.write_quarantine(spec.output.uri, self.access)

@@ -40,7 +40,7 @@ class Ledger:
 def load(output: str, provenance: Provenance, access: storage.Access = storage.DEFAULT_ACCESS) -> Ledger:
     """One pass over the committed shards, newest first: the newest rows of an image are the ones that hold."""
     answered, failed, failed_images, known = [], [], [], []
-    seen: list[np.ndarray] = []
+    seen = shards.NumberSet()
     has_superseded = False
     committed = shards.committed(output, access)
     for shard in reversed(committed):
@@ -48,7 +48,7 @@ def load(output: str, provenance: Provenance, access: storage.Access = storage.D
         firsts, classes = _by_image(table)
         images = table.take(firsts)
         numbers = shards.image_numbers(images["image_id"])
-        old = shards.is_in_any(numbers, seen)
+        old = seen.has(numbers)
         has_superseded |= bool(old.any())
         same = _is_of(images, provenance) & ~old
         is_error = np.asarray(pc.equal(images["status"], "error").to_numpy(zero_copy_only=False), bool)
@@ -57,7 +57,7 @@ def load(output: str, provenance: Provenance, access: storage.Access = storage.D
         failed.append(keys[same & is_error])
         failed_images.append(numbers[is_error & ~old])
         known.append(numbers)
-        seen.append(np.sort(numbers))
+        seen.add(numbers)
     return Ledger(
         _sorted(answered),
         _sorted(failed),

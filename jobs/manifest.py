@@ -101,7 +101,7 @@ def plan_work(
     work = Work(folder, access)
     class_ids = {name: number for number, name in enumerate(class_names, start=1)}
     everything = ledger.classes_key(list(class_ids.values()))
-    seen: list[np.ndarray] = []
+    seen = shards.NumberSet()
     waiting: list[pa.Table] = []
     for batch in batches:
         image_ids = [records.image_id(uri) for uri in batch.uris]
@@ -124,10 +124,8 @@ def plan_work(
             chosen &= ~done.is_done(keys, asked)
         fresh = np.zeros(len(numbers), bool)
         fresh[np.unique(numbers, return_index=True)[1]] = True
-        fresh &= ~shards.is_in_any(numbers, seen)
-        seen.append(np.sort(numbers[fresh]))
-        if len(seen) > 32:
-            seen = [np.sort(np.concatenate(seen))]
+        fresh &= ~seen.has(numbers)
+        seen.add(numbers[fresh])
         work.listed += int(fresh.sum())
         todo = np.flatnonzero(chosen & fresh)
         work.replaced += int(shards.is_in(numbers[todo], done.known).sum())

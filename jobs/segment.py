@@ -49,13 +49,14 @@ class Segmenter:
         self.batch_size = batch_size
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        rows, traces = [], []
+        rows: list[ImageAnswers] = []
+        traces: list[tuple[float, ...]] = []
         fetched = from_table(table)
         readable = [one for one in fetched if one.picture is not None]
         for one in fetched:
             if one.picture is None:
                 rows.append(ImageAnswers(one.uri, one.etag, (), one.error_type, one.error_message))
-                traces.append(_trace(one, 0.0, 1))
+                traces += _trace(one, 0.0, 1)
         for start in range(0, len(readable), self.batch_size):
             batch = readable[start : start + self.batch_size]
             began = time.perf_counter()
@@ -65,12 +66,12 @@ class Segmenter:
             for one, result in zip(batch, results, strict=True):
                 if isinstance(result, InputError):
                     rows.append(ImageAnswers(one.uri, one.etag, (), result.kind, str(result)))
-                    traces.append(_trace(one, seconds, 1))
+                    traces += _trace(one, seconds, 1)
                 else:
                     rows.append(ImageAnswers(one.uri, one.etag, result))
-                    traces.append(_trace(one, seconds, len(result)))
+                    traces += _trace(one, seconds, len(result))
         answers = records.to_table(rows, self.provenance)
-        trace = np.concatenate(traces) if traces else np.zeros((0, len(TRACE_SCHEMA)))
+        trace = np.asarray(traces, np.float64).reshape(-1, len(TRACE_SCHEMA))
         for column, schema_field in enumerate(TRACE_SCHEMA):
             answers = answers.append_column(schema_field, pa.array(trace[:, column]).cast(schema_field.type))
         return answers
@@ -127,6 +128,6 @@ def _release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _trace(one: Fetched, segment_seconds: float, row_count: int) -> np.ndarray:
-    values = [one.position, float(one.deferred), one.fetch_seconds, one.decode_seconds, segment_seconds]
-    return np.tile(np.asarray(values), (row_count, 1))
+def _trace(one: Fetched, segment_seconds: float, row_count: int) -> list[tuple[float, ...]]:
+    values = (one.position, float(one.deferred), one.fetch_seconds, one.decode_seconds, segment_seconds)
+    return [values] * row_count

@@ -61,21 +61,33 @@ def current(
 ) -> Iterator[pa.Table]:
     """The answers that hold, newest shard first, superseded rows left out; one table a shard."""
     needed = None if columns is None else sorted({*columns, "image_id"})
-    newer: list[np.ndarray] = []
+    newer = NumberSet()
     for shard in reversed(committed(output, access)):
         table = read(shard, needed, access)
         numbers = image_numbers(table["image_id"])
-        kept = ~is_in_any(numbers, newer)
+        kept = ~newer.has(numbers)
         if kept.any():
             yield table if kept.all() else table.filter(pa.array(kept))
-        newer.append(np.unique(numbers))
+        newer.add(numbers)
 
 
-def is_in_any(numbers: np.ndarray, sorted_arrays: list[np.ndarray]) -> np.ndarray:
-    found = np.zeros(len(numbers), bool)
-    for one in sorted_arrays:
-        found |= is_in(numbers, one)
-    return found
+class NumberSet:
+    """Very many numbers at eight bytes each: sorted runs, of which the last two are merged when of like size."""
+
+    def __init__(self) -> None:
+        self._runs: list[np.ndarray] = []
+
+    def add(self, numbers: np.ndarray) -> None:
+        run = np.unique(numbers)
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.unique(np.concatenate([self._runs.pop(), run]))
+        self._runs.append(run)
+
+    def has(self, numbers: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(numbers), bool)
+        for run in self._runs:
+            found |= is_in(numbers, run)
+        return found
 
 
 def is_in(numbers: np.ndarray, sorted_numbers: np.ndarray) -> np.ndarray:
@@ -95,14 +107,12 @@ class ShardWriter:
     next_number: int
     access: storage.Access = storage.DEFAULT_ACCESS
     # Images that a writer whose lease had run out committed at the last moment; their rows are there already.
-    foreign: list[np.ndarray] = field(default_factory=list)
+    foreign: NumberSet = field(default_factory=NumberSet)
 
     def commit(self, table: pa.Table) -> int:
         """Make the rows visible; returns how many. Rows of `records.SCHEMA` only."""
         while True:
-            if self.foreign:
-                numbers = image_numbers(table["image_id"])
-                table = table.filter(pa.array(~is_in_any(numbers, self.foreign)))
+            table = table.filter(pa.array(~self.foreign.has(image_numbers(table["image_id"]))))
             if not table.num_rows:
                 return 0
             self.lease.confirm()
@@ -113,16 +123,16 @@ class ShardWriter:
                 return table.num_rows
             self.lease.confirm()
             intruder = read(shard, ["image_id"], self.access)
-            self.foreign.append(np.unique(image_numbers(intruder["image_id"])))
+            self.foreign.add(image_numbers(intruder["image_id"]))
 
     def drop_superseded(self) -> int:
         """Rewrite each shard without the rows that a newer shard replaces; returns how many rows went."""
-        newer: list[np.ndarray] = []
+        newer = NumberSet()
         dropped = 0
         for shard in reversed(committed(self.output, self.access)):
             numbers = image_numbers(read(shard, ["image_id"], self.access)["image_id"])
-            old = is_in_any(numbers, newer)
-            newer.append(np.unique(numbers))
+            old = newer.has(numbers)
+            newer.add(numbers)
             if not old.any():
                 continue
             dropped += int(old.sum())

@@ -35,8 +35,9 @@ def notify(written_in_spec: str | None, name: str, outcome: str, facts: Mapping[
         answer.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # The address stays out of the log.
-        refused = isinstance(error, httpx.HTTPStatusError)
-        reason = f"status {error.response.status_code}" if refused else type(error).__name__
+        reason = (
+            f"status {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
+        )
         log.warning("the webhook of %s did not take the summary: %s", name, reason)
         return False
     return True

@@ -47,6 +47,7 @@ def test_a_healthy_job_is_found_healthy_and_untouched(spec):
         ("exemplars: exemplars", "exemplars: images", "exemplars", "no exemplars found"),
         ("uri: out", "uri: job.yaml/out", "output", "job.yaml"),
         ("name: j", "nome: j", "job spec", "did you mean 'name'"),
+        ("model: dry-run", "model: ./no-such-model", "weights", "no-such-model"),
     ],
 )
 def test_what_is_wrong_is_named_and_fails_the_command(spec, right, wrong, subject, said):

@@ -141,7 +141,7 @@ def check_weights(model: str) -> Finding:
     try:
         return Finding("weights", True, f"{model}: {model_digest(model)}")
     except TlgError as error:
-        return Finding("weights", False, str(error), "`tlg models` lists what is here and what needs a download")
+        return Finding("weights", False, str(error), "check the name, folder or URI in `model`")
 
 
 def check_exemplars(spec: AnnotateSpec, access: storage.Access) -> Finding:

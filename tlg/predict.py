@@ -41,17 +41,33 @@ class Annotator(Protocol):
 
 
 def load_annotator(
-    model: str, exemplars: LoadedExemplars, params: AnnotateParams | None = None, device: str | None = None
+    model: str,
+    exemplars: LoadedExemplars,
+    params: AnnotateParams | None = None,
+    device: str | None = None,
+    prior_only: bool = False,
 ) -> Annotator:
-    """The annotator for a model name, folder or URI. Exemplars are encoded here, once."""
+    """The annotator for a model name, folder or URI. Exemplars are encoded here, once.
+
+    `device` None takes a GPU where there is one. `prior_only` leaves the network out, to see what it adds.
+    """
     params = params or AnnotateParams()
     if is_dry_run(model):
         return DryRunAnnotator(model, exemplars, params)
-    raise NotImplementedError(model)
+    # The network's libraries take seconds to import; a dry run and the ledger do without them.
+    import torch
+
+    from tlg.annotator import NetworkAnnotator
+    from tlg.model import zoo
+
+    loaded = zoo.load(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return NetworkAnnotator(loaded, exemplars, params, prior_only)
 
 
 def model_digest(model: str) -> str:
     """The digest that a loaded `model` will carry, without loading it."""
     if is_dry_run(model):
         return DryRunAnnotator.digest_of(model)
-    raise NotImplementedError(model)
+    from tlg.model import zoo
+
+    return zoo.digest_of(model)

@@ -39,7 +39,7 @@ class ExemplarFunction:
         for row in answers.rows:
             if row.status != "mask" or row.rle is None:
                 continue
-            mask_HW = decode_mask(row.rle.model_dump())
+            mask_HW = decode_mask({"size": row.rle.size, "counts": row.rle.counts})
             if context.conv_mask_to_poly:
                 shapes += [cvat.polygon(row.class_id, ring) for ring in polygon.from_mask(mask_HW)]
             else:

@@ -143,7 +143,8 @@ class Backend:
         return await asyncio.to_thread(_drawn, found, control)
 
     def _picture(self, task: dict[str, Any], control: Control | None) -> bytes:
-        data = task.get("data") if isinstance(task.get("data"), dict) else {}
+        found = task.get("data")
+        data: dict[str, Any] = found if isinstance(found, dict) else {}
         uri = str(data.get(control.data_key) if control else next(iter(data.values()), ""))
         if uri.startswith("/data/") or (self._url and uri.startswith(f"{self._url}/data/")):
             return self._own.read(uri if "://" in uri else f"{self._url}{uri}", self._token())

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from deploy.config import ServeConfig
 from deploy.problems import ProblemError, explain_validation, problem_of
@@ -55,9 +55,10 @@ def router(config: ServeConfig, service: Service) -> APIRouter:
                 image=Content(data=asked.image, name="image"), exemplars=asked.model, min_score=_threshold(asked.params)
             )
             rows, _ = await service.annotate(wanted, request.scope["tlg.request_id"])
-        except ValueError as error:
-            detail = explain_validation(error) if hasattr(error, "errors") else "conf_threshold is not a number"
-            return _refusal("INVALID_IMAGE", detail)
+        except ValidationError as error:
+            return _refusal("INVALID_IMAGE", explain_validation(error))
+        except ValueError:
+            return _refusal("INVALID_IMAGE", "conf_threshold is not a number")
         except (ProblemError, TlgError) as error:
             problem = error if isinstance(error, ProblemError) else problem_of(error)
             if problem.status >= 500 or problem.status == 429:

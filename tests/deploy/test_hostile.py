@@ -246,6 +246,11 @@ def test_wrong_content_lengths(client, length):
     is_clean(answer, 400)
 
 
+@pytest.mark.parametrize("headers", [{"x-junk": "a" * 100_000}, {f"x-{i}": "a" * 100 for i in range(400)}])
+def test_huge_headers(client, headers):
+    is_clean(client.get("/healthz", headers=headers), 431)
+
+
 def test_too_many_exemplars(make_client, make_exemplars):
     client = make_client(limits={"exemplars_per_set": 3})
     is_clean(client.put("/v1/exemplar-sets/many", **make_exemplars(fox=2, bear=2)), 413)

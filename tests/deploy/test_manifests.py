@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy import cron, manifests, pods, schedule
+from deploy import config, cron, manifests, pods, schedule
 from tlg.cli import app
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, WorkersSpec, load_annotate_spec
@@ -111,7 +111,6 @@ def test_clusters_ask_for_a_token_and_pods_are_locked_down():
 
 
 def test_the_endpoint_is_configured_as_it_reads_it():
-    config = pytest.importorskip("deploy.config", reason="the endpoint is not part of this build")
     from ray.serve.schema import ServeDeploySchema
 
     service = one(rendered(spec_of("camera-traps-gpu"), "rayservice"), "RayService")["spec"]

@@ -145,8 +145,8 @@ def test_killed_missed_and_idle_nights_add_up_to_one_run_over_everything(nights:
     assert nights.pass_one() == (0, everything)
 
     # The second night dies half-way: what it committed stays committed.
-    everything |= nights.new_images()
-    nights.spec = nights.write_spec("out", "dry-run:0.3")
+    everything |= nights.new_images(3 * IMAGES_A_NIGHT)
+    nights.spec = nights.write_spec("out", "dry-run:0.5")
     code, _ = nights.pass_one(lambda command: killed_once_something_is_committed(nights, command))
     assert code == -signal.SIGKILL
     committed = nights.answered_images("out")

@@ -26,6 +26,10 @@ START_ATTEMPTS = 3
 Process = subprocess.Popen[bytes]
 
 
+class NotStarted(Exception):
+    """Ray did not come up."""
+
+
 class RayCluster:
     """`with RayCluster() as cluster`: `address` and `token` reach its job API, `gcs_address` takes drivers."""
 
@@ -35,7 +39,6 @@ class RayCluster:
         self._processes: list[Process] = []
         self._worker_count = workers
         self._cpus_per_worker = cpus_per_worker
-        self._folder = tempfile.mkdtemp(prefix="rc")  # short: Ray's sockets below it have at most 107 characters
         self._env = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -48,27 +51,21 @@ class RayCluster:
         }
 
     def __enter__(self) -> RayCluster:
-        try:
-            self._start_until(self._start_head, lambda: self._get("/api/version") is not None)
-            for count in range(1, self._worker_count + 1):
-                self.workers.append(
-                    self._start_until(self._start_worker, lambda count=count: self.alive_nodes() > count)
-                )
-        except BaseException:
-            self.__exit__()
-            raise
+        """Ray gives its processes 30 s to find each other, which a busy machine may not keep: then it tries again."""
+        for attempts_left in reversed(range(START_ATTEMPTS)):
+            try:
+                self._start_head()
+                for count in range(1, self._worker_count + 1):
+                    self._start_worker(wanted=count + 1)
+                break
+            except NotStarted:
+                self._stop()
+                if not attempts_left:
+                    raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self._processes):
-            if process.poll() is None:
-                process.terminate()  # `ray start --block` stops what it started
-        for process in self._processes:
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                kill_tree(process.pid)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._stop()
 
     def kill_worker(self, position: int) -> None:
         """The machine is gone: no process of that worker gets to say goodbye."""
@@ -80,10 +77,12 @@ class RayCluster:
             return 0
         return sum(node["raylet"].get("state") == "ALIVE" for node in answer["data"]["summary"])
 
-    def _start_head(self) -> Process:
+    def _start_head(self) -> None:
         gcs_port, dashboard_port = free_port(), free_port()
         self.address, self.gcs_address = f"http://127.0.0.1:{dashboard_port}", f"127.0.0.1:{gcs_port}"
-        return self._start(
+        # Short: Ray's sockets below it have at most 107 characters.
+        self._folder = tempfile.mkdtemp(prefix="rc")
+        self._start(
             "--head",
             f"--port={gcs_port}",
             f"--dashboard-port={dashboard_port}",
@@ -93,9 +92,12 @@ class RayCluster:
             "--num-cpus=0",
             f"--temp-dir={self._folder}",
         )
+        self._wait_for(lambda: self._get("/api/version") is not None)
 
-    def _start_worker(self) -> Process:
-        return self._start(f"--address={self.gcs_address}", f"--num-cpus={self._cpus_per_worker}")
+    def _start_worker(self, wanted: int) -> None:
+        worker = self._start(f"--address={self.gcs_address}", f"--num-cpus={self._cpus_per_worker}")
+        self.workers.append(worker)
+        self._wait_for(lambda: self.alive_nodes() >= wanted)
 
     def _start(self, *options: str) -> Process:
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", *options]
@@ -106,17 +108,25 @@ class RayCluster:
         self._processes.append(process)
         return process
 
-    def _start_until(self, start: Callable[[], Process], ready: Callable[[], bool]) -> Process:
-        """Ray gives its processes 30 s to find each other, which a busy machine may not keep: then it tries again."""
-        for _ in range(START_ATTEMPTS):
-            process, deadline = start(), time.monotonic() + START_SECONDS
-            while process.poll() is None and time.monotonic() < deadline:
-                if ready():
-                    return process
-                time.sleep(0.2)
-            process.terminate()
-        logs = "\n".join(path.read_text()[-1500:] for path in sorted(Path(self._folder).glob("start-*.log")))
-        raise RuntimeError(f"Ray did not start within {START_ATTEMPTS} attempts:\n{logs}")
+    def _wait_for(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if any(process.poll() is not None for process in self._processes) or time.monotonic() > deadline:
+                logs = "\n".join(path.read_text()[-1500:] for path in sorted(Path(self._folder).glob("start-*.log")))
+                raise NotStarted(f"Ray did not start:\n{logs}")
+            time.sleep(0.2)
+
+    def _stop(self) -> None:
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.terminate()  # `ray start --block` stops what it started
+        for process in self._processes:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                kill_tree(process.pid)
+        self._processes, self.workers = [], []
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _get(self, path: str) -> dict[str, Any] | None:
         try:

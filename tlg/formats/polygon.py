@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+Ring = list[tuple[int, int]]
 # Direction of a boundary step -> the steps to try next, sharpest right turn first: pixels that touch only at
 # a corner become separate rings.
 _STEPS = {(1, 0): ((0, 1), (1, 0), (0, -1)), (0, 1): ((-1, 0), (0, 1), (1, 0))}
@@ -15,7 +16,8 @@ def from_mask(mask_HW: np.ndarray) -> list[list[float]]:
 
     COCO polygons know no holes, so a hole is joined to the ring around it by a bridge without width.
     """
-    outlines, holes = [], []
+    outlines: list[Ring] = []
+    holes: list[Ring] = []
     for ring in _rings(mask_HW):
         (outlines if _doubled_area(ring) > 0 else holes).append(ring)
     parts = [(ring, _row_spans(ring)) for ring in outlines]
@@ -24,7 +26,7 @@ def from_mask(mask_HW: np.ndarray) -> list[list[float]]:
     return [[float(side) for point in ring for side in point] for ring, _ in parts]
 
 
-def _rings(mask_HW: np.ndarray) -> list[list[tuple[int, int]]]:
+def _rings(mask_HW: np.ndarray) -> list[Ring]:
     """Closed boundaries with the marked side on the right: outlines turn clockwise, holes counter-clockwise."""
     padded = np.pad(mask_HW.astype(bool), 1)
     inside = padded[1:-1, 1:-1]
@@ -44,7 +46,7 @@ def _rings(mask_HW: np.ndarray) -> list[list[tuple[int, int]]]:
     return rings
 
 
-def _walk(origin: tuple[int, int], steps: dict[tuple[int, int], list[tuple[int, int]]]) -> list[tuple[int, int]]:
+def _walk(origin: tuple[int, int], steps: dict[tuple[int, int], Ring]) -> Ring:
     step = steps[origin].pop()
     corners, point = [origin], (origin[0] + step[0], origin[1] + step[1])
     while point != origin:
@@ -57,17 +59,17 @@ def _walk(origin: tuple[int, int], steps: dict[tuple[int, int], list[tuple[int, 
     return corners
 
 
-def _doubled_area(ring: list[tuple[int, int]]) -> int:
+def _doubled_area(ring: Ring) -> int:
     return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(ring, ring[1:] + ring[:1], strict=True))
 
 
-def _row_spans(ring: list[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+def _row_spans(ring: Ring) -> list[tuple[int, int, int, int]]:
     """Vertical edges as (x, top, bottom, index of the edge's first corner)."""
     edges = enumerate(zip(ring, ring[1:] + ring[:1], strict=True))
     return [(x1, min(y1, y2), max(y1, y2), i) for i, ((x1, y1), (x2, y2)) in edges if x1 == x2]
 
 
-def _join(hole: list[tuple[int, int]], parts: list[tuple[list[tuple[int, int]], list[tuple[int, int, int, int]]]]):
+def _join(hole: Ring, parts: list[tuple[Ring, list[tuple[int, int, int, int]]]]) -> None:
     """Splice the hole into the ring with the nearest edge to the left of the hole's leftmost corner."""
     x, y = min(hole)
     index = hole.index((x, y))

@@ -40,7 +40,7 @@ class TLG(nn.Module):
     @torch.no_grad()
     def encode(self, images_B3HW: Tensor) -> Features:
         """One backbone pass."""
-        return Features(self.backbone(images_B3HW), tuple(images_B3HW.shape[-2:]))
+        return Features(self.backbone(images_B3HW), (images_B3HW.shape[-2], images_B3HW.shape[-1]))
 
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> Support:
         """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D)."""
@@ -54,7 +54,7 @@ class TLG(nn.Module):
         text: TextVectors | None,
     ) -> Tensor:
         """Logits (B, N, 2, H, W) of every query and class at the queries' input size; text vectors are (N, D)."""
-        return self.head.segment(query, query_prior_BNHW, supports, text)
+        return self.head.segment(query, query_prior_BNHW, supports, text)  # type: ignore[arg-type]
 
     def episode(
         self,

@@ -119,7 +119,7 @@ def first_block(layers: nn.Sequential, corr_QRMST: Tensor) -> Tensor:
 
 
 def both_biases(conv: CenterPivotConv4d) -> Tensor:
-    return conv.conv1.bias + conv.conv2.bias
+    return conv.conv1.bias + conv.conv2.bias  # type: ignore[operator]
 
 
 def normalised(x_STCQR: Tensor, norm: nn.GroupNorm) -> Tensor:

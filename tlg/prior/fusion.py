@@ -15,6 +15,8 @@ from torch import Tensor
 TEXT_SHARE = 0.5
 # A probability is never taken for certain, or one witness could silence the other.
 CERTAINTY = 0.01
+# Without any picture that lacks the class: how far, in log-odds, a picture may fall behind the exemplars.
+LEEWAY = 2.5
 
 
 def fuse(exemplar: Tensor, text: Tensor | None, text_share: float = TEXT_SHARE) -> Tensor:
@@ -38,7 +40,7 @@ class TextPresence:
 
     @staticmethod
     def fit(evidence_SN: Tensor, labels: Sequence[int | None]) -> TextPresence:
-        """From the evidence of every exemplar and negative. Without counterexamples: even odds against the prompts."""
+        """From the evidence of every exemplar and negative. Without counterexamples: even odds, or LEEWAY below the exemplars."""
         classes = evidence_SN.shape[1]
         threshold, scale = evidence_SN.new_zeros(classes), evidence_SN.new_ones(classes)
         for index in range(classes):
@@ -48,6 +50,8 @@ class TextPresence:
             if len(own) and len(others) and float(own.mean()) > float(others.mean()):
                 threshold[index] = (own.mean() + others.mean()) / 2
                 scale[index] = ((own.mean() - others.mean()) / 4).clamp_min(0.25)
+            elif not len(others):
+                threshold[index] = (own.mean() - LEEWAY).clamp_max(0)
         return TextPresence(threshold, scale)
 
     def probability(self, evidence_BN: Tensor) -> Tensor:

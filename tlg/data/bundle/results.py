@@ -22,7 +22,11 @@ def results_page(
         "",
         "| stage | seed | seconds |",
         "| --- | --- | --- |",
-        *(f"| {name} | {seed_of(recipe, name)} | {took:.0f} |" for name, took in seconds.items()),
+        *(
+            f"| {name} | {seed_of(recipe, name)} | {took:.0f} |"
+            for name, took in seconds.items()
+            if seed_of(recipe, name)
+        ),
     ]
     if evaluation:
         lines += ["", *evaluation_lines(recipe, evaluation)]
