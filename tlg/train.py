@@ -124,7 +124,7 @@ class Trainer:
                 raise SpecError("network.text is on, so `text` has to say where vectors come from; or set it to false")
             self.text_encoder = build_text_encoder(spec.text, str(self.device))
         self.sampler = self._sampler(self.learning)
-        self.trainable = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        self.trainable: list[Tensor] = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=spec.optim.lr, weight_decay=spec.optim.weight_decay)
         self.average = [parameter.detach().clone() for parameter in self.trainable]
         self.steps_per_epoch = spec.optim.steps_per_epoch or max(1, len(self.learning) // spec.optim.batch_size)

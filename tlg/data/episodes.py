@@ -34,9 +34,14 @@ class Photo:
 class Collection(Protocol):
     """Photographs with index label maps: 0 background, 1.. classes, 255 ignored."""
 
-    name: str
-    class_names: dict[int, str]
-    photos: Sequence[Photo]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def class_names(self) -> dict[int, str]: ...
+
+    @property
+    def photos(self) -> Sequence[Photo]: ...
 
     def label_map(self, photo: Photo) -> np.ndarray:
         """(H, W) uint8 at the image's own size."""
