@@ -78,9 +78,9 @@ def write_demo(folder: Path, seed: int, model: str) -> DemoFiles:
     wanted = [name for name in chosen for _ in range(IMAGES_PER_CLASS)] + [None] * IMAGES_WITH_NONE
     for number, position in enumerate(rng.permutation(len(wanted))):
         required = wanted[position]
-        one = _scene(rng, others if required is None else novel, required)
-        Image.fromarray(one.image).save(files.images / f"{number:03d}.jpg", quality=92)
-        Image.fromarray(_labels(one.labels, chosen)).save(files.truth / f"{number:03d}.png")
+        drawn = _scene(rng, others if required is None else novel, required)
+        Image.fromarray(drawn.image).save(files.images / f"{number:03d}.jpg", quality=92)
+        Image.fromarray(_labels(drawn.labels, chosen)).save(files.truth / f"{number:03d}.png")
     _write_broken(files.images)
     job = {
         "name": "demo",

@@ -1,7 +1,8 @@
 """One way to open, list and commit: local folders, s3://, gs://, az://, http(s)://.
 
 S3 is spoken through boto3, which lists with ETags, makes conditional puts and notices bodies that break off;
-the other stores through pyarrow's own filesystems. Credentials come from the environment, as each provider's tools define it.
+the other stores through pyarrow's own filesystems. Credentials come from the
+environment, as each provider's tools define it.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ class Trainer:
         # A running mean that starts as the plain mean, so that the first weights are soon forgotten.
         decay = min(spec.optim.average, self.step / (self.step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(self.average, self.trainable, 1 - decay)
+            torch._foreach_lerp_(self.average, list[Tensor](self.trainable), 1 - decay)
         count(tally, batch, logits)
         return float(loss.detach())
 

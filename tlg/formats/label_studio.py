@@ -1,4 +1,7 @@
-"""A row as a Label Studio region, all rows of an image as a task. Its RLE is its own: RGBA bytes of the row-major mask, packed bit by bit."""
+"""A row as a Label Studio region, all rows of an image as a task.
+
+Its RLE is its own: RGBA bytes of the row-major mask, packed bit by bit.
+"""
 
 from __future__ import annotations
 

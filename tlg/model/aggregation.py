@@ -69,7 +69,7 @@ class Aggregation(nn.Module):
         low, middle, *high = (
             # Raw maps differ in scale by layer and backbone; a position's vector is brought to unit mean square.
             reduce(unit(maps[index], dim=1) * maps[index].shape[1] ** 0.5)
-            for reduce, index in zip(self.reduce[branch], self.reads[branch], strict=True)  # type: ignore[arg-type]
+            for reduce, index in zip(self.reduce[branch], self.reads[branch], strict=True)  # type: ignore[call-overload]
         )
         grid = middle.shape[-2:]
         pool = F.adaptive_max_pool2d if branch == "support" else F.adaptive_avg_pool2d

@@ -37,7 +37,7 @@ def token_correlation(unit_BChw: Tensor, tokens_BTC: Tensor) -> Tensor:
 
 def prototype_similarity(unit_BChw: Tensor, mask_BNhw: Tensor) -> Tensor:
     """Cosines (B, N, h, w) of an image's positions with the mean inside a mask on that same image."""
-    weight_BNP = F.adaptive_avg_pool2d(mask_BNhw, unit_BChw.shape[-2:]).flatten(2)
+    weight_BNP = F.adaptive_avg_pool2d(mask_BNhw, (unit_BChw.shape[-2], unit_BChw.shape[-1])).flatten(2)
     unit_BCP = unit_BChw.flatten(2)
     prototype_BNC = unit(torch.matmul(weight_BNP, unit_BCP.transpose(1, 2)), dim=-1)
     return torch.matmul(prototype_BNC, unit_BCP).unflatten(2, unit_BChw.shape[-2:])

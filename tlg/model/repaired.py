@@ -185,7 +185,10 @@ class RepairedHead(nn.Module):
 
     def _look(self, features: Features, branch: Branch) -> Look:
         visual = self.aggregation(features.maps, branch) if self.spec.aggregation else None
-        working, finest = (tuple(features.maps[index].shape[-2:]) for index in (self.working_map, self.finest_map))
+        working, finest = (
+            (features.maps[index].shape[-2], features.maps[index].shape[-1])
+            for index in (self.working_map, self.finest_map)
+        )
         return Look(
             [unit(features.maps[index], 1) for index in self.correlated], visual, working, finest, features.size
         )
@@ -236,7 +239,7 @@ class RepairedHead(nn.Module):
         like = features.maps[self.finest_map]
         if prior is None or not self.spec.prior:
             return like.new_full((rows, columns, *like.shape[-2:]), 0.5)
-        return F.adaptive_avg_pool2d(prior.to(like.dtype), like.shape[-2:])
+        return F.adaptive_avg_pool2d(prior.to(like.dtype), (like.shape[-2], like.shape[-1]))
 
     def _exchanged(self, merged_IDHW: Tensor, mask_AKhw: Tensor) -> Tensor | None:
         """The exemplars' tokens (A, T, D) for the transport, each told how much of it is the class."""

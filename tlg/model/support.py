@@ -67,7 +67,7 @@ def condense(maps: Sequence[Tensor], mask_AKhw: Tensor, grid: int) -> Tokens:
     coarse = fine // 2
     foreground, background = [], []
     for one in maps:
-        weight = F.adaptive_avg_pool2d(mask_AKhw.flatten(0, 1)[:, None], one.shape[-2:])
+        weight = F.adaptive_avg_pool2d(mask_AKhw.flatten(0, 1)[:, None], (one.shape[-2], one.shape[-1]))
         foreground.append(pooled_tokens(one, weight, fine, A))
         background.append(pooled_tokens(one, 1 - weight, coarse, A))
     return Tokens(foreground, background, mass(mask_AKhw, fine), mass(1 - mask_AKhw, coarse))

@@ -40,7 +40,7 @@ class TextPresence:
 
     @staticmethod
     def fit(evidence_SN: Tensor, labels: Sequence[int | None]) -> TextPresence:
-        """From the evidence of every exemplar and negative. Without counterexamples: even odds, or LEEWAY below the exemplars."""
+        """From every exemplar's and negative's evidence; without counterexamples even odds, or LEEWAY below the own."""
         classes = evidence_SN.shape[1]
         threshold, scale = evidence_SN.new_zeros(classes), evidence_SN.new_ones(classes)
         for index in range(classes):

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -91,7 +92,7 @@ class Workshop:
 
     def evaluate(self) -> None:
         parts, stage, side = Parts(self.trained(), self.words()), self.recipe.evaluation, self.recipe.segmenter.side
-        report = {
+        report: dict[str, Any] = {
             f"{shots}-shot": dataclasses.asdict(segmentation_figures(parts, side, stage.scenes, shots, stage.seed))
             for shots in stage.shots
         }

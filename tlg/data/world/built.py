@@ -241,7 +241,7 @@ def windmill(rng: np.random.Generator) -> list[Part]:
     sails = turned(
         spokes(poly([(-0.04, 0), (-0.04, -0.78), (0.2, -0.78), (0.2, -0.15), (0.04, 0)], TRIM), 4), rng.uniform(10, 80)
     )
-    sails = [Part(part.outline + np.float32([0, -0.3]), part.tone) for part in sails]
+    sails = [Part(part.outline + np.array([0, -0.3], np.float32), part.tone) for part in sails]
     return [
         *poly([(-0.26, -0.45), (0.26, -0.45), (0.45, 1), (-0.45, 1)]),
         *box(-0.12, 0.6, 0.12, 1, DETAIL),

@@ -44,7 +44,7 @@ class Sprite:
 
 
 def scene(
-    rng: np.random.Generator, size: int = 256, classes: Sequence[str] = CLASSES, required: str | None = None
+    rng: np.random.Generator, size: int = 256, classes: Sequence[str] = tuple(CLASSES), required: str | None = None
 ) -> Scene:
     """A scene of one to three of the given classes (one or two objects each).
 
@@ -116,7 +116,9 @@ def paint(rng: np.random.Generator, kind: Kind, scale: float) -> Sprite:
     """Draws the class with its own turn, proportions, paints and light; `scale` is half its side in pixels."""
     turn = rng.normal(0, 10) if kind.upright else rng.uniform(-180, 180)
     mirror = -1 if rng.random() < 0.3 and not kind.name.startswith(("letter", "digit", "question")) else 1
-    stretch = np.float32([[mirror * rng.uniform(0.82, 1.12), rng.normal(0, 0.08)], [0, rng.uniform(0.82, 1.12)]])
+    stretch = np.array(
+        [[mirror * rng.uniform(0.82, 1.12), rng.normal(0, 0.08)], [0, rng.uniform(0.82, 1.12)]], np.float32
+    )
     transform = rotation(turn) @ stretch * scale * SUPERSAMPLING
     outlines = [(part.outline @ transform.T, part.tone) for part in kind.draw(rng)]
     low = np.min([outline.min(0) for outline, _ in outlines], 0) - SUPERSAMPLING
@@ -151,7 +153,7 @@ def choose_paints(rng: np.random.Generator, kind: Kind) -> list[np.ndarray]:
         rng.uniform(0.1, 0.8),
         (body.max() + rng.uniform(0.3, 0.7)) % 1,
     )
-    detail = np.float32(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.5), rng.choice([0.12, 0.92])))
+    detail = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.5), rng.choice([0.12, 0.92])), np.float32)
     return [body, trim, detail, np.clip(body * rng.uniform(0.6, 1.45), 0, 1)]
 
 
