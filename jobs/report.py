@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,14 @@ from tlg.formats import overlay
 TEMPLATE = "report.html.jinja"
 BINS = 20
 PER_CLASS = 12
-# Contact sheets read images again; a vocabulary of hundreds must not read thousands.
+# Contact sheets read a run's own images again; a vocabulary of hundreds must not read thousands.
 SHEET_IMAGES = 240
 FAILED_SHOWN = 50
 THUMBNAIL = 240
+# Drawn thumbnails by answer: the next night's sheets show older images without reading them again.
+THUMBNAILS = "report/thumbnails.json"
+
+Thumbnails = dict[str, str]
 
 
 @dataclass
@@ -37,13 +42,14 @@ class ClassStatistics:
     absent: int = 0
     scores: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     presences: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    uncertain: list[tuple[float, str]] = field(default_factory=list)  # (distance to the threshold, image id)
+    uncertain: list[tuple[float, str, str]] = field(default_factory=list)  # distance to the threshold, image, run
     sheet: list[dict[str, str]] = field(default_factory=list)
 
 
 def write(output: str, summary: RunSummary, min_score: float, access: storage.Access) -> None:
-    statistics, failed, image_count = _gather(output, min_score, access)
-    _draw_sheets(output, statistics, access)
+    thumbnails = _read_thumbnails(output, access)
+    statistics, failed, image_count = _gather(output, min_score, summary.run_id, thumbnails, access)
+    _draw_sheets(output, statistics, thumbnails, access)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     environment.filters["duration"] = duration
     environment.globals["bars"] = bars
@@ -70,12 +76,13 @@ def bars(counts: np.ndarray, width: int = 220, height: int = 56) -> list[dict[st
 
 
 def _gather(
-    output: str, min_score: float, access: storage.Access
+    output: str, min_score: float, run_id: str, thumbnails: Thumbnails, access: storage.Access
 ) -> tuple[list[ClassStatistics], list[dict[str, Any]], int]:
     found: dict[int, ClassStatistics] = {}
     failed: list[dict[str, Any]] = []
     image_count = 0
     columns = ["image_uri", "class_name", "class_id", "status", "score", "presence", "error_type", "error_message"]
+    columns.append("run_id")
     for table in shards.current(output, access, columns):
         image_count += len(pc.unique(table["image_id"]))
         errors = table.filter(pc.equal(table["status"], "error"))
@@ -84,11 +91,11 @@ def _gather(
         for class_id in pc.unique(answered["class_id"]).to_pylist():
             rows = answered.filter(pc.equal(answered["class_id"], class_id))
             one = found.setdefault(class_id, ClassStatistics(rows["class_name"][0].as_py(), class_id))
-            _add(one, rows, min_score)
+            _add(one, rows, min_score, run_id, thumbnails)
     return [found[class_id] for class_id in sorted(found)], failed, image_count
 
 
-def _add(one: ClassStatistics, rows: pa.Table, min_score: float) -> None:
+def _add(one: ClassStatistics, rows: pa.Table, min_score: float, run_id: str, thumbnails: Thumbnails) -> None:
     scores = rows["score"].to_numpy()
     is_mask = np.asarray(pc.equal(rows["status"], "mask").to_numpy(zero_copy_only=False), bool)
     one.masks += int(is_mask.sum())
@@ -96,15 +103,30 @@ def _add(one: ClassStatistics, rows: pa.Table, min_score: float) -> None:
     one.scores += np.histogram(scores, BINS, (0, 1))[0]
     one.presences += np.histogram(rows["presence"].to_numpy(), BINS, (0, 1))[0]
     distance = np.where(is_mask, np.abs(scores - min_score), np.inf)
-    nearest = np.argsort(distance, kind="stable")[:PER_CLASS]
-    ids = rows["image_id"]
-    candidates = [(float(distance[place]), ids[int(place)].as_py()) for place in nearest if is_mask[place]]
-    one.uncertain = sorted([*one.uncertain, *candidates])[:PER_CLASS]
+    ids, runs = rows["image_id"].to_pylist(), rows["run_id"].to_pylist()
+    # Only what this run has read, or an earlier one has drawn: a report never fetches old images again.
+    shown = [run == run_id or _key(image, one.class_id, run) in thumbnails for image, run in zip(ids, runs, strict=True)]
+    distance[~np.array(shown, bool)] = np.inf
+    nearest = [place for place in np.argsort(distance, kind="stable")[:PER_CLASS].tolist() if distance[place] < np.inf]
+    one.uncertain = sorted([*one.uncertain, *((float(distance[p]), ids[p], runs[p]) for p in nearest)])[:PER_CLASS]
 
 
-def _draw_sheets(output: str, statistics: list[ClassStatistics], access: storage.Access) -> None:
+def _key(image_id: str, class_id: int, run_id: str) -> str:
+    return f"{image_id}/{class_id}/{run_id}"
+
+
+def _read_thumbnails(output: str, access: storage.Access) -> Thumbnails:
+    try:
+        return json.loads(storage.read(f"{output.rstrip('/')}/{THUMBNAILS}", access))
+    except (StorageError, ValueError):
+        return {}  # none yet, or damaged: drawn anew as runs answer
+
+
+def _draw_sheets(
+    output: str, statistics: list[ClassStatistics], thumbnails: Thumbnails, access: storage.Access
+) -> None:
     each = max(1, min(PER_CLASS, SHEET_IMAGES // max(1, len(statistics))))
-    wanted = {image_id for one in statistics for _, image_id in one.uncertain[:each]}
+    wanted = {image_id for one in statistics for _, image_id, _ in one.uncertain[:each]}
     if not wanted:
         return
     rows: dict[tuple[str, int], dict[str, Any]] = {}
@@ -114,18 +136,30 @@ def _draw_sheets(output: str, statistics: list[ClassStatistics], access: storage
             if row["status"] == "mask":
                 rows[row["image_id"], row["class_id"]] = row
     pictures: dict[str, np.ndarray] = {}
+    drawn: Thumbnails = {}
     for one in statistics:
-        for _, image_id in one.uncertain[:each]:
+        for _, image_id, run_id in one.uncertain[:each]:
             row = rows.get((image_id, one.class_id))
             if row is None:
                 continue
-            if image_id not in pictures:
-                try:
-                    content = storage.read(row["image_uri"], access)
-                    pictures[image_id] = images.decode(content, THUMBNAIL * THUMBNAIL * 4).pixels
-                except (InputError, StorageError):
-                    continue  # gone or replaced since it was answered
-            stream = io.BytesIO()
-            overlay.draw(pictures[image_id], [row], THUMBNAIL).save(stream, "JPEG", quality=80)
-            data = base64.b64encode(stream.getvalue()).decode()
+            key = _key(image_id, one.class_id, run_id)
+            data = thumbnails.get(key) or _drawn(row, pictures, access)
+            if data is None:
+                continue
+            drawn[key] = data
             one.sheet.append({"data": data, "uri": row["image_uri"], "score": f"{row['score']:.2f}"})
+    storage.write(f"{output.rstrip('/')}/{THUMBNAILS}", json.dumps(drawn).encode(), access)
+
+
+def _drawn(row: dict[str, Any], pictures: dict[str, np.ndarray], access: storage.Access) -> str | None:
+    """The overlay of one answer as base64 JPEG; None where the image is gone or was replaced since."""
+    image_id = row["image_id"]
+    if image_id not in pictures:
+        try:
+            content = storage.read(row["image_uri"], access)
+            pictures[image_id] = images.decode(content, THUMBNAIL * THUMBNAIL * 4).pixels
+        except (InputError, StorageError):
+            return None
+    stream = io.BytesIO()
+    overlay.draw(pictures[image_id], [row], THUMBNAIL).save(stream, "JPEG", quality=80)
+    return base64.b64encode(stream.getvalue()).decode()
