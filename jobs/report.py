@@ -105,7 +105,9 @@ def _add(one: ClassStatistics, rows: pa.Table, min_score: float, run_id: str, th
     distance = np.where(is_mask, np.abs(scores - min_score), np.inf)
     ids, runs = rows["image_id"].to_pylist(), rows["run_id"].to_pylist()
     # Only what this run has read, or an earlier one has drawn: a report never fetches old images again.
-    shown = [run == run_id or _key(image, one.class_id, run) in thumbnails for image, run in zip(ids, runs, strict=True)]
+    shown = [
+        run == run_id or _key(image, one.class_id, run) in thumbnails for image, run in zip(ids, runs, strict=True)
+    ]
     distance[~np.array(shown, bool)] = np.inf
     nearest = [place for place in np.argsort(distance, kind="stable")[:PER_CLASS].tolist() if distance[place] < np.inf]
     one.uncertain = sorted([*one.uncertain, *((float(distance[p]), ids[p], runs[p]) for p in nearest)])[:PER_CLASS]
