@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check bench accuracy bundled-model constraints clean
+.PHONY: demo test check bench accuracy bundled-model importers constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,9 +34,14 @@ clean:
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/harness.py $(ONLY)
 
+# Trains and evaluates every row of docs/accuracy.md on ../shared; started again, it goes on where it was.
+accuracy: $(STAMP)
+	$(BIN)/python -m tlg.accuracy configs/accuracy/rows.yaml
+
 # Whether other tools read our files: minutes and a few GB on first use.
 importers: $(STAMP)
 	$(BIN)/python tests/importers/check.py $(ONLY)
+
 # From nothing: scenes, backbone, CLIP, TLG, and its figures on novel classes (about an hour on one free core).
 bundled-model: $(STAMP)
 	$(BIN)/python -m tlg.data.bundle scenes backbone clip segmenter evaluate ablate export

@@ -63,7 +63,8 @@ def machine() -> dict[str, object]:
 def run_one(name: str) -> list[dict[str, object]]:
     """The rows of one benchmark module, measured in this process."""
     spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
     spec.loader.exec_module(module)
