@@ -1,12 +1,12 @@
 """The Annotator of a real model: prior, presence and TLG behind one call.
 
-Shapes: B pictures, N classes of the exemplar set, A classes that the network is run for, S exemplars, H x W the
+Shapes: B pictures, N classes of the exemplar set, A classes that are in the same pictures, S exemplars, H x W the
 model's input size, D the width of text vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -127,13 +127,16 @@ class NetworkAnnotator:
         images_B3HW = images_B3HW.to(self.device)
         features = self._encode(images_B3HW)
         evidence = self._evidence(features, images_B3HW)
-        found_BN = (evidence.presence >= PRESENT).cpu().numpy()
-        active = sorted({index for row, some in enumerate(wanted) for index in some if found_BN[row, index]})
-        foreground = dict(zip(active, self._foreground(features, evidence, active).unbind(1), strict=True))
         presence_BN = evidence.presence.cpu().numpy()
+        rows_of_class: dict[int, list[int]] = {}
+        for row, some in enumerate(wanted):
+            for index in some:
+                if presence_BN[row, index] >= PRESENT:
+                    rows_of_class.setdefault(index, []).append(row)
+        foreground = self._foreground(features, evidence, rows_of_class)
         return [
             [
-                self._answer(picture, index, float(presence_BN[row, index]), foreground.get(index), row)
+                self._answer(picture, index, float(presence_BN[row, index]), foreground.get((row, index)))
                 for index in wanted[row]
             ]
             for row, picture in enumerate(pictures)
@@ -164,27 +167,36 @@ class NetworkAnnotator:
         maps_BNHW = F.interpolate(maps_BNhw, size=images_B3HW.shape[-2:], mode="bilinear", align_corners=False)
         return Evidence(maps_BNHW, self.model.clip.presence(cells_BDhw, self.text.foreground))
 
-    def _foreground(self, features: Features, evidence: Evidence, active: list[int]) -> Tensor:
-        """(B, A, H, W): the probability of each active class at every place."""
-        if self.network is None or not active:
-            return evidence.maps[:, active]
-        columns: dict[int, Tensor] = {}
-        for known in (True, False):
-            rows = [index for index in active if self.known[index] is known]
-            if not rows:
-                continue
-            text = self.text[rows] if self.text is not None and known else None
-            supports = [self.supports[index] for index in rows]
-            logits_BA2HW = self.network.segment(features, evidence.maps[:, rows], supports, text)
-            columns |= dict(zip(rows, logits_BA2HW.float().softmax(dim=2)[:, :, 1].unbind(1), strict=True))
-        return torch.stack([columns[index] for index in active], dim=1)
+    def _foreground(
+        self, features: Features, evidence: Evidence, rows_of_class: Mapping[int, Sequence[int]]
+    ) -> dict[tuple[int, int], Tensor]:
+        """(H, W) by picture and class: the probability of the class at every place, for the pairs asked."""
+        if self.network is None:
+            return {(row, index): evidence.maps[row, index] for index, rows in rows_of_class.items() for row in rows}
+        # Classes that are in the same pictures go through the network together.
+        together: dict[tuple[tuple[int, ...], bool], list[int]] = {}
+        for index, rows in rows_of_class.items():
+            together.setdefault((tuple(rows), self.known[index]), []).append(index)
+        found: dict[tuple[int, int], Tensor] = {}
+        for (rows, known), classes in together.items():
+            text = self.text[classes] if self.text is not None and known else None
+            prior_BAHW = evidence.maps[list(rows)][:, classes]
+            supports = [self.supports[index] for index in classes]
+            logits_BA2HW = self.network.segment(features[list(rows)], prior_BAHW, supports, text)
+            foreground_BAHW = logits_BA2HW.float().softmax(dim=2)[:, :, 1]
+            found |= {
+                (row, index): foreground_BAHW[place, column]
+                for place, row in enumerate(rows)
+                for column, index in enumerate(classes)
+            }
+        return found
 
-    def _answer(self, picture: Picture, index: int, presence: float, maps_BHW: Tensor | None, row: int) -> Answer:
+    def _answer(self, picture: Picture, index: int, presence: float, map_HW: Tensor | None) -> Answer:
         name, class_id, presence = self.class_names[index], index + 1, round(presence, DECIMALS)
-        if maps_BHW is None or presence < PRESENT:
+        if map_HW is None:
             # Absent classes answer with their presence alone: the network was not asked where they might be.
             return Answer(name, class_id, "absent", presence, presence, picture.height, picture.width)
-        map_HW = maps_BHW[row].mul(10**DECIMALS).round().div(10**DECIMALS)
+        map_HW = map_HW.mul(10**DECIMALS).round().div(10**DECIMALS)
         quality = soft_iou(map_HW)
         native = F.interpolate(
             map_HW[None, None], size=(picture.height, picture.width), mode="bilinear", align_corners=False
