@@ -2,7 +2,8 @@
 
     python tests/benchmarks/photographs_prior.py --shared ../shared --out masks [--refinement guided]
 
-Nothing is trained. A support is its photograph and its class's name; no label map is read but by the scorer. The
+Nothing is trained. A support is its photograph and its class's name; label maps serve the scorer, and tell
+which classes a photograph shows (its image-level label), nothing more. The
 background is 120 photographs of the fold that show none of its novel classes, without their labels. Presence is
 measured on photographs outside that background, each class's images against those without it.
 """
