@@ -3,7 +3,8 @@
     python tests/benchmarks/network_cost.py [--quick] [--threads 2] [--json FILE]
 
 Every figure includes the query's own backbone pass; exemplars are encoded beforehand, once, as in use. Head and
-backbone are timed in turns, so that a busy machine slows both, and the median of their ratios is given.
+backbone are timed in turns, so that a busy machine slows both, and the median of their ratios is given. A row takes its
+repeats within a budget of seconds: the costly ones have fewer, and say how many.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +27,7 @@ import torch.nn.functional as F
 from harness import Row, machine, show
 
 from tlg.model.backbone import build_backbone
+from tlg.model.features import Features
 from tlg.model.network import TLG
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.text import TextVectors
@@ -45,6 +51,13 @@ WITHOUT_AIM = [
     ("released", 10, 1),
 ]
 REPEATS = 5
+FEWEST_REPEATS = 3
+# Seconds of a row after its first FEWEST_REPEATS; what keeps the full table near three minutes on two cores.
+ROW_BUDGET = 10.0
+MEMORY_BATCH = 8
+MEMORY_CLASSES = 10
+MEMORY_SHOTS = 5
+MOST_EXTRA_GB = 3.0
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -74,7 +87,8 @@ def cost(network: TLG, classes: int, shots: int, repeats: int) -> Row:
     image = torch.randn(1, 3, SIDE, SIDE, device=device)
     masks = (torch.rand(shots, SIDE, SIDE, device=device) > 0.5).float()
     exemplars = network.encode(torch.randn(shots, 3, SIDE, SIDE, device=device))
-    supports = [network.encode_support(exemplars, masks, text(1, device)) for _ in range(classes)]
+    # One encoded class stands for all: what follows costs the same for equal ones.
+    supports = [network.encode_support(exemplars, masks, text(1, device))] * classes
     priors = (torch.rand(1, classes, SIDE, SIDE, device=device) > 0.5).float()
     vectors = text(classes, device)
     query = network.encode(image)
@@ -82,9 +96,10 @@ def cost(network: TLG, classes: int, shots: int, repeats: int) -> Row:
     def head() -> torch.Tensor:
         return network.segment(query, priors, supports, vectors)
 
+    start = time.perf_counter()
     head()
-    ratios = []
-    for _ in range(repeats):
+    ratios: list[float] = []
+    while len(ratios) < repeats and (len(ratios) < FEWEST_REPEATS or time.perf_counter() - start < ROW_BUDGET):
         backbone = seconds(lambda: network.encode(image))
         ratios.append(1 + seconds(head) / backbone)
     behaviour = network.spec.behaviour
@@ -95,8 +110,46 @@ def cost(network: TLG, classes: int, shots: int, repeats: int) -> Row:
         unit="backbone passes",
         aim="" if aim is None else f"<= {aim}",
         spread=(max(ratios) - min(ratios)) / 2,
-        repeats=repeats,
+        repeats=len(ratios),
         inputs=f"ResNet-50, {SIDE}x{SIDE}, {device}, {torch.get_num_threads()} threads",
+    )
+
+
+@torch.inference_mode()
+def extra_gigabytes() -> float:
+    """Peak memory that one batch takes beyond what the loaded network, its exemplars and the images hold."""
+    network = network_of("repaired")
+    device = next(network.parameters()).device
+    # One by one: the peak of a process only grows, and the exemplars' must stay below the batch's.
+    one_by_one = [network.encode(torch.randn(1, 3, SIDE, SIDE, device=device)) for _ in range(MEMORY_SHOTS)]
+    masks = (torch.rand(MEMORY_SHOTS, SIDE, SIDE, device=device) > 0.5).float()
+    support = network.encode_support(Features.cat(one_by_one), masks, text(1, device))
+    images = torch.randn(MEMORY_BATCH, 3, SIDE, SIDE, device=device)
+    priors = (torch.rand(MEMORY_BATCH, MEMORY_CLASSES, SIDE, SIDE, device=device) > 0.5).float()
+    vectors = text(MEMORY_CLASSES, device)
+    before = torch.cuda.memory_allocated() if torch.cuda.is_available() else resident_bytes()
+    network.segment(network.encode(images), priors, [support] * MEMORY_CLASSES, vectors)
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (peak - before) / 1e9
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def memory() -> Row:
+    command = [sys.executable, __file__, "--memory", "--threads", str(torch.get_num_threads())]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return Row(
+        what=f"repaired, peak extra memory of a batch of {MEMORY_BATCH}",
+        value=float(done.stdout),
+        unit="GB",
+        aim=f"< {MOST_EXTRA_GB}",
+        inputs=f"ResNet-50, {SIDE}x{SIDE}, {MEMORY_CLASSES} classes, {MEMORY_SHOTS}-shot",
     )
 
 
@@ -109,7 +162,7 @@ def measure(quick: bool = False, repeats: int = REPEATS) -> list[Row]:
         learnable = network.learnable_parameters() / 1e6
         aim = "<= 3.0" if behaviour == "repaired" else ""
         rows.append(Row(f"{behaviour}, learnable parameters", learnable, "millions", aim, inputs="ResNet-50"))
-    return rows
+    return [*rows, memory()]
 
 
 def main() -> None:
@@ -118,8 +171,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.memory:
+        print(extra_gigabytes())
+        return
     rows = [dataclasses.asdict(row) for row in measure(arguments.quick, arguments.repeats)]
     show(rows)
     if arguments.json:
