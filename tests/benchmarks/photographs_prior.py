@@ -321,12 +321,13 @@ def icoseg_scores(study: Study, out: Path, shots: int) -> dict[str, object]:
 
     prior = study.tally(shots, own)
     everything = study.tally(shots, lambda _, label_HW: np.ones(label_HW.shape, bool))
-    names = study.collection.class_names
     return {
         "mean_mIoU": round(100 * prior.mean_iou(), 1),
         "all-foreground": round(100 * everything.mean_iou(), 1),
         "groups": len(prior.class_union),
-        "by group": {names[one]: round(100 * prior.class_iou(one), 1) for one in sorted(prior.class_union)},
+        "by group": {
+            one.name: round(100 * prior.class_iou(*one.novel), 1) for one in study.parts if one.episodes[shots]
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tlg import storage
-from tlg.spec import Document, parse, read_text
+from tlg.spec import Document, apply_overrides, parse, read_text
 
 DEFAULT_BACKGROUND = Path(__file__).with_name("background_prompts.yaml")
 
@@ -18,6 +19,11 @@ class BackgroundPrompts(Document):
     """A file of prompts for what pictures hold besides the classes."""
 
     prompts: tuple[str, ...] = Field(min_length=1)
+
+
+@cache
+def read_background(location: str) -> tuple[str, ...]:
+    return parse(BackgroundPrompts, read_text(storage.read_text(location), location), location).prompts
 
 
 class ClipPriorSpec(Document):
@@ -51,13 +57,8 @@ class ClipPriorSpec(Document):
         return value
 
 
-@cache
-def read_background(location: str) -> tuple[str, ...]:
-    return parse(BackgroundPrompts, read_text(storage.read_text(location), location), location).prompts
-
-
-def read_clip_spec(config: str | None, given: dict[str, str | None]) -> ClipPriorSpec:
-    """From a config file, or the defaults, with what is `given` (and not None) on top."""
+def read_clip_spec(config: str | None, given: Mapping[str, str | None], overrides: Sequence[str] = ()) -> ClipPriorSpec:
+    """From a config file or the defaults, with what is `given` (and not None) and `key=value` overrides on top."""
     content = {} if config is None else read_text(storage.read_text(config), config)
     content |= {key: value for key, value in given.items() if value is not None}
-    return parse(ClipPriorSpec, content, config or "CLIP options")
+    return parse(ClipPriorSpec, apply_overrides(content, list(overrides)), config or "CLIP settings")

@@ -88,10 +88,7 @@ class ImagePrior:
         device = next(self.backbone.parameters()).device
         batch = torch.stack([to_network_input(pixels, self.side) for pixels in pictures]).to(device)
         maps, presence = self(batch, exemplars)
-        own = [
-            F.interpolate(one[None], size=pixels.shape[:2], mode="bilinear", align_corners=False)[0].cpu().numpy()
-            for one, pixels in zip(maps, pictures, strict=True)
-        ]
+        own = [at_own_size(one, pixels) for one, pixels in zip(maps, pictures, strict=True)]
         return own, presence.cpu().numpy()
 
     def fit(self, exemplars: LoadedExemplars) -> FittedSet:
@@ -133,6 +130,12 @@ class ImagePrior:
         texts = self.text.prior.texts(exemplars.class_names, self.text.encode)
         evidence = [self.text.prior.presence_evidence(self.text.input_of(image), texts) for image in images]
         return FittedSet(fitted, texts, TextPresence.fit(torch.cat(evidence), labels))
+
+
+def at_own_size(maps_NHW: Tensor, pixels: np.ndarray) -> np.ndarray:
+    """(N, h, w): the maps of a picture at its own size."""
+    resized = F.interpolate(maps_NHW[None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
+    return resized[0].cpu().numpy()
 
 
 def check_usable(exemplars: LoadedExemplars) -> None:
