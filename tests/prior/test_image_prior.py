@@ -127,7 +127,12 @@ def test_text_presence_lies_between_pictures_with_and_without_the_class():
 
 def test_maps_and_overlays_are_written(tmp_path, image_prior):
     Image.fromarray(picture(4)).save(tmp_path / "one.png")
-    written = write_maps([str(tmp_path / "one.png")], exemplar_set(), image_prior, tmp_path / "out")
+
+    def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (maps,), presence = image_prior.of_pictures([pixels], exemplar_set())
+        return maps, presence[0]
+
+    written = write_maps([str(tmp_path / "one.png")], ("fox", "hare"), look, tmp_path / "out")
     assert [(row[1], row[3].name) for row in written] == [("fox", "one--fox.map.png"), ("hare", "one--hare.map.png")]
     assert Image.open(tmp_path / "out" / "one--fox.overlay.png").size == (60, 40)
 
@@ -151,13 +156,13 @@ def test_a_published_file_named_by_position_is_read(tmp_path):
 
 def test_a_training_set_gets_a_mask_for_every_image_and_class(tmp_path):
     photos = []
-    for index, classes in enumerate([{1}, {1, 2}, {2}, set()]):
+    for index, classes in enumerate([{0, 1}, {1, 2}, {2}, set()]):
         path = tmp_path / f"{index}.png"
         Image.fromarray(picture(index, 30 + index, 40)).save(path)
         photos.append(Photo(str(index), path, frozenset(classes)))
 
     class Pictures:
-        class_names = {1: "fox", 2: "owl"}  # noqa: RUF012
+        class_names = {0: "background", 1: "fox", 2: "owl"}  # noqa: RUF012
 
         def label_map(self, photo):
             raise AssertionError("no label map may be opened")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import open_clip
@@ -13,6 +14,8 @@ from tlg.prior.clip import CLIP_MEAN, CLIP_STD, ClipPrior, check_prompt
 from tlg.prior.clip_spec import ClipPriorSpec
 from tlg.prior.image_prior import TextSide
 
+# What open_clip, besides its own RuntimeError, lets through when a file is another model's or no checkpoint at all.
+UNFIT_FILE = (AssertionError, LookupError, AttributeError, TypeError, EOFError, pickle.UnpicklingError)
 WAY_OUT = "give the path of its weights with --clip-weights, or as `weights` in the CLIP config"
 
 
@@ -24,6 +27,8 @@ def load_text_side(spec: ClipPriorSpec, device: torch.device | str = "cpu") -> T
         model, tokenize = load_clip(spec.architecture, spec.weights or "", str(device))
     except CheckpointError as error:
         raise CheckpointError(unusable(spec, str(error.__cause__))) from error.__cause__
+    except UNFIT_FILE as error:
+        raise CheckpointError(unusable(spec, f"{type(error).__name__}: {error}")) from error
     model.requires_grad_(False)
     for prompt in spec.background:
         check_prompt(spec.template.format(prompt), tokenize, model.context_length, f"background prompt '{prompt}'")
@@ -53,7 +58,7 @@ def check_weights(spec: ClipPriorSpec) -> None:
 def unusable(spec: ClipPriorSpec, cause: str) -> str:
     reason = " ".join(cause.split())[:200]
     if spec.weights is not None and Path(spec.weights).is_file():
-        return f"CLIP weights {spec.weights} do not fit {spec.architecture} ({reason}); name the model they belong to"
+        return f"CLIP weights {spec.weights} are not those of {spec.architecture} ({reason}); name their own model"
     return (
         f"CLIP weights {spec.weights!r} of {spec.architecture} are neither in {download_folder(spec)} nor could they be"
         f" downloaded ({reason}); {WAY_OUT}"

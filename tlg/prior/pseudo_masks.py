@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from pydantic import Field
 
-from tlg.data.episodes import Collection, Photo, open_image, open_index_map, photos_of
+from tlg.data.episodes import BACKGROUND, Collection, Photo, open_image, open_index_map, photos_of
 from tlg.errors import InputError, SpecError
 from tlg.images import to_network_input
 from tlg.model.features import Features
@@ -124,6 +124,8 @@ def precompute(
         image = to_network_input(open_image(photo.image), side)[None]
         return encode(image), image
 
+    # Where a collection names its background, that is still no class: these layouts write it as 0.
+    photos = [replace(photo, classes=photo.classes - {BACKGROUND}) for photo in photos]
     waiting = [photo for photo in photos if not out.has(photo, collection.class_names)]
     check_ids(class_id for photo in waiting for class_id in photo.classes)
     fitted: dict[int, FittedPrior] = {}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
+from rich.console import Console
 from rich.progress import track
 
 from tlg import train as training
@@ -33,6 +34,8 @@ def make_pseudo_masks(config: str, overrides: Sequence[str], masks: PseudoMaskSp
         torch.manual_seed(spec.seed)  # as in training, for a backbone without weights
         backbone = build_backbone(spec.network.backbone, spec.backbone_weights)
     backbone.to(torch.device(spec.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    # Standard output is the answer: progress goes beside it.
+    console = Console(stderr=True)
     for fold in folds:
         sources = [source.base(fold) for source in (spec.data.benchmark, *spec.data.more)]
         masks.check_apart(folds, [collection.name for collection, _ in sources])
@@ -50,7 +53,7 @@ def make_pseudo_masks(config: str, overrides: Sequence[str], masks: PseudoMaskSp
                 prior,
                 out,
                 seed=spec.seed,
-                tracked=partial(track, description=f"{collection.name}, fold {fold}", transient=True),
+                tracked=partial(track, description=f"{collection.name}, fold {fold}", transient=True, console=console),
             )
             yield f"{out.folder}  fold {fold}, {collection.name}: {written} pseudo-masks of {len(photos)} photographs"
 
