@@ -258,22 +258,37 @@ def models() -> None:
 
 @app.command()
 def prior(
-    pictures: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures to look at")],
-    exemplars: Annotated[str, typer.Option(help="Exemplar set: file or folder")],
-    out: Annotated[Path, typer.Option(help="Folder for maps and overlays")],
-    model: Annotated[str, typer.Option(help="Whose backbone to use")] = "tlg-tiny",
+    out: Annotated[Path, typer.Option(help="Folder for what is written; {fold} and {collection} of a training set")],
+    pictures: Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Pictures to look at")] = None,
+    exemplars: Annotated[str | None, typer.Option(help="Exemplar set: file or folder")] = None,
+    model: Annotated[str | None, typer.Option(help="Whose prior, tlg-tiny if left out")] = None,
+    clip: Annotated[str | None, typer.Option(help="Text of this open_clip model instead of the model's own")] = None,
+    clip_weights: Annotated[str | None, typer.Option(help="Its weights: a file, or a tag of open_clip")] = None,
+    family: Annotated[str | None, typer.Option(help="Its maps: activation or dense")] = None,
+    clip_config: Annotated[str | None, typer.Option(help="All its settings: configs/prior/clip.yaml")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Training config whose photographs get pseudo-masks")] = None,
+    layout: Annotated[str | None, typer.Option(help="Of pseudo-masks: per_class (default) or per_image")] = None,
+    overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Write where the exemplar prior sees each class, as maps and overlays."""
-    from tlg.exemplars import load
-    from tlg.model import zoo
-    from tlg.prior import Prior
-    from tlg.prior.image_prior import ImagePrior
-    from tlg.prior.looking import write_maps
+    """Write where the prior sees each class: maps and overlays of pictures, or a training set's pseudo-masks."""
+    from tlg.prior import command
 
-    loaded = zoo.load(model)
-    image_prior = ImagePrior(loaded.backbone, loaded.input_size[0], Prior(loaded.background))
-    for uri, class_name, presence, path in write_maps(pictures, load(exemplars), image_prior, out):
-        typer.echo(f"{path}  {uri}: {class_name} {presence:.2f}")
+    text = {"architecture": clip, "weights": clip_weights, "family": family}
+    if dataset is None:
+        command.refuse({"--layout": layout}, "goes with --dataset alone")
+        lines = command.look(pictures, exemplars, out, model, clip_config, text, overrides)
+    else:
+        of_pictures: dict[str, object] = {
+            "IMAGE": pictures,
+            "--exemplars": exemplars,
+            "--model": model,
+            "--clip-config": clip_config,
+        }
+        of_pictures |= {"--clip": clip, "--clip-weights": clip_weights, "--family": family}
+        command.refuse(of_pictures, "does not go with --dataset")
+        lines = command.of_dataset(dataset, overrides, out, layout)
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()

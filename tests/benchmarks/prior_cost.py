@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import get_args
+
 import open_clip
 import torch
 from harness import Row, median_seconds
@@ -9,11 +12,14 @@ from harness import Row, median_seconds
 from tlg.model.backbone import build_backbone
 from tlg.model.features import Features
 from tlg.prior import Background, Prior
-from tlg.prior.clip import ClipPrior, ClipPriorSpec
+from tlg.prior.clip import ClipPrior
+from tlg.prior.clip_spec import ClipPriorSpec
+from tlg.prior.refine import Refinement
 
 SIDE = 384
 CLIP_TOWER = "ViT-B-16"
 CLASS_COUNTS = (1, 20)
+REPEATS = 3
 
 
 def random_images(count: int, side: int) -> torch.Tensor:
@@ -25,14 +31,15 @@ def exemplar_rows(backbone_name: str, shots: int) -> list[Row]:
     image = random_images(1, SIDE)
     with torch.inference_mode():
         encoded = Features(backbone(random_images(8, SIDE)), (SIDE, SIDE))
-        background = Background.fit([encoded[[row % 8 for row in range(120)]]])
-        one_pass, _ = median_seconds(lambda: backbone(image))
+        background = Background.fit([encoded] * 15)
+        one_pass, _ = median_seconds(lambda: backbone(image), REPEATS)
         rows = []
         for classes in CLASS_COUNTS:
             exemplars = [(encoded[[shot]], label, None) for label in range(classes) for shot in range(shots)]
-            for kind in ("none", "guided", "pixel_adaptive"):
-                fitted = Prior(background, kind).fit(exemplars)
-                seconds, spread = median_seconds(lambda fitted=fitted: fitted.maps(encoded[[0]], image))
+            unrefined = Prior(background, "none").fit(exemplars)
+            for kind in get_args(Refinement):
+                fitted = dataclasses.replace(unrefined, refinement=kind)
+                seconds, spread = median_seconds(lambda fitted=fitted: fitted.maps(encoded[[0]], image), REPEATS)
                 rows.append(
                     Row(
                         f"exemplar prior, {backbone_name}, {classes} classes x {shots}, refinement {kind}",
@@ -40,7 +47,7 @@ def exemplar_rows(backbone_name: str, shots: int) -> list[Row]:
                         "encoder passes",
                         aim="< 0.15 for one class" if classes == 1 else "",
                         spread=spread / one_pass,
-                        repeats=5,
+                        repeats=REPEATS,
                         inputs=f"one {SIDE} px image, a pass takes {one_pass * 1e3:.0f} ms",
                     )
                 )
@@ -52,21 +59,21 @@ def text_rows() -> list[Row]:
     side = model.visual.image_size[0]
     image = random_images(1, side)
     with torch.no_grad():
-        one_pass, _ = median_seconds(lambda: model.encode_image(image))
+        one_pass, _ = median_seconds(lambda: model.encode_image(image), REPEATS)
     rows = []
     for family in ("activation", "dense"):
         prior = ClipPrior.of(model, ClipPriorSpec(family=family))
         for classes in CLASS_COUNTS:
             vectors = torch.randn(classes + len(prior.spec.background), model.visual.output_dim)
             texts = prior.texts([str(index) for index in range(classes)], lambda _, vectors=vectors: vectors)
-            seconds, spread = median_seconds(lambda prior=prior, texts=texts: prior.maps(image, texts))
+            seconds, spread = median_seconds(lambda prior=prior, texts=texts: prior.maps(image, texts), REPEATS)
             rows.append(
                 Row(
                     f"text prior, {CLIP_TOWER}, {family}, {classes} classes (the pass included)",
                     seconds / one_pass,
                     "encoder passes",
                     spread=spread / one_pass,
-                    repeats=5,
+                    repeats=REPEATS,
                     inputs=f"one {side} px image, a pass takes {one_pass * 1e3:.0f} ms",
                 )
             )

@@ -5,7 +5,7 @@ import torch
 
 from tlg.errors import CheckpointError, SpecError
 from tlg.model.features import Features
-from tlg.prior import Background, Prior
+from tlg.prior import Background, Prior, exemplar
 from tlg.prior.descriptors import DescriptorSpace, deep_maps
 from tlg.prior.exemplar import ceded, otsu
 
@@ -164,3 +164,13 @@ def test_descriptors_are_unit_vectors():
     assert described.fine.shape == (2, 12, 8, 6)
     assert described.coarse.shape == (2, 12, 4, 3)
     torch.testing.assert_close(described.fine.norm(dim=1), torch.ones(2, 8, 6))
+
+
+def test_only_the_deep_maps_are_read(background):
+    features = random_features(3, 5)
+    emptied = exemplar.without_shallow_maps(features, background.space.chosen)
+    for prior in (Prior(background), Prior()):
+        whole, deep = (
+            prior.fit([(one[[row]], 0, None) for row in range(3)]).support_maps for one in (features, emptied)
+        )
+        assert torch.equal(whole, deep)

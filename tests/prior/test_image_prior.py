@@ -1,6 +1,7 @@
 """The whole prior on a random backbone: one call, cached exemplars, odd pictures, pseudo-masks on disk."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -10,7 +11,7 @@ from PIL import Image
 
 from tlg.data.episodes import Photo
 from tlg.errors import InputError, SpecError
-from tlg.exemplars import LoadedClass, LoadedExemplar, LoadedExemplars
+from tlg.exemplars import LoadedClass, LoadedExemplar, LoadedExemplars, load
 from tlg.model.backbone import build_backbone
 from tlg.model.features import Features
 from tlg.prior import Prior
@@ -127,9 +128,51 @@ def test_text_presence_lies_between_pictures_with_and_without_the_class():
 
 def test_maps_and_overlays_are_written(tmp_path, image_prior):
     Image.fromarray(picture(4)).save(tmp_path / "one.png")
-    written = write_maps([str(tmp_path / "one.png")], exemplar_set(), image_prior, tmp_path / "out")
+
+    def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (maps,), presence = image_prior.of_pictures([pixels], exemplar_set())
+        return maps, presence[0]
+
+    written = write_maps([str(tmp_path / "one.png")], ("fox", "hare"), look, tmp_path / "out")
     assert [(row[1], row[3].name) for row in written] == [("fox", "one--fox.map.png"), ("hare", "one--hare.map.png")]
     assert Image.open(tmp_path / "out" / "one--fox.overlay.png").size == (60, 40)
+
+
+def odd_file(kind: str, path: Path) -> Path:
+    """A picture of 60 x 40 as a person sees it."""
+    image, options = Image.fromarray(picture(4)), {}
+    if kind == "16-bit":
+        image = Image.fromarray(np.random.default_rng(4).integers(0, 2**16, (40, 60), dtype=np.uint16))
+    elif kind == "EXIF-rotated":
+        image, exif = image.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+        exif[0x0112] = 6
+        options = {"exif": exif}
+    else:
+        image = image.convert(kind)
+    file = path / ("odd.png" if kind in ("RGBA", "16-bit") else "odd.jpg")
+    image.save(file, **options)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["L", "RGBA", "CMYK", "16-bit", "EXIF-rotated"])
+def test_odd_files_give_maps_of_the_pictures_own_size(tmp_path, image_prior, kind):
+    def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (maps,), presence = image_prior.of_pictures([pixels], exemplar_set())
+        return maps, presence[0]
+
+    file = odd_file(kind, tmp_path)
+    for *_, path in write_maps([str(file)], ("fox", "hare"), look, tmp_path / "out"):
+        assert Image.open(path).size == (60, 40)
+
+
+@pytest.mark.parametrize("damage", ["missing", "no image"])
+def test_an_exemplar_that_cannot_be_read_is_named_with_its_class(tmp_path, damage):
+    file = tmp_path / "fox.jpg"
+    if damage == "no image":
+        file.write_bytes(b"these bytes are no image")
+    (tmp_path / "set.yaml").write_text("name: set\nclasses: [{name: fox, exemplars: [fox.jpg]}]")
+    with pytest.raises(SpecError, match=r"class 'fox': exemplar \S+fox\.jpg cannot be used"):
+        load(str(tmp_path / "set.yaml"))
 
 
 @pytest.mark.parametrize("layout", ["per_class", "per_image"])
@@ -151,13 +194,13 @@ def test_a_published_file_named_by_position_is_read(tmp_path):
 
 def test_a_training_set_gets_a_mask_for_every_image_and_class(tmp_path):
     photos = []
-    for index, classes in enumerate([{1}, {1, 2}, {2}, set()]):
+    for index, classes in enumerate([{0, 1}, {1, 2}, {2}, set()]):
         path = tmp_path / f"{index}.png"
         Image.fromarray(picture(index, 30 + index, 40)).save(path)
         photos.append(Photo(str(index), path, frozenset(classes)))
 
     class Pictures:
-        class_names = {1: "fox", 2: "owl"}  # noqa: RUF012
+        class_names = {0: "background", 1: "fox", 2: "owl"}  # noqa: RUF012
 
         def label_map(self, photo):
             raise AssertionError("no label map may be opened")

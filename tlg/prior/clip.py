@@ -12,21 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tlg.errors import SpecError
+from tlg.prior.clip_spec import ClipPriorSpec
 from tlg.prior.clip_tower import ClipTower, TrunkOutput, attention_weights, merge_heads, split_tower
 
-BACKGROUND_PROMPTS = (
-    "ground", "land", "grass", "soil", "sand", "snow", "floor", "carpet", "road", "street", "railway", "wall",
-    "ceiling", "building", "house", "bridge", "fence", "tree", "forest", "leaves", "sky", "cloud", "mountain",
-    "rock", "valley", "water", "sea", "lake", "river", "shadow",
-)  # fmt: skip
 # CLIP's published image statistics.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -34,23 +28,6 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 COUNTING_CONTEXT = 4096
 
 EncodeText = Callable[[Sequence[str]], Tensor]
-
-
-class ClipPriorSpec(BaseModel):
-    """How text becomes maps; part of a model's configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architecture: str = Field("ViT-B-16", description="An open_clip model name")
-    weights: str | None = Field("openai", description="An open_clip pretrained tag, a file, or null for random")
-    family: Literal["activation", "dense"] = "activation"
-    dense_attention: Literal["maskclip", "sclip", "naclip", "clearclip"] = "naclip"
-    template: str = "a clean origami {}."
-    background: tuple[str, ...] = BACKGROUND_PROMPTS
-    affinity_blocks: int = Field(8, ge=0, description="Attention of so many blocks before the last refines activations")
-    affinity_steps: int = Field(2, ge=0)
-    scales: tuple[float, ...] = (1.0,)
-    mirrored: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tlg.errors import SpecError
 from tlg.model.features import Features
 from tlg.prior.background import Background, background_tokens, commonness, pooled_deepest
 from tlg.prior.cosegment import SLOPE, THRESHOLD, ClassMemory, Walk, standardised
-from tlg.prior.descriptors import Described, DescriptorSpace, spread_tokens
+from tlg.prior.descriptors import Described, DescriptorSpace, deep_maps, spread_tokens
 from tlg.prior.presence import ClassPresence, fit_class, presence
 from tlg.prior.refine import Refinement, refine
 
@@ -50,7 +50,8 @@ class Prior:
         if not classes or missing:
             which = f"class {missing[0]} of {classes} has none" if classes else "there are none"
             raise SpecError(f"the exemplar prior needs at least one exemplar per class; {which}")
-        features = Features.cat([one for one, _, _ in exemplars])
+        chosen = self.background.space.chosen if self.background else deep_maps(exemplars[0][0].maps)
+        features = Features.cat([without_shallow_maps(one, chosen) for one, _, _ in exemplars])
         space = self.background.space if self.background else DescriptorSpace.fit([features])
         described = space.describe(features)
         negatives = [row for row, label in enumerate(labels) if label is None]
@@ -99,6 +100,13 @@ class FittedPrior:
     def presence(self, query: Features) -> Tensor:
         """(B, N) probability that the class is in the picture."""
         return presence(self.presences, pooled_deepest(query))
+
+
+def without_shallow_maps(features: Features, chosen: Sequence[int]) -> Features:
+    """Maps that are not read made empty, in their place: 100 whole pyramids at once would take gigabytes."""
+    read = {*chosen, len(features.maps) - 1}
+    maps = [one if index in read else one[..., :0, :0] for index, one in enumerate(features.maps)]
+    return Features(maps, features.size)
 
 
 def explain(memories: Sequence[ClassMemory], described: Described, saliency_Bhw: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,18 @@ class TextSide:
     tokenize: Callable[..., Tensor]
     context_length: int
     side: int
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+
+    def input_of(self, images_B3HW: Tensor) -> Tensor:
+        """ImageNet-normalised images as this model wants them."""
+
+        def channels(values: tuple[float, ...]) -> Tensor:
+            return images_B3HW.new_tensor(values)[:, None, None]
+
+        pixels = images_B3HW * channels(IMAGENET_STD) + channels(IMAGENET_MEAN)
+        pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", align_corners=False, antialias=True)
+        return (pixels - channels(self.mean)) / channels(self.std)
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class ImagePrior:
         maps, presence = fitted.exemplars.maps(query, images_B3HW), fitted.exemplars.presence(query)
         if self.text is None or fitted.texts is None or fitted.text_presence is None:
             return maps, presence
-        clip_images = as_clip_input(images_B3HW, self.text.side)
+        clip_images = self.text.input_of(images_B3HW)
         text_maps = self.text.prior.maps(clip_images, fitted.texts)
         text_maps = F.interpolate(text_maps, size=maps.shape[-2:], mode="bilinear", align_corners=False)
         evidence = self.text.prior.presence_evidence(clip_images, fitted.texts)
@@ -76,10 +88,7 @@ class ImagePrior:
         device = next(self.backbone.parameters()).device
         batch = torch.stack([to_network_input(pixels, self.side) for pixels in pictures]).to(device)
         maps, presence = self(batch, exemplars)
-        own = [
-            F.interpolate(one[None], size=pixels.shape[:2], mode="bilinear", align_corners=False)[0].cpu().numpy()
-            for one, pixels in zip(maps, pictures, strict=True)
-        ]
+        own = [at_own_size(one, pixels) for one, pixels in zip(maps, pictures, strict=True)]
         return own, presence.cpu().numpy()
 
     def fit(self, exemplars: LoadedExemplars) -> FittedSet:
@@ -119,9 +128,14 @@ class ImagePrior:
             prompt = self.text.prior.spec.template.format(one.name)
             check_prompt(prompt, self.text.tokenize, self.text.context_length, f"{exemplars.name}: class '{one.name}'")
         texts = self.text.prior.texts(exemplars.class_names, self.text.encode)
-        side = self.text.side
-        evidence = [self.text.prior.presence_evidence(as_clip_input(image, side), texts) for image in images]
+        evidence = [self.text.prior.presence_evidence(self.text.input_of(image), texts) for image in images]
         return FittedSet(fitted, texts, TextPresence.fit(torch.cat(evidence), labels))
+
+
+def at_own_size(maps_NHW: Tensor, pixels: np.ndarray) -> np.ndarray:
+    """(N, h, w): the maps of a picture at its own size."""
+    resized = F.interpolate(maps_NHW[None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
+    return resized[0].cpu().numpy()
 
 
 def check_usable(exemplars: LoadedExemplars) -> None:
@@ -147,14 +161,3 @@ def check_usable(exemplars: LoadedExemplars) -> None:
 def resized_mask(mask_hw: np.ndarray, side: int) -> Tensor:
     mask = torch.from_numpy(mask_hw.astype(np.float32))[None, None]
     return F.interpolate(mask, size=(side, side), mode="area")[0, 0]
-
-
-def as_clip_input(images_B3HW: Tensor, side: int) -> Tensor:
-    """ImageNet-normalised images as CLIP-normalised ones of its own input size."""
-
-    def channels(values: tuple[float, ...]) -> Tensor:
-        return images_B3HW.new_tensor(values)[:, None, None]
-
-    pixels = images_B3HW * channels(IMAGENET_STD) + channels(IMAGENET_MEAN)
-    pixels = F.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
-    return (pixels - channels(CLIP_MEAN)) / channels(CLIP_STD)

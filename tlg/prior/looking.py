@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from tlg import images, storage
+from tlg.annotator import NetworkAnnotator
 from tlg.exemplars import LoadedExemplars
-from tlg.prior.image_prior import ImagePrior
+from tlg.images import to_network_input
+from tlg.model.checkpoint import Model
+from tlg.predict import AnnotateParams
+from tlg.prior import Prior
+from tlg.prior.image_prior import ImagePrior, TextSide, at_own_size
 
 OVERLAY_COLOUR = (255, 32, 96)
 OVERLAY_STRENGTH = 0.6
 
+# RGB pixels -> maps (N, h, w) in 0..1 at the picture's own size, presence (N,).
+Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def as_fed(model: Model, exemplars: LoadedExemplars) -> Look:
+    """What the annotator hands to the model's network."""
+    return Onlooker(model, exemplars, AnnotateParams(), prior_only=True).look
+
+
+class Onlooker(NetworkAnnotator):
+    """The annotator up to where it asks the network: exemplars' maps, fused with its own CLIP's where it has one."""
+
+    @torch.inference_mode()
+    def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        image_13HW = to_network_input(pixels, self.model.input_size)[None].to(self.device)
+        evidence = self._evidence(self._encode(image_13HW), image_13HW)
+        return at_own_size(evidence.maps[0], pixels), evidence.presence[0].cpu().numpy()
+
+
+def with_text(model: Model, exemplars: LoadedExemplars, text: TextSide) -> Look:
+    """The exemplars' maps fused with those of another CLIP than the model's own."""
+    prior = ImagePrior(model.backbone, model.input_size[0], Prior(model.background), text)
+
+    def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (maps,), presence = prior.of_pictures([pixels], exemplars)
+        return maps, presence[0]
+
+    return look
+
 
 def write_maps(
     uris: Sequence[str],
-    exemplars: LoadedExemplars,
-    prior: ImagePrior,
+    class_names: Sequence[str],
+    look: Look,
     out: Path,
     access: storage.Access = storage.DEFAULT_ACCESS,
 ) -> list[tuple[str, str, float, Path]]:
@@ -28,8 +63,8 @@ def write_maps(
     written = []
     for uri in uris:
         pixels = images.decode(storage.read(uri, access)).pixels
-        (maps,), presence = prior.of_pictures([pixels], exemplars)
-        for class_name, map_hw, probability in zip(exemplars.class_names, maps, presence[0], strict=True):
+        maps, presence = look(pixels)
+        for class_name, map_hw, probability in zip(class_names, maps, presence, strict=True):
             stem = f"{Path(uri).stem}--{class_name}".replace("/", "_")
             path = out / f"{stem}.map.png"
             Image.fromarray((map_hw * 255).round().astype(np.uint8)).save(path)

@@ -8,8 +8,8 @@ In both a pixel holds the class's position counted from 0 plus 1 (which is its i
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,16 +17,37 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pydantic import Field
 
-from tlg.data.episodes import Collection, Photo, open_image, open_index_map, photos_of
+from tlg.data.episodes import BACKGROUND, Collection, Photo, open_image, open_index_map, photos_of
 from tlg.errors import InputError, SpecError
 from tlg.images import to_network_input
 from tlg.model.features import Features
-from tlg.prior.exemplar import Prior
+from tlg.prior.exemplar import FittedPrior, Prior
+from tlg.spec import Document
 
 Layout = Literal["per_class", "per_image"]
+HIGHEST_ID = 255
 
 EncodeImages = Callable[[torch.Tensor], Features]
+
+
+class PseudoMaskSpec(Document):
+    """Where a training config finds pseudo-masks, or `tlg prior --dataset` puts them."""
+
+    folder: str = Field(description="{fold} and {collection} in it become the fold's and the collection's name")
+    layout: Layout = Field("per_class", description="Published sets: per_class for Pascal, per_image for COCO")
+
+    def of(self, fold: str, collection: str) -> PseudoMasks:
+        return PseudoMasks(Path(self.folder.replace("{fold}", fold).replace("{collection}", collection)), self.layout)
+
+    def check_apart(self, folds: Sequence[str], collections: Sequence[str]) -> None:
+        """Folds have other backgrounds, and collections may name photographs alike: each needs its own folder."""
+        for names, place in ((folds, "{fold}"), (collections, "{collection}")):
+            if len(names) > 1 and place not in self.folder:
+                raise SpecError(
+                    f"{self.folder}: pseudo-masks of {', '.join(names)} would share one folder; put {place} in the path"
+                )
 
 
 @dataclass(frozen=True)
@@ -46,11 +67,17 @@ class PseudoMasks:
             f"{wanted}: no pseudo-mask of '{class_name}' for {image_id}; make them with `tlg prior --dataset`"
         )
 
+    def has(self, photo: Photo, class_names: Mapping[int, str]) -> bool:
+        """Whether every class of the photograph has its mask."""
+        return all(
+            any(path.exists() for path in self._candidates(photo.id, class_id, class_names[class_id]))
+            for class_id in photo.classes
+        )
+
     def write(self, image_id: str, masks: Mapping[int, np.ndarray], class_names: Mapping[int, str]) -> None:
         """All masks of one image by class id; in `per_image` a later class covers an earlier one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if max(masks, default=0) > 255:
-            raise SpecError(f"class id {max(masks)} does not fit a PNG of 8 bits; these layouts hold ids up to 255")
+        check_ids(masks)
         values = {class_id: mask.astype(np.uint8) * class_id for class_id, mask in masks.items()}
         if self.layout == "per_class":
             for class_id, value in values.items():
@@ -67,6 +94,15 @@ class PseudoMasks:
         return [self.folder / f"{image_id}--{label}.png" for label in (class_name, class_id - 1)]
 
 
+def check_ids(class_ids: Iterable[int]) -> None:
+    highest = max(class_ids, default=0)
+    if highest > HIGHEST_ID:
+        raise SpecError(
+            f"class id {highest} does not fit a PNG of 8 bits; these layouts hold ids up to {HIGHEST_ID}."
+            " Train without pseudo-masks on disk: they are then made on the fly"
+        )
+
+
 def precompute(
     collection: Collection,
     photos: Sequence[Photo],
@@ -76,30 +112,42 @@ def precompute(
     out: PseudoMasks,
     shots: int = 5,
     seed: int = 0,
+    tracked: Callable[[Sequence[Photo]], Iterable[Photo]] = iter,
 ) -> int:
     """Pseudo-masks for every photo and each of its image-level classes; returns how many were written.
 
-    The exemplars of a class are other photos of it, drawn once; no label map is opened.
+    The exemplars of a class are other photos of it, drawn once; no label map is opened. Photos whose masks lie there
+    already are left out, so that a killed run goes on where it was.
     """
 
     def features(photo: Photo) -> tuple[Features, torch.Tensor]:
         image = to_network_input(open_image(photo.image), side)[None]
         return encode(image), image
 
-    found: dict[str, dict[int, np.ndarray]] = {photo.id: {} for photo in photos}
-    for class_id in sorted({one for photo in photos for one in photo.classes}):
+    # Where a collection names its background, that is still no class: these layouts write it as 0.
+    photos = [replace(photo, classes=photo.classes - {BACKGROUND}) for photo in photos]
+    waiting = [photo for photo in photos if not out.has(photo, collection.class_names)]
+    check_ids(class_id for photo in waiting for class_id in photo.classes)
+    fitted: dict[int, FittedPrior] = {}
+    own: dict[tuple[str, int], torch.Tensor] = {}
+    for class_id in sorted({one for photo in waiting for one in photo.classes}):
         showing = photos_of(photos, class_id)
         exemplars = random.Random(f"{seed}/{class_id}").sample(showing, min(shots, len(showing)))
-        encoded = {photo.id: features(photo) for photo in exemplars}
-        fitted = prior.fit([(encoded[photo.id][0], 0, None) for photo in exemplars])
-        own = {photo.id: fitted.support_maps[row] for row, photo in enumerate(exemplars)}
-        for photo in showing:
+        fitted[class_id] = prior.fit([(features(photo)[0], 0, None) for photo in exemplars])
+        own |= {(photo.id, class_id): fitted[class_id].support_maps[row] for row, photo in enumerate(exemplars)}
+    written = 0
+    for photo in tracked(waiting):
+        query, image = features(photo)
+        masks = {}
+        for class_id in sorted(photo.classes):
             # An exemplar must not vote for itself.
-            map_HW = own[photo.id] if photo.id in own else fitted.maps(*features(photo))[0, 0]
-            found[photo.id][class_id] = _at_size(map_HW, photo.image)
-    for photo in photos:
-        out.write(photo.id, found[photo.id], collection.class_names)
-    return sum(len(masks) for masks in found.values())
+            map_HW = own.get((photo.id, class_id))
+            if map_HW is None:
+                map_HW = fitted[class_id].maps(query, image.to(query.maps[0].device))[0, 0]
+            masks[class_id] = _at_size(map_HW, photo.image)
+        out.write(photo.id, masks, collection.class_names)
+        written += len(masks)
+    return written
 
 
 def _at_size(map_HW: torch.Tensor, image: Path) -> np.ndarray:
@@ -110,5 +158,8 @@ def _at_size(map_HW: torch.Tensor, image: Path) -> np.ndarray:
 
 
 def _save(values: np.ndarray, path: Path) -> None:
+    """Written aside first: a killed run leaves no half mask."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values).save(path)
+    aside = path.with_name(f".{path.name}")
+    Image.fromarray(values).save(aside, "PNG")
+    aside.replace(path)
