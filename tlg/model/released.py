@@ -8,7 +8,7 @@ L = 50 tokens. All sizes are the published ones: images of 400 x 400, working gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -70,6 +70,24 @@ class CrossAttention(nn.Module):
         scores = self.q_fc(attended_BLC) @ self.k_fc(x_BLC).transpose(-2, -1) * WIDTH**-0.5
         plan = sinkhorn(1 - scores.softmax(dim=-1).double(), SINKHORN_ENTROPY, SINKHORN_STEPS)
         return self.proj(plan.to(x_BLC.dtype) @ self.v_fc(x_BLC))
+
+
+# Cosines of all positions of one map with all of another.
+Product = Callable[[Tensor, Tensor], Tensor]
+
+
+def matrix_product(query_CQR: Tensor, support_CST: Tensor) -> Tensor:
+    """All cosines (Q * R, S * T), rounded as the published code rounds them."""
+    return query_CQR.flatten(1).T @ support_CST.flatten(1)
+
+
+def fast_product(query_CQR: Tensor, support_CST: Tensor) -> Tensor:
+    """The same; on a CPU as a 1x1 convolution with the support's positions as kernels, in less than half the time."""
+    if query_CQR.device.type != "cpu":
+        return matrix_product(query_CQR, support_CST)
+    kernels_SC11 = support_CST.flatten(1).T[:, :, None, None]
+    cosines_1SQR = F.conv2d(query_CQR[None].contiguous(memory_format=torch.channels_last), kernels_SC11)
+    return cosines_1SQR.permute(0, 2, 3, 1).reshape(-1, len(kernels_SC11))
 
 
 @dataclass(frozen=True)
@@ -186,18 +204,20 @@ class ReleasedHead(nn.Module):
         size: tuple[int, int],
     ) -> Tensor:
         one = slice(shot, shot + 1)
-        squeezed_q, squeezed_s = self.squeezed(query_unit_maps, [each[one] for each in support.unit_maps])
+        squeezed_q, squeezed_s = self.squeezed(query_unit_maps, [each[one] for each in support.unit_maps], fast_product)
         branch = self.transfer(self.merge(torch.cat([visual, squeezed_s], 1)), support.middle[one], "query")
         return self.decode(self.modulate(branch, text_map) + squeezed_q, prior, size)
 
     # ---- the steps, in the paper's order
 
-    def squeezed(self, query_unit_maps: list[Tensor], support_unit_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def squeezed(
+        self, query_unit_maps: list[Tensor], support_unit_maps: list[Tensor], product: Product = matrix_product
+    ) -> tuple[Tensor, Tensor]:
         """E_q and E_s, (B, 128, 50, 50) each; both directions come from one product."""
         pairs = []
         for row in range(len(query_unit_maps[0])):
             query, support = ([one[row] for one in maps] for maps in (query_unit_maps, support_unit_maps))
-            pairs.append(self.hpn_learner([level_correlation(query, support, level) for level in self.levels]))
+            pairs.append(self.hpn_learner([level_correlation(query, support, level, product) for level in self.levels]))
         squeezed_q, squeezed_s = zip(*pairs, strict=True)
         return torch.cat(squeezed_q), torch.cat(squeezed_s)
 
@@ -260,13 +280,16 @@ class ReleasedHead(nn.Module):
 
 
 @torch.no_grad()
-def level_correlation(query_CQR: Sequence[Tensor], support_CST: Sequence[Tensor], level: Sequence[int]) -> Tensor:
+def level_correlation(
+    query_CQR: Sequence[Tensor], support_CST: Sequence[Tensor], level: Sequence[int], product: Product
+) -> Tensor:
     """Cosines (Q, R, M, S, T) clamped at 0, written where they are read; the frozen backbone needs no gradient."""
     (_, Q, R), (_, S, T) = query_CQR[level[0]].shape, support_CST[level[0]].shape
     corr_QMS = query_CQR[level[0]].new_empty(Q * R, len(level), S * T)
     for position, index in enumerate(level):
-        torch.mm(query_CQR[index].flatten(1).T, support_CST[index].flatten(1), out=corr_QMS[:, position])
-    return corr_QMS.clamp_(min=0).view(Q, R, len(level), S, T)
+        cosines_QS = product(query_CQR[index], support_CST[index])
+        torch.clamp(cosines_QS, min=0, out=corr_QMS[:, position])
+    return corr_QMS.view(Q, R, len(level), S, T)
 
 
 def needed(value: Given | None, name: str) -> Given:
