@@ -63,8 +63,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     try:
         file = Image.open(io.BytesIO(content))
     except DECODER_ERRORS as error:
-        # Pillow's own text for an unknown format is the address of a buffer.
-        found = f"begins with {content[:8]!r}" if isinstance(error, UnidentifiedImageError) else str(error)
+        found = _found(error, content)
         raise InputError(f"not an image: {found}; expected JPEG, PNG, WebP, TIFF, BMP or GIF", "not_an_image") from None
     width, height = file.size
     if width * height > HARD_MAX_PIXELS:
@@ -83,7 +82,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
             image = image.resize(target, Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
     except DECODER_ERRORS as error:
-        raise InputError(f"the image is damaged or cut short: {error}", kind="truncated") from None
+        raise InputError(f"the image is damaged or cut short: {_found(error, content)}", kind="truncated") from None
     return Picture(pixels, height, width)
 
 
@@ -116,4 +115,10 @@ def decode_mask(content: bytes) -> np.ndarray:
     try:
         return np.asarray(Image.open(io.BytesIO(content)).convert("L")) > 0
     except DECODER_ERRORS as error:
-        raise InputError(f"not a mask image: {error}; expected a PNG, marked pixels non-zero", "not_an_image") from None
+        found = _found(error, content)
+        raise InputError(f"not a mask image: {found}; expected a PNG, marked pixels non-zero", "not_an_image") from None
+
+
+def _found(error: Exception, content: bytes) -> str:
+    """What is wrong, the same in every run: Pillow's text for an unknown format is the address of a buffer."""
+    return f"begins with {content[:8]!r}" if isinstance(error, UnidentifiedImageError) else str(error)
