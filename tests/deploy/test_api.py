@@ -98,6 +98,18 @@ def test_in_a_batch_a_failed_image_is_a_row(client, make_picture):
     assert rows[2]["error_type"] == "empty"
 
 
+def test_coco_tells_pictures_of_one_name_apart(client, make_picture):
+    contents = [make_picture(1), b"no picture", make_picture(2), make_picture(3)]
+    asked = {"files": [("image", ("same.png", content)) for content in contents], "data": {"exemplars": "animals"}}
+    masks = [row for row in client.post("/v1/annotate/batch", **asked).json()["rows"] if row["status"] == "mask"]
+    asked["data"]["format"] = "coco"
+    document = client.post("/v1/annotate/batch", **asked).json()
+    assert [one["file_name"] for one in document["images"]] == ["same.png"] * 3
+    assert len({one["id"] for one in document["images"]}) == 3
+    assert [one["image_id"] for one in document["annotations"]] == [one["id"] for one in document["images"]]
+    assert [one["segmentation"] for one in document["annotations"]] == [row["rle"] for row in masks]
+
+
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
 def test_cut_images_are_refused_not_failed(client, make_picture, form, cut):
