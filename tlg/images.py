@@ -77,7 +77,8 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         target = (max(1, int(width * shrink)), max(1, int(height * shrink)))
         if shrink < 1:
             file.draft("RGB", target)  # JPEG decodes straight to a smaller size
-        image = to_rgb(ImageOps.exif_transpose(file))
+        ImageOps.exif_transpose(file, in_place=True)
+        image = to_rgb(file)
         if shrink < 1:
             image = image.resize(target, Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
@@ -96,7 +97,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def to_network_input(pixels: np.ndarray, side: int | tuple[int, int]) -> torch.Tensor:
