@@ -2,6 +2,7 @@
 
 import base64
 import io
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
@@ -201,3 +202,20 @@ def test_jobs_are_handed_to_the_cluster_with_the_stored_set(make_client, make_ex
     assert handed[0][0].exemplars == stored["uri"]
     unreachable = client.get("/v1/jobs/traps-1")
     assert unreachable.status_code == 502
+
+
+@pytest.mark.parametrize(("prefix", "told"), [("", "9 of 30 images"), ("other", None)])
+def test_a_job_tells_how_far_it_is_where_the_endpoint_may_write(make_client, monkeypatch, tmp_path, prefix, told):
+    from deploy import cluster_jobs
+    from jobs.runs import RunSummary
+
+    output = str(tmp_path / "out" / "traps")
+    summary = RunSummary("r1", "traps", output, started_at="2026-01-02T00:00:10+00:00", images=30, done=9)
+    summary.write(cluster_jobs.cluster.storage.DEFAULT_ACCESS)
+    started = datetime(2026, 1, 2, 0, 0, 9, tzinfo=timezone.utc).timestamp()
+    running = cluster_jobs.cluster.JobState("traps-1", "RUNNING", started_at=started, output=output)
+    monkeypatch.setattr(cluster_jobs.cluster, "status", lambda job_id, address: running)
+    client = make_client(jobs_address="http://127.0.0.1:9", output_prefixes=[str(tmp_path / "out" / prefix)])
+    state = client.get("/v1/jobs/traps-1").json()
+    assert state["status"] == "RUNNING"
+    assert (told in state["message"]) if told else state["message"] is None

@@ -16,7 +16,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.servers.environments import Unavailable, environment  # noqa: E402
+from tests.servers.environments import Unavailable, environment
 
 DATUMARO = """
 import datumaro, json, numpy, sys
