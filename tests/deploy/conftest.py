@@ -117,6 +117,8 @@ def start_serving(folder, **assignments):
     settings = {"model": "dry-run", "store": str(folder / "store"), "uri_prefixes": f"[{images}]"} | assignments
     mark = f"TLG_TEST={uuid.uuid4().hex}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    # Serve gives its proxy 5 s to start, three times; then it ends the whole endpoint.
+    environment |= {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
     environment |= dict([mark.split("=")])
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "-c", "from tlg.cli import main; main()", "serve", "--port", str(port), *sets]
