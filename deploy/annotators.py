@@ -8,7 +8,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from PIL import Image
@@ -85,16 +85,19 @@ def _too_many(max_pixels: int, found: str) -> ProblemError:
 
 
 class AnnotatorPool:
-    """The least recently used pair of model and exemplar set makes room for a new one. One thread at a time."""
+    """The least recently used pair of model and exemplar set makes room for a new one. One thread at a time.
+
+    Annotators are loaded to answer everything; a task's own `min_score` is applied to its answers.
+    """
 
     def __init__(self, store: ExemplarStore, capacity: int, device: str | None, meters: Meters):
         self._store, self._capacity, self._device, self._meters = store, capacity, device, meters
-        self._held: OrderedDict[tuple[str, str, str], Annotator] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str], Annotator] = OrderedDict()
 
     def answer(self, batch: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
-        """One outcome per task; tasks that share model, exemplars and parameters go through the network together."""
+        """One outcome per task; tasks that share model and exemplars go through the network together."""
         self._meters.batch_size.observe(len(batch))
-        groups: dict[tuple[str, str, str], list[int]] = {}
+        groups: dict[tuple[str, str], list[int]] = {}
         for position, (task, _) in enumerate(batch):
             groups.setdefault(_key(task), []).append(position)
         outcomes: dict[int, Outcome] = {}
@@ -109,9 +112,10 @@ class AnnotatorPool:
                 outcomes |= {position: failed(error) for position in positions}
                 continue
             for position, of_picture in zip(positions, answers, strict=True):
-                for answer in of_picture:
+                kept = [at_min_score(answer, batch[position][0].params.min_score) for answer in of_picture]
+                for answer in kept:
                     self._meters.answers.labels(answer.status).inc()
-                outcomes[position] = Outcome(of_picture, annotator.model_digest)
+                outcomes[position] = Outcome(kept, annotator.model_digest)
         return [outcomes[position] for position in range(len(batch))]
 
     def _annotator(self, task: Task) -> Annotator:
@@ -123,15 +127,22 @@ class AnnotatorPool:
         self._meters.annotators.labels("no").inc()
         packed = task.exemplars.packed
         loaded = packed.load() if packed else self._store.load(task.exemplars.digest)
-        annotator = load_annotator(task.model, loaded, task.params, self._device)
+        annotator = load_annotator(task.model, loaded, AnnotateParams(min_score=0.0), self._device)
         self._held[key] = annotator
         if len(self._held) > self._capacity:
             self._held.popitem(last=False)
         return annotator
 
 
-def _key(task: Task) -> tuple[str, str, str]:
-    return task.model, task.exemplars.digest, task.params.digest()
+def _key(task: Task) -> tuple[str, str]:
+    return task.model, task.exemplars.digest
+
+
+def at_min_score(answer: Answer, min_score: float) -> Answer:
+    """What an annotator of this `min_score` answers, from what one of a lower one does."""
+    if answer.status != "mask" or answer.score >= min_score:
+        return answer
+    return replace(answer, status="absent", rle=None, area=0, bbox=[])
 
 
 def failed(error: TlgError | ProblemError) -> Outcome:

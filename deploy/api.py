@@ -186,7 +186,8 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
 
 async def _answer(rows: list[render.Row], classes: list[str], form: Literal["rle", "polygon", "coco"]) -> Response:
     if form == "coco":
-        return JSONResponse(render.coco(rows, classes))
+        document = await asyncio.to_thread(render.coco, rows, classes)
+        return Response(document, media_type="application/json")
     if form == "polygon":
         rows = await asyncio.to_thread(render.with_polygons, rows)
     return JSONResponse({"rows": rows})

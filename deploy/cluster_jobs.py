@@ -7,7 +7,7 @@ from deploy.exemplar_store import ExemplarStore
 from deploy.fetch import is_below
 from deploy.problems import ProblemError
 from jobs import submit as cluster
-from tlg.errors import ClusterError
+from tlg.errors import ClusterError, StorageError
 from tlg.spec import AnnotateSpec
 from tlg.wire import JobState
 
@@ -27,7 +27,17 @@ def state(job_id: str, config: ServeConfig) -> JobState:
         if "no job" in str(error):
             raise ProblemError(404, "no-such-job", f"the cluster remembers no job {job_id}") from None
         raise
-    return JobState(id=found.id, status=found.status, message=found.message or None)
+    return JobState(id=found.id, status=found.status, message=_progress(found, config) or found.message or None)
+
+
+def _progress(found: cluster.JobState, config: ServeConfig) -> str | None:
+    """How far the job is; of jobs that write elsewhere this endpoint tells no more than their state."""
+    if found.output is None or is_below(found.output.rstrip("/") + "/", tuple(config.output_prefixes)) is None:
+        return None
+    try:
+        return cluster.progress(found, config.access)
+    except StorageError:
+        return None  # the store does not answer, the cluster did
 
 
 def _address(config: ServeConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from deploy.problems import ProblemError
 from tlg import records
+from tlg.formats import coco as instances
 from tlg.formats import polygon
 
 Row = dict[str, Any]
@@ -30,24 +32,27 @@ def _with_polygons(row: Row) -> Row:
     return row | {"rle": None, "polygons": rings}
 
 
-def coco(rows: list[Row], classes: list[str]) -> dict[str, Any]:
-    """A COCO document; ids count from 1 in the order asked, categories are the set's class ids."""
-    numbers: dict[str, int] = {}
-    pictures: list[Row] = []
-    annotations: list[Row] = []
+def coco(rows: list[Row], classes: list[str]) -> str:
+    """A COCO document; categories are the set's class ids."""
+    stream = io.StringIO()
+    instances.write(stream, _by_picture(rows), list(enumerate(classes, start=1)))
+    return stream.getvalue()
+
+
+def _by_picture(rows: list[Row]) -> Iterator[list[Row]]:
+    """Each picture's rows; two pictures of one name are two, for a picture's classes come in rising order."""
+    waiting: list[Row] = []
     for row in rows:
-        if row["status"] == "error":
-            continue
-        if row["image_id"] not in numbers:
-            numbers[row["image_id"]] = len(numbers) + 1
-            picture = {"id": numbers[row["image_id"]], "file_name": row["image_uri"]}
-            pictures.append(picture | {"width": row["width"], "height": row["height"]})
-        if row["status"] == "mask":
-            annotation = {"id": len(annotations) + 1, "image_id": numbers[row["image_id"]]}
-            annotation |= {"category_id": row["class_id"], "bbox": row["bbox"], "area": row["area"], "iscrowd": 0}
-            annotations.append(annotation | {"segmentation": row["rle"], "score": row["score"]})
-    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
-    return {"images": pictures, "categories": categories, "annotations": annotations}
+        if waiting and (row["image_id"] != waiting[0]["image_id"] or not _follows(row, waiting[-1])):
+            yield waiting
+            waiting = []
+        waiting.append(row)
+    if waiting:
+        yield waiting
+
+
+def _follows(row: Row, before: Row) -> bool:
+    return "error" not in (row["status"], before["status"]) and row["class_id"] > before["class_id"]
 
 
 def png(rows: list[Row]) -> bytes:

@@ -27,6 +27,7 @@ class JobState:
     exit_code: int | None = None
     started_at: float | None = None  # seconds since the epoch
     ended_at: float | None = None
+    output: str | None = None
 
     @property
     def live(self) -> bool:
@@ -141,6 +142,7 @@ def _state(item: dict[str, Any]) -> JobState:
         exit_code=item.get("driver_exit_code"),
         started_at=_seconds(item.get("start_time")),
         ended_at=_seconds(item.get("end_time")),
+        output=(item.get("metadata") or {}).get("output"),
     )
 
 

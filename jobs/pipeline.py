@@ -37,6 +37,8 @@ SMALLEST_UNIT = 8
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
+# In the text of the bare Exception with which Ray gives up on its own processes.
+SLOW_START = "timed out during startup"
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,17 @@ def _connect(**options: Any) -> None:
             return
         except Exception as error:  # Ray raises bare Exceptions here
             ray.shutdown()
-            if is_last or "timed out during startup" not in str(error):
-                text = " ".join(str(error).split())
-                raise ClusterError(
-                    f"Ray at {options['address']}: {text}; check the address and the token, or free some memory"
-                ) from None
+            text = " ".join(str(error).split())
+            is_slow = SLOW_START in text
+            if is_slow and not is_last:
+                continue
+            if options["address"] != "local":
+                way_out = "check the address and the token"
+            elif is_slow:
+                way_out = "the machine is too busy: run again when it has less to do, or use a running Ray (--address)"
+            else:
+                way_out = "free some memory and disk, or use a running Ray (--address)"
+            raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
 
 
 def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]:

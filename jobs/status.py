@@ -21,10 +21,11 @@ def status(output: str, access: storage.Access = storage.DEFAULT_ACCESS) -> list
     recorded = runs.recorded(output, access)
     if not recorded:
         raise StorageError(f"{output}: no runs recorded here; expected {runs.FOLDER}/*.json", missing=True)
-    return [_line(run) for run in recorded] + _answers(output, access)
+    return [line(run) for run in recorded] + _answers(output, access)
 
 
-def _line(run: dict[str, Any]) -> str:
+def line(run: dict[str, Any]) -> str:
+    """How far a recorded run is."""
     state = run["state"]
     silent = (datetime.now(timezone.utc) - datetime.fromisoformat(run["updated_at"])).total_seconds()
     if state == "running" and silent > SILENT_SECONDS:

@@ -13,9 +13,12 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import yaml
 
+from jobs import runs
+from jobs import status as run_status
 from jobs.job_api import JobApi, JobState, JobStatus
 from tlg import exemplars, storage
 from tlg.errors import ClusterError, SpecError, TlgError
@@ -79,6 +82,17 @@ def submit(spec: AnnotateSpec, address: str, again: bool = False) -> SubmittedJo
 def status(job_id: str, address: str) -> JobState:
     with JobApi(address) as api:
         return api.job(job_id)
+
+
+def progress(job: JobState, access: storage.Access = storage.DEFAULT_ACCESS) -> str | None:
+    """How far the job's run is, as its output records it; None before the first record."""
+    if job.output is None or job.started_at is None:
+        return None
+    started = datetime.fromtimestamp(int(job.started_at), timezone.utc)
+    newest = runs.recorded(job.output, access, last=1)
+    if not newest or datetime.fromisoformat(newest[0]["started_at"]) < started:
+        return None
+    return run_status.line(newest[0])
 
 
 def jobs(address: str) -> list[JobState]:

@@ -60,6 +60,13 @@ def test_damaged_bytes_raise_nothing_but_input_errors(tmp_path):
                 continue
 
 
+@pytest.mark.parametrize("read", [images.decode, images.decode_mask])
+def test_what_is_no_image_is_named_the_same_in_every_run(read):
+    with pytest.raises(InputError, match=r"begins with b'nothing '; expected") as caught:
+        read(b"nothing that could be seen")
+    assert " at 0x" not in str(caught.value)
+
+
 def test_transparency_lies_on_white():
     stream = io.BytesIO()
     Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(stream, "PNG")

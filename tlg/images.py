@@ -63,8 +63,7 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     try:
         file = Image.open(io.BytesIO(content))
     except DECODER_ERRORS as error:
-        # Pillow's own text for an unknown format is the address of a buffer.
-        found = f"begins with {content[:8]!r}" if isinstance(error, UnidentifiedImageError) else str(error)
+        found = _found(error, content)
         raise InputError(f"not an image: {found}; expected JPEG, PNG, WebP, TIFF, BMP or GIF", "not_an_image") from None
     width, height = file.size
     if width * height > HARD_MAX_PIXELS:
@@ -78,12 +77,13 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         target = (max(1, int(width * shrink)), max(1, int(height * shrink)))
         if shrink < 1:
             file.draft("RGB", target)  # JPEG decodes straight to a smaller size
-        image = to_rgb(ImageOps.exif_transpose(file))
+        ImageOps.exif_transpose(file, in_place=True)
+        image = to_rgb(file)
         if shrink < 1:
             image = image.resize(target, Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
     except DECODER_ERRORS as error:
-        raise InputError(f"the image is damaged or cut short: {error}", kind="truncated") from None
+        raise InputError(f"the image is damaged or cut short: {_found(error, content)}", kind="truncated") from None
     return Picture(pixels, height, width)
 
 
@@ -97,7 +97,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def to_network_input(pixels: np.ndarray, side: int | tuple[int, int]) -> torch.Tensor:
@@ -116,4 +116,10 @@ def decode_mask(content: bytes) -> np.ndarray:
     try:
         return np.asarray(Image.open(io.BytesIO(content)).convert("L")) > 0
     except DECODER_ERRORS as error:
-        raise InputError(f"not a mask image: {error}; expected a PNG, marked pixels non-zero", "not_an_image") from None
+        found = _found(error, content)
+        raise InputError(f"not a mask image: {found}; expected a PNG, marked pixels non-zero", "not_an_image") from None
+
+
+def _found(error: Exception, content: bytes) -> str:
+    """What is wrong, the same in every run: Pillow's text for an unknown format is the address of a buffer."""
+    return f"begins with {content[:8]!r}" if isinstance(error, UnidentifiedImageError) else str(error)

@@ -23,7 +23,7 @@ from deploy.config import ServeConfig
 from deploy.metrics import Collector, Meters
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 120
+READY_SECONDS = 240
 
 
 def picture(seed=0, width=48, height=32, form="PNG"):
@@ -83,12 +83,13 @@ def client(make_client):
 
 @dataclass
 class Served:
-    """A real endpoint: `tlg serve` as a process of its own."""
+    """A real endpoint: `tlg serve` as a process of its own, which may fetch what lies in `images`."""
 
     url: str
     process: subprocess.Popen
     log: Path
     mark: str
+    images: Path
     http: httpx.Client = field(init=False)
 
     def __post_init__(self):
@@ -111,9 +112,13 @@ def start_serving(folder, **assignments):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"model": "dry-run", "store": str(folder / "store")} | assignments
+    images = folder / "images"
+    images.mkdir()
+    settings = {"model": "dry-run", "store": str(folder / "store"), "uri_prefixes": f"[{images}]"} | assignments
     mark = f"TLG_TEST={uuid.uuid4().hex}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    # Serve gives its proxy 5 s to start, three times; then it ends the whole endpoint.
+    environment |= {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
     environment |= dict([mark.split("=")])
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "-c", "from tlg.cli import main; main()", "serve", "--port", str(port), *sets]
@@ -121,7 +126,7 @@ def start_serving(folder, **assignments):
     process = subprocess.Popen(
         command, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
     )
-    served = Served(f"http://127.0.0.1:{port}", process, log, mark)
+    served = Served(f"http://127.0.0.1:{port}", process, log, mark, images)
     transport = httpx.HTTPTransport(retries=3)
     for _ in range(READY_SECONDS):
         try:
@@ -153,7 +158,7 @@ def stop_serving(served):
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
-    endpoint = start_serving(tmp_path_factory.mktemp("served"), **{"replicas.max": 2, "uri_prefixes": "[]"})
+    endpoint = start_serving(tmp_path_factory.mktemp("served"), **{"replicas.max": 2, "models": "[tlg-tiny]"})
     yield endpoint
     stop_serving(endpoint)
 

@@ -2,17 +2,18 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
-from deploy.annotators import AnnotatorPool, AskedSet, Outcome, Task
+from deploy.annotators import AnnotatorPool, AskedSet, Outcome, Task, at_min_score
 from deploy.app import RETRIES, ServeSegmenter
 from deploy.exemplar_store import ExemplarStore
 from deploy.metrics import Collector, Meters
 from deploy.problems import ProblemError
-from tlg import images
-from tlg.predict import AnnotateParams
+from tlg import images, records
+from tlg.predict import AnnotateParams, load_annotator
 
 
 @pytest.fixture
@@ -60,6 +61,28 @@ def test_the_least_recently_used_makes_room(stored, make_pool, make_picture):
         pool.answer([(task(b"", stored[name]), picture)])
     assert value(meters, "tlg_annotator_lookups_total", found="no") == 4  # fox, bear, kite, bear again
     assert value(meters, "tlg_annotator_lookups_total", found="yes") == 2
+
+
+def test_every_min_score_is_answered_by_one_annotator(stored, make_pool, make_picture):
+    pool, meters = make_pool(1)
+    picture = images.decode(make_picture(1))
+    scores = (0.0, 0.3, 0.5, 1.0)
+    batch = [(task(b"", stored["fox"], min_score), picture) for min_score in scores]
+    answers = [outcome.answers for outcome in pool.answer(batch)]
+    loaded = pool._store.load(stored["fox"])
+    assert answers == [
+        load_annotator("dry-run", loaded, AnnotateParams(min_score=min_score)).annotate([picture])[0]
+        for min_score in scores
+    ]
+    assert value(meters, "tlg_annotator_lookups_total", found="no") == 1
+
+
+@pytest.mark.parametrize("score", [0.0, 0.49, 0.5, 0.9])
+@pytest.mark.parametrize("min_score", [0.0, 0.5, 0.9, 1.0])
+def test_a_score_below_the_asked_one_is_absent_as_the_annotator_says_it(score, min_score):
+    mask = np.eye(5, dtype=bool)
+    lowest = records.answer_from_mask("fox", 1, mask, score, 0.8, 0.0)
+    assert at_min_score(lowest, min_score) == records.answer_from_mask("fox", 1, mask, score, 0.8, min_score)
 
 
 def test_a_set_that_cannot_be_read_fails_its_own_images_alone(stored, make_pool, make_picture):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
@@ -98,6 +99,18 @@ def test_in_a_batch_a_failed_image_is_a_row(client, make_picture):
     assert rows[2]["error_type"] == "empty"
 
 
+def test_coco_tells_pictures_of_one_name_apart(client, make_picture):
+    contents = [make_picture(1), b"no picture", make_picture(2), make_picture(3)]
+    asked = {"files": [("image", ("same.png", content)) for content in contents], "data": {"exemplars": "animals"}}
+    masks = [row for row in client.post("/v1/annotate/batch", **asked).json()["rows"] if row["status"] == "mask"]
+    asked["data"]["format"] = "coco"
+    document = client.post("/v1/annotate/batch", **asked).json()
+    assert [one["file_name"] for one in document["images"]] == ["same.png"] * 3
+    assert len({one["id"] for one in document["images"]}) == 3
+    assert [one["image_id"] for one in document["annotations"]] == [one["id"] for one in document["images"]]
+    assert [one["segmentation"] for one in document["annotations"]] == [row["rle"] for row in masks]
+
+
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
 def test_cut_images_are_refused_not_failed(client, make_picture, form, cut):
@@ -189,3 +202,20 @@ def test_jobs_are_handed_to_the_cluster_with_the_stored_set(make_client, make_ex
     assert handed[0][0].exemplars == stored["uri"]
     unreachable = client.get("/v1/jobs/traps-1")
     assert unreachable.status_code == 502
+
+
+@pytest.mark.parametrize(("prefix", "told"), [("", "9 of 30 images"), ("other", None)])
+def test_a_job_tells_how_far_it_is_where_the_endpoint_may_write(make_client, monkeypatch, tmp_path, prefix, told):
+    from deploy import cluster_jobs
+    from jobs.runs import RunSummary
+
+    output = str(tmp_path / "out" / "traps")
+    summary = RunSummary("r1", "traps", output, started_at="2026-01-02T00:00:10+00:00", images=30, done=9)
+    summary.write(cluster_jobs.cluster.storage.DEFAULT_ACCESS)
+    started = datetime(2026, 1, 2, 0, 0, 9, tzinfo=timezone.utc).timestamp()
+    running = cluster_jobs.cluster.JobState("traps-1", "RUNNING", started_at=started, output=output)
+    monkeypatch.setattr(cluster_jobs.cluster, "status", lambda job_id, address: running)
+    client = make_client(jobs_address="http://127.0.0.1:9", output_prefixes=[str(tmp_path / "out" / prefix)])
+    state = client.get("/v1/jobs/traps-1").json()
+    assert state["status"] == "RUNNING"
+    assert (told in state["message"]) if told else state["message"] is None

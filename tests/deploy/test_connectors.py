@@ -1,16 +1,13 @@
-"""Labelling tools' own shapes of request and answer, and their own readers where they are installed."""
+"""Labelling tools' own shapes of request and answer; test_tool_sdks.py asks the tools themselves."""
 
 import base64
-import io
 import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import numpy as np
 import pytest
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from deploy.connectors.labeling_config import find_control
@@ -186,46 +183,3 @@ def test_x_anylabeling_is_refused_in_its_own_words(client, make_picture, change,
     answer = client.post("/v1/predict", json=asked)
     assert answer.status_code == 200
     assert answer.json()["error"]["code"] == code
-
-
-class Context:
-    frame_name = "q.png"
-    conf_threshold = 0.5
-    conv_mask_to_poly = False
-
-
-def test_cvat_accepts_what_the_function_returns(client, make_picture, monkeypatch):
-    driver = pytest.importorskip("cvat_sdk.auto_annotation.driver", reason="cvat-sdk is not installed")
-    from cvat_sdk import models
-    from cvat_sdk.masks import decode_mask
-
-    from deploy.connectors import cvat
-    from tlg.client import Client
-
-    def passed_on(request):
-        answer = client.request(request.method, request.url.path, content=request.read(), headers=request.headers)
-        return httpx.Response(answer.status_code, content=answer.content)
-
-    monkeypatch.setattr(cvat, "Client", lambda url: Client(url, transport=httpx.MockTransport(passed_on)))
-    function = cvat.create(url="http://localhost", exemplars="animals")
-    labels = [
-        models.Label(name=one.name, id=number, type="any", attributes=[], sublabels=[])
-        for number, one in enumerate(function.spec.labels, start=50)
-    ]
-    image = Image.open(io.BytesIO(make_picture(2)))
-    for to_polygons in (False, True):
-        Context.conv_mask_to_poly = to_polygons
-        mapper = driver._AnnotationMapper(
-            driver.logging.getLogger("test"),
-            function.spec.labels,
-            labels,
-            allow_unmatched_labels=False,
-            conv_mask_to_poly=to_polygons,
-        )
-        shapes = list(function.detect(Context(), image))
-        mapper.validate_and_remap(shapes, 3)
-        assert {shape.label_id for shape in shapes} == {50}
-        assert {shape.type.value for shape in shapes} == {"polygon" if to_polygons else "mask"}
-        if not to_polygons:
-            drawn = decode_mask(shapes[0].points, image_width=48, image_height=32)
-            np.testing.assert_array_equal(drawn, mask_of(client, make_picture(2)))

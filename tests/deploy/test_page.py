@@ -1,7 +1,6 @@
 """The page in a real browser: from dropping exemplars to a downloaded COCO file."""
 
 import json
-import shutil
 import time
 
 import numpy as np
@@ -14,12 +13,9 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="chromium and chromedriver are missing"
-    ),
-]
+from tests.servers import chromium  # noqa: E402
+
+pytestmark = pytest.mark.cluster
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -42,15 +38,23 @@ input.style.position = 'fixed'; document.body.append(input); return input;
 """
 
 
+@pytest.fixture(scope="module")
+def programs():
+    try:
+        return chromium.find_or_install()
+    except chromium.Unavailable as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
-def browser(tmp_path):
+def browser(programs, tmp_path):
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
+    options.binary_location = programs.browser
     for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,900"]:
         options.add_argument(flag)
     options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs.driver))
     driver.execute_cdp_cmd(
         "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "downloads")}
     )

@@ -2,17 +2,20 @@
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
 
 from tlg import exemplars, images, records
-from tlg.client import Client
+from tlg.client import WORTH_RETRYING, Client
 from tlg.predict import AnnotateParams, load_annotator
 
 pytestmark = pytest.mark.cluster
 PARAMS = AnnotateParams()
+# A replica that dies under load is replaced, and requests are answered again, within this time.
+BACK_SECONDS = 30
 
 
 @pytest.fixture
@@ -63,11 +66,11 @@ def test_limits_hold_behind_the_proxy(served, make_picture):
 def test_a_killed_replica_is_replaced_and_no_request_is_lost(served, animals, make_picture, deployment):
     contents = [make_picture(seed) for seed in range(60)]
     expected = expected_rows(animals, contents)
-    started = [served.replicas(deployment)[0]]
+    statuses = []
 
     def annotate(number):
         if number == 10:
-            os.kill(started.pop(), signal.SIGKILL)
+            statuses.extend(kill_and_wait_for_service(served, deployment, contents[number]))
         with Client(served.url) as client:
             rows = client.annotate(contents[number], "animals").rows
         return [row.rle.counts if row.rle else None for row in rows]
@@ -76,6 +79,21 @@ def test_a_killed_replica_is_replaced_and_no_request_is_lost(served, animals, ma
         found = list(threads.map(annotate, range(60)))
     assert found == [[row["rle"]["counts"] if row["rle"] else None for row in rows] for rows in expected]
     assert served.http.get("/readyz").status_code == 200
+    assert set(statuses) <= {200, *WORTH_RETRYING}, "a request failed in a way that is no invitation to try again"
+
+
+def kill_and_wait_for_service(served, deployment, content):
+    """The statuses of plain requests from a replica's SIGKILL to the first answer; it must come in time."""
+    victim = served.replicas(deployment)[0]
+    os.kill(victim, signal.SIGKILL)
+    killed_at = time.monotonic()
+    statuses = []
+    while not (200 in statuses and set(served.replicas(deployment)) - {victim}):
+        assert time.monotonic() - killed_at < BACK_SECONDS, f"no service after {statuses}"
+        files, data = {"image": ("q.png", content)}, {"exemplars": "animals"}
+        statuses.append(served.http.post("/v1/annotate", files=files, data=data, timeout=BACK_SECONDS).status_code)
+    assert time.monotonic() - killed_at < BACK_SECONDS
+    return statuses
 
 
 def test_a_polite_end_answers_what_is_in_flight(make_serving, make_exemplars, make_picture):

@@ -1,12 +1,11 @@
 """Do the tools that people import into read our files? Each in an environment of its own, made on first use.
 
-`python tests/importers/check.py` (or `make importers`): takes minutes and a few GB, so it is no part of the tests.
+`python tests/importers/check.py` (or `make importers`) takes minutes and a few GB; the tests run the small ones.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CACHE = REPOSITORY / ".cache" / "importers"
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.servers.environments import Unavailable, environment
 
 DATUMARO = """
 import datumaro, json, numpy, sys
@@ -103,28 +102,15 @@ def write_sample(folder: Path, kind: str) -> Path:
     return folder
 
 
-def environment(name: str, requirements: list[str]) -> Path:
-    home = CACHE / name
-    if not (home / ".installed").exists():
-        beside = Path(sys.executable).parent / "uv"
-        uv = str(beside) if beside.exists() else shutil.which("uv") or "uv"
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, home], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", home / "bin" / "python", *requirements], check=True
-        )
-        (home / ".installed").touch()
-    return home / "bin" / "python"
-
-
 def check(name: str, kind: str) -> str:
     requirements, script = READERS[name]
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_sample(Path(scratch), kind)
         try:
-            python = environment(name, requirements)
-        except (subprocess.CalledProcessError, OSError) as error:
+            programs = environment(name, requirements)
+        except Unavailable as error:
             return f"not installable here ({error})"
-        command = [python, "-c", script, folder, folder / "masks.npz"]
+        command = [programs / "python", "-c", script, folder, folder / "masks.npz"]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if "MongoDB" in ended.stderr:
         return "not runnable here (it needs a MongoDB server)"

@@ -1,12 +1,15 @@
 """The job on a real Ray, with local files: what is done, done again, left out, and written."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pycocotools.coco import COCO
 
-from jobs import outputs, pipeline, runs, shards, status
+from jobs import outputs, pipeline, runs, status
 from jobs.annotate import annotate
 from tests.jobs import collection, odd_files
 from tlg import records
@@ -97,9 +100,16 @@ def test_odd_and_broken_files_become_answers_or_fitting_errors(tmp_path, exempla
     assert found == expected
     failed = [name for name, outcome in expected.items() if outcome not in ("mask", "absent")]
     assert summary.errors == len(failed)
-    quarantined = shards.pq.read_table(tmp_path / "out" / "quarantine" / "errors.parquet")
+    quarantined = quarantine(tmp_path / "out")
     assert {uri.rsplit("/", 1)[1] for uri in quarantined["image_uri"].to_pylist()} == set(failed)
     assert all(quarantined["error_message"].to_pylist())
+    annotate(spec, only_failed=True)
+    assert quarantine(tmp_path / "out").equals(quarantined)
+
+
+def quarantine(out: Path) -> pa.Table:
+    table = pq.read_table(out / "quarantine" / "errors.parquet").drop_columns(["run_id"])
+    return table.sort_by("image_uri")
 
 
 def test_too_many_errors_stop_the_run_and_say_why(tmp_path, exemplar_folder):

@@ -10,11 +10,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from deploy.annotators import LocalSegmenter
+from deploy.api import create_app
+from deploy.auth import Keys
+from deploy.config import ServeConfig
+from deploy.metrics import Meters
 from jobs import submit
+from tests.jobs import collection
 from tests.servers.ray_cluster import RayCluster
-from tlg import exemplars
+from tests.servers.swift import ACCESS_KEY, SECRET_KEY
+from tlg import exemplars, storage
 from tlg.cli import app
 from tlg.errors import ClusterError, LeaseHeldError, SpecError, StorageError
 from tlg.spec import AnnotateSpec, load_annotate_spec
@@ -101,7 +109,8 @@ def test_no_cluster_is_one_clear_error(job_file):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    with RayCluster(workers=2, cpus_per_worker=2) as started:
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    with RayCluster(workers=2, cpus_per_worker=2, environment=keys) as started:
         yield started
 
 
@@ -197,3 +206,45 @@ def test_unknown_jobs_are_one_clear_error(address):
     for ask in (submit.status, submit.logs, submit.stop):
         with pytest.raises(ClusterError, match="tlg jobs list"):
             ask("traps-000000000000-1", address)
+
+
+@pytest.mark.cluster
+def test_the_endpoint_runs_a_job_with_exemplars_from_its_bucket(swift, address):
+    """PUT a set (kept in a bucket), POST the job, ask until it is done; images, set and answers are all in S3."""
+
+    access = storage.Access(swift.endpoint)
+    storage.s3_client(access).create_bucket(Bucket="shelf")
+    for number in range(IMAGE_COUNT):
+        storage.write(f"s3://shelf/images/{number}.png", collection.picture(number), access)
+    config = ServeConfig(
+        model="dry-run:0.3",
+        store="s3://shelf/exemplar-sets",
+        storage={"endpoint": swift.endpoint},
+        jobs_address=address,
+        uri_prefixes=["s3://shelf/images"],
+        output_prefixes=["s3://shelf/answers"],
+    )
+    meters = Meters()
+    app = create_app(config, Keys([]), LocalSegmenter(config, meters), meters, None)
+    spec = {"name": "shelf", "images": {"uri": "s3://shelf/images"}, "exemplars": "discs", "model": config.model}
+    spec |= {"output": {"uri": "s3://shelf/answers"}, "workers": {"min": 1, "max": 2}, "run": {"batch_size": 2}}
+    files = [("exemplar", ("disc.png", collection.picture(100)))]
+    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
+        stored = client.put("/v1/exemplar-sets/discs", files=files, data={"label": ["disc"]}).json()
+        assert stored["uri"].startswith("s3://shelf/exemplar-sets/")
+        submitted = client.post("/v1/jobs", json=spec).json()
+        assert submitted["status"] in ("PENDING", "RUNNING")
+        seen: list[dict[str, str]] = []
+
+        def ended() -> bool:
+            seen.append(client.get(f"/v1/jobs/{submitted['id']}").json())
+            return seen[-1]["status"] not in ("PENDING", "RUNNING")
+
+        wait_until(ended)
+    assert seen[-1]["status"] == "SUCCEEDED", seen[-1]
+    assert f"{IMAGE_COUNT} of {IMAGE_COUNT} images" in seen[-1]["message"]
+    assert any(f"of {IMAGE_COUNT} images" in (one["message"] or "") for one in seen if one["status"] == "RUNNING")
+    rows = collection.answers("s3://shelf/answers", access)
+    collection.assert_each_once(rows)
+    assert len(rows) == IMAGE_COUNT
+    assert set(rows["exemplars_digest"].to_pylist()) == {stored["digest"]}

@@ -1,25 +1,23 @@
 """A real S3 store for tests: OpenStack Swift with its S3 API on loopback, in an environment of its own.
 
-Swift's dependencies clash with the product's, so it lives in `.cache/swift` of the checkout, made once.
+Swift's dependencies clash with the product's.
 """
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
 
-REPOSITORY = Path(__file__).parents[2]
-ENVIRONMENT = REPOSITORY / ".cache" / "swift"
+from tests.servers.environments import Unavailable, environment
+
 REQUIREMENTS = ("swift==2.38.0", "setuptools<81")
 ACCESS_KEY = "annotators:nightly"
 SECRET_KEY = "correct-horse-battery-staple"
@@ -58,15 +56,11 @@ use = egg:swift#symlink
 """
 
 
-class Unavailable(Exception):
-    """Swift cannot be installed here."""
-
-
 class Swift:
     """`with Swift() as swift`: an S3 endpoint at `swift.endpoint` that knows one pair of keys."""
 
     def __enter__(self) -> Swift:
-        binaries = install()
+        binaries = environment("swift", REQUIREMENTS)
         self._folder = Path(tempfile.mkdtemp(prefix="swift"))
         (self._folder / "srv" / "disk").mkdir(parents=True)
         ports = [free_port() for _ in range(4)]
@@ -137,27 +131,6 @@ class Swift:
         log = (self._folder / "log").read_text()[-2000:]
         self.__exit__()
         raise Unavailable(f"Swift did not start: {log}")
-
-
-def install() -> Path:
-    """The folder of Swift's programs; made on first use, by one process at a time."""
-    ENVIRONMENT.parent.mkdir(exist_ok=True)
-    with (ENVIRONMENT.parent / "swift.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = ENVIRONMENT / ".installed"
-        if not stamp.exists():
-            beside = Path(sys.executable).parent / "uv"
-            uv = str(beside) if beside.exists() else shutil.which("uv")
-            if uv is None:
-                raise Unavailable("uv is not installed, so Swift's own environment cannot be made")
-            try:
-                subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, ENVIRONMENT], check=True)
-                python = ENVIRONMENT / "bin" / "python"
-                subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS], check=True)
-            except subprocess.CalledProcessError as error:
-                raise Unavailable(f"Swift cannot be installed: {error}") from None
-            stamp.touch()
-    return ENVIRONMENT / "bin"
 
 
 def free_port() -> int:
