@@ -103,4 +103,5 @@ class EvaluateSpec(Document):
     seed: int = 0
     mirrored: bool = Field(False, description="Answers are the mean of the query's and its mirror image's")
     out: Path | None = Field(None, description="Where the JSON report goes")
+    cache: Path | None = Field(None, description="Folder that keeps the photographs' features for other evaluations")
     device: str | None = None

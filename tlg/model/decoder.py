@@ -18,8 +18,9 @@ INITIAL_PRIOR_GAIN = {False: 2.0, True: 0.5}
 class Decoder(nn.Module):
     """Starts out answering the prior (`prior_gain`) and learns what to change."""
 
-    def __init__(self, width: int, inputs: int, skip: int, prior: bool, deep: bool) -> None:
+    def __init__(self, width: int, inputs: int, skip: int, prior: bool, deep: bool, prior_trust: float) -> None:
         super().__init__()
+        self.prior_trust = prior_trust
         half = width // 2
         self.decoder1 = nn.Sequential(
             nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.GroupNorm(NORM_GROUPS, width), nn.ReLU()
@@ -47,5 +48,7 @@ class Decoder(nn.Module):
         if prior_X1hw is None:
             return logits
         correction = self.res(torch.cat([logits, prior_X1hw], dim=1))
-        lean = self.prior_gain * (prior_X1hw - 0.5)
+        # What was learnt of the classes trained on holds less for others, so that answers lean on the prior more.
+        gain = self.prior_gain if self.training else self.prior_gain + self.prior_trust
+        lean = gain * (prior_X1hw - 0.5)
         return logits + correction + torch.cat([-lean, lean], dim=1)

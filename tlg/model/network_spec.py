@@ -27,3 +27,6 @@ class NetworkSpec(BaseModel):
     transport: bool = Field(True, description="HT: attention re-weighted by optimal transport (off: ablation)")
     text: bool = Field(True, description="HC: branches are modulated by text vectors (off: no text is needed)")
     prior: bool = Field(True, description="Pseudo-masks are read (off: ablation)")
+    prior_trust: float = Field(
+        0.0, ge=0, description="How much more answers lean on the pseudo-mask than training made them: for novel classes"
+    )

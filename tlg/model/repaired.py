@@ -82,6 +82,7 @@ class RepairedHead(nn.Module):
             skip=width // 4 if spec.aggregation else 0,
             prior=spec.prior,
             deep=self.reads_deep,
+            prior_trust=spec.prior_trust,
         )
 
     @property
