@@ -6,8 +6,10 @@ Shapes: B episodes, S shots, H x W the input size, h x w a map's grid.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.data.episodes import Episode, Photo, open_image
+from tlg.data.feature_bank import keep, weights_digest
 from tlg.episode_priors import episode_priors
 from tlg.images import to_network_input
 from tlg.model.backbone import Backbone
@@ -47,27 +50,39 @@ class AllForeground:
 
 
 class PhotoFeatures:
-    """Features of photographs, remembered: queries and supports of an evaluation repeat."""
+    """Features of photographs, remembered: queries and supports of an evaluation repeat.
 
-    def __init__(self, backbone: Backbone, side: int, device: torch.device) -> None:
-        self.backbone, self.side, self.device = backbone, side, device
-        self._one = lru_cache(REMEMBERED_PHOTOS)(self._compute)
+    With a folder they are also kept there, for other evaluations of the same photographs and backbone.
+    """
 
-    def _compute(self, photo: Photo, mirrored: bool) -> tuple[Features, tuple[int, int]]:
-        pixels = open_image(photo.image)
-        image = to_network_input(pixels, self.side)[None].to(self.device)
+    def __init__(self, backbone: Backbone, side: int, device: torch.device, folder: Path | None = None) -> None:
+        self.backbone, self.side, self.device, self.folder = backbone, side, device, folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._weights = weights_digest(backbone)
+        self._one = lru_cache(REMEMBERED_PHOTOS)(self._kept)
+        self.size = lru_cache(None)(photo_size)
+
+    def _kept(self, photo: Photo, mirrored: bool) -> Features:
+        if self.folder is None:
+            return self._compute(photo, mirrored)
+        name = f"{self._weights}, {photo.image.resolve()}, side {self.side}, mirrored {mirrored}"
+        file = self.folder / f"{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}.pt"
+        if not file.exists():
+            keep(file, [one.cpu().clone() for one in self._compute(photo, mirrored).maps])
+        maps = torch.load(file, weights_only=True)
+        return Features([one.to(self.device) for one in maps], (self.side, self.side))
+
+    def _compute(self, photo: Photo, mirrored: bool) -> Features:
+        image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
         image = (image.flip(-1) if mirrored else image).contiguous(memory_format=torch.channels_last)
         half = torch.autocast(self.device.type, torch.bfloat16)
         with torch.inference_mode(), half:
             maps = self.backbone(image)
-        return Features([one.half() for one in maps], (self.side, self.side)), pixels.shape[:2]
-
-    def size(self, photo: Photo) -> tuple[int, int]:
-        """The photograph's own (H, W)."""
-        return self._one(photo, False)[1]
+        return Features([one.half() for one in maps], (self.side, self.side))
 
     def of(self, photos: Sequence[Photo], mirrored: bool = False) -> Features:
-        return Features.cat([self._one(photo, mirrored)[0] for photo in photos]).to(torch.float32)
+        return Features.cat([self._one(photo, mirrored) for photo in photos]).to(torch.float32)
 
 
 class Network:
@@ -165,6 +180,12 @@ class Prototypes:
         side = round(like_SCP.shape[-1] ** 0.5)
         masks = [mask_at(self.masks(photo, episode.class_id), side) for photo in episode.supports]
         return torch.stack(masks).flatten(1).to(like_SCP)
+
+
+def photo_size(photo: Photo) -> tuple[int, int]:
+    """The photograph's own (H, W)."""
+    height, width = open_image(photo.image).shape[:2]
+    return height, width
 
 
 def at_own_size(margin_HW: Tensor, size: tuple[int, int]) -> Tensor:

@@ -85,7 +85,7 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
     device = torch.device(spec.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = load(spec.model.replace("{fold}", fold), device)
     model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    features = PhotoFeatures(model.backbone, model.input_size[0], device)
+    features = PhotoFeatures(model.backbone, model.input_size[0], device, spec.cache)
     masks = mask_reader(episodes.collection)
     if spec.method == "prototypes":
         return Prototypes(features, masks)

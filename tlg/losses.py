@@ -36,6 +36,14 @@ def branch_loss(logits_B2HW: Tensor, truth_Bhw: Tensor, dice: float) -> Tensor:
     return loss + dice * dice_loss(logits, truth_Bhw) if dice else loss
 
 
+def objectness_loss(logits_B1HW: Tensor, truth_Bhw: Tensor, things_B: Tensor) -> Tensor:
+    """Any object against its surroundings; pictures asked for surroundings teach nothing here."""
+    logits = F.interpolate(logits_B1HW.float(), truth_Bhw.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    known = (truth_Bhw != LOSS_IGNORES) & things_B[:, None, None]
+    loss = F.binary_cross_entropy_with_logits(logits, (truth_Bhw == 1).float(), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
 def dice_loss(logits_B2HW: Tensor, truth_BHW: Tensor) -> Tensor:
     """One minus the soft Dice coefficient of the class, averaged over images."""
     known = (truth_BHW != LOSS_IGNORES).float()

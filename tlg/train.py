@@ -23,7 +23,7 @@ from tlg.data.sampling import LOSS_IGNORES, Batch, EpisodeSampler
 from tlg.distributed import Processes
 from tlg.episode_priors import episode_priors
 from tlg.errors import CheckpointError, SpecError
-from tlg.losses import episode_loss, parameter_norms
+from tlg.losses import episode_loss, objectness_loss, parameter_norms
 from tlg.metrics import IoUTally
 from tlg.model.backbone import build_backbone
 from tlg.model.checkpoint import save_model
@@ -94,9 +94,20 @@ class EpisodeLoss(nn.Module):
             batch.support_truth,
             self.weights,
         )
+        if self.weights.objectness:
+            loss = loss + self.weights.objectness * self._objectness(batch)
         if self.weights.norms:
             loss = loss + self.weights.norms * parameter_norms(self.net.parameters())
         return loss, query_logits
+
+    def _objectness(self, batch: Batch) -> Tensor:
+        query, support = self.net.objectness(batch.query, "query"), self.net.objectness(batch.support, "support")
+        if query is None or support is None:
+            raise SpecError("loss.objectness needs a network that says where objects are; set network.deep or drop it")
+        of_support = objectness_loss(
+            support, batch.support_truth.flatten(0, 1), batch.things.repeat_interleave(batch.shots)
+        )
+        return objectness_loss(query, batch.query_truth, batch.things) + of_support
 
 
 class Trainer:
@@ -111,6 +122,8 @@ class Trainer:
             )
         self.local_batch = spec.optim.batch_size // processes.count
         torch.manual_seed(spec.seed)
+        # Denormal numbers, which vanishing gradients are full of, slow a CPU down several times.
+        torch.set_flush_denormal(True)
         backbone = build_backbone(spec.network.backbone, spec.backbone_weights).to(self.device)
         backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = TLG(spec.network, backbone).to(self.device)

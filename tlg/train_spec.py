@@ -39,6 +39,7 @@ class LossSpec(Document):
     query: float = Field(1.4, ge=0)
     support: float = Field(0.6, ge=0)
     dice: float = Field(0.0, ge=0, description="Weight of the Dice loss beside the cross-entropy, in both branches")
+    objectness: float = Field(0.0, ge=0, description="Weight of finding any object without its exemplars (`deep`)")
     norms: float = Field(1e-4, ge=0, description="Weight of the sum of the parameters' L2 norms")
 
 
@@ -102,4 +103,5 @@ class EvaluateSpec(Document):
     seed: int = 0
     mirrored: bool = Field(False, description="Answers are the mean of the query's and its mirror image's")
     out: Path | None = Field(None, description="Where the JSON report goes")
+    cache: Path | None = Field(None, description="Folder that keeps the photographs' features for other evaluations")
     device: str | None = None

@@ -76,11 +76,14 @@ class CachedFeatures:
         return self.folder / f"{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}.pt"
 
     def _keep(self, view: tuple[int, int], maps: list[Tensor]) -> None:
-        """Written aside first: a killed run, or another process, never leaves or sees half a file."""
-        file = self._file(view)
-        aside = file.with_suffix(f".{os.getpid()}")
-        torch.save(maps, aside)
-        aside.replace(file)
+        keep(self._file(view), maps)
+
+
+def keep(file: Path, maps: list[Tensor]) -> None:
+    """Written aside first: a killed run, or another process, never leaves or sees half a file."""
+    aside = file.with_suffix(f".{os.getpid()}")
+    torch.save(maps, aside)
+    aside.replace(file)
 
 
 def weights_digest(backbone: Backbone) -> str:

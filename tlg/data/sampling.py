@@ -29,6 +29,7 @@ class Batch:
     support_truth: Tensor  # (B, S, h, w)
     class_ids: list[int]
     class_names: list[str]
+    things: Tensor  # (B,) bool: the class is not one of the surroundings
     shots: int
 
     def to(self, device: torch.device) -> Batch:
@@ -38,6 +39,7 @@ class Batch:
             support=self.support.to(device),
             query_truth=self.query_truth.to(device),
             support_truth=self.support_truth.to(device),
+            things=self.things.to(device),
         )
 
 
@@ -119,5 +121,6 @@ class EpisodeSampler:
             support_truth.view(size, shots, *support_truth.shape[1:]),
             classes,
             [self.pool.classes[class_id].name for class_id in classes],
+            torch.tensor([class_id not in self.stuff for class_id in classes]),
             shots,
         )

@@ -18,38 +18,40 @@ from tlg.model.correlation import resized, unit
 
 Branch = Literal["query", "support"]
 BRANCHES: tuple[Branch, ...] = ("query", "support")
-CHANNEL_DROPOUT = 0.15
 
 
 @dataclass(frozen=True)
 class Visual:
-    """One branch's view of its images: `context` and `residual` (B, D, H, W), `skip` (B, D // 4, h, w)."""
+    """One branch's view of its images: `context` and `residual` (B, D, H, W), `skip` (B, D // 4, h, w).
+
+    `objectness` (B, 1, H, W) are logits of there being any object at all; None where nothing says.
+    """
 
     context: Tensor
     residual: Tensor
     skip: Tensor
+    objectness: Tensor | None = None
 
     def repeat_interleave(self, times: int) -> Visual:
         """Every image `times` over, once per class."""
-        return Visual(*(one.repeat_interleave(times, dim=0) for one in (self.context, self.residual, self.skip)))
+        always = (one.repeat_interleave(times, dim=0) for one in (self.context, self.residual, self.skip))
+        return Visual(*always, None if self.objectness is None else self.objectness.repeat_interleave(times, dim=0))
 
 
-def branch_maps(backbone: Backbone, deep: bool) -> dict[Branch, tuple[int, ...]]:
-    """The maps a branch reads: the query each level's first, the support each level's last; `deep` gives either one
-    more of the deepest level, without which the query branch is slow to learn what objects look like."""
-    deepest = backbone.levels[-1]
+def branch_maps(backbone: Backbone) -> dict[Branch, tuple[int, ...]]:
+    """The maps a branch reads: the query each level's first, the support each level's last."""
     return {
-        "query": (*(level[0] for level in backbone.levels), *([deepest[-1]] if deep else [])),
-        "support": (*(level[-1] for level in backbone.levels), *([deepest[-2]] if deep else [])),
+        "query": tuple(level[0] for level in backbone.levels),
+        "support": tuple(level[-1] for level in backbone.levels),
     }
 
 
 class Aggregation(nn.Module):
     """Reduces each branch's maps and joins them on the working grid."""
 
-    def __init__(self, backbone: Backbone, width: int, deep: bool) -> None:
+    def __init__(self, backbone: Backbone, width: int) -> None:
         super().__init__()
-        self.reads = branch_maps(backbone, deep)
+        self.reads = branch_maps(backbone)
         self.reduce = nn.ModuleDict(
             {
                 branch: nn.ModuleList(nn.Conv2d(backbone.channels[index], width, 1) for index in indices)
@@ -58,11 +60,6 @@ class Aggregation(nn.Module):
         )
         joined = len(self.reads["query"]) * width
         self.final_cat = nn.Sequential(nn.Conv2d(joined, width, 1, bias=False), nn.GroupNorm(4, width), nn.ReLU())
-        if deep:
-            self.final_cat.append(nn.Conv2d(width, width, 3, padding=1, bias=False))
-            self.final_cat.append(nn.GroupNorm(4, width)).append(nn.ReLU())
-        # Whole channels are dropped in training: novel classes must not hang on a few channels of the base ones.
-        self.drop = nn.Dropout2d(CHANNEL_DROPOUT if deep else 0.0)
         self.skip = nn.Conv2d(width, width // 4, 1)
 
     def forward(self, maps: Sequence[Tensor], branch: Branch) -> Visual:
@@ -75,7 +72,7 @@ class Aggregation(nn.Module):
         pool = F.adaptive_max_pool2d if branch == "support" else F.adaptive_avg_pool2d
         deep = [resized(one, grid) for one in high]
         joined = torch.cat([F.adaptive_avg_pool2d(low, grid), middle, *deep], dim=1)
-        return Visual(self.final_cat(self.drop(joined)), pool(low, grid), self.skip(torch.relu(low)))
+        return Visual(self.final_cat(joined), pool(low, grid), self.skip(torch.relu(low)))
 
 
 class Merge(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tlg.model.aggregation import Branch
 from tlg.model.backbone import Backbone
 from tlg.model.features import Features
 from tlg.model.network_spec import NetworkSpec
@@ -73,6 +74,10 @@ class TLG(nn.Module):
         prior_BKHW = support_prior[:, None] if support_prior is not None and one_shot else support_prior
         query_logits, support_logits = self.head.episode(query, support, query_prior, prior_BKHW, shots, text)
         return query_logits, support_logits[:, 0] if one_shot and shots == 1 else support_logits
+
+    def objectness(self, features: Features, branch: Branch) -> Tensor | None:
+        """Logits (B, 1, h, w) of there being any object, as the branch sees it; None for networks that do not say."""
+        return self.head.objectness(features, branch) if isinstance(self.head, RepairedHead) else None
 
     def forward(
         self,

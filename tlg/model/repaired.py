@@ -22,6 +22,7 @@ from tlg.model.aggregation import Aggregation, Branch, Merge, Visual
 from tlg.model.backbone import Backbone
 from tlg.model.correlation import Matched, Matching, prototype_similarity, resized, token_correlation, unit
 from tlg.model.decoder import Decoder
+from tlg.model.deep_aggregation import DeepAggregation
 from tlg.model.features import Features
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.squeeze import Squeeze
@@ -65,7 +66,7 @@ class RepairedHead(nn.Module):
         self.matching = Matching(maps)
         self.squeeze = Squeeze(maps, cues=maps * (Matching.CUES + 2) + spec.prior, width=width)
         if spec.aggregation:
-            self.aggregation = Aggregation(backbone, width, spec.deep)
+            self.aggregation = (DeepAggregation if spec.deep else Aggregation)(backbone, width)
             self.merge = Merge(width)
         if spec.transport:
             self.transport = Transport(width)
@@ -74,7 +75,19 @@ class RepairedHead(nn.Module):
                 self.residual = nn.Conv2d(width, width, 1)
         if spec.text:
             self.text = TextModulation(spec.text_dim, width)
-        self.decoder = Decoder(width, skip=width // 4 if spec.aggregation else 0, prior=spec.prior)
+        # A deep decoder sees the branch, what the squeeze says, the picture itself and where any object is.
+        self.decoder = Decoder(
+            width,
+            inputs=3 * width + 1 if self.reads_deep else width,
+            skip=width // 4 if spec.aggregation else 0,
+            prior=spec.prior,
+            deep=self.reads_deep,
+            prior_trust=spec.prior_trust,
+        )
+
+    @property
+    def reads_deep(self) -> bool:
+        return self.spec.deep and self.spec.aggregation
 
     # ---- what the outside calls
 
@@ -102,6 +115,10 @@ class RepairedHead(nn.Module):
         )
         query_logits = self._answer(look, matched, prior_BNhw, described.exchanged, text)
         return query_logits, support_logits
+
+    def objectness(self, features: Features, branch: Branch) -> Tensor | None:
+        """Logits (B, 1, H, W) of there being any object, whatever its class; None where the network does not say."""
+        return self.aggregation(features.maps, branch).objectness if self.reads_deep else None
 
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> RepairedSupport:
         prior = None if prior_SHW is None else prior_SHW[None]
@@ -139,22 +156,25 @@ class RepairedHead(nn.Module):
         look = self._look(support, "support")
         prior_AKhw = self._prior(prior_AKHW, support, classes, shots)
         maps = [support.maps[index] for index in self.correlated]
-        tokens = condense(maps, prior_AKhw, self.spec.support_grid)
-        others_KK = (1 - torch.eye(shots) if shots > 1 else torch.ones(1, 1)).to(prior_AKhw)
-        peers = max(1, shots - 1)
+        # A group of exemplars is matched with one another; without peers each is a group of its own.
+        grouped_GLhw = prior_AKhw if self.spec.peers else prior_AKhw.flatten(0, 1)[:, None]
+        groups, together = grouped_GLhw.shape[:2]
+        tokens = condense(maps, grouped_GLhw, self.spec.support_grid)
+        others_LL = (1 - torch.eye(together) if together > 1 else torch.ones(1, 1)).to(prior_AKhw)
+        peers = max(1, together - 1)
         matched = Matched(
             [own_class_correlation(one, its) for one, its in zip(look.unit_maps, tokens.foreground, strict=True)],
             [own_class_correlation(one, its) for one, its in zip(look.unit_maps, tokens.background, strict=True)],
-            others_only(tokens.foreground_mass, others_KK),
-            others_only(tokens.background_mass, others_KK),
-            others_KK.repeat(classes, 1) / peers,
+            others_only(tokens.foreground_mass, others_LL),
+            others_only(tokens.background_mass, others_LL),
+            others_LL.repeat(groups, 1) / peers,
             peers,
         )
         prior_I1hw = prior_AKhw.flatten(0, 1)[:, None]
         squeezed = self._squeeze(look, matched, prior_I1hw, "support")
         merged = squeezed if look.visual is None else self.merge(look.visual.context, squeezed)
-        exchanged = self._exchanged(merged, prior_AKhw)
-        per_image = None if exchanged is None else exchanged.repeat_interleave(shots, dim=0)
+        exchanged = self._exchanged(merged, grouped_GLhw)
+        per_image = None if exchanged is None else exchanged.repeat_interleave(together, dim=0)
         text_I = None if text is None else text[torch.arange(classes).repeat_interleave(shots)]
         logits_I2hw = self._finish(look, look.visual, merged, squeezed, per_image, prior_I1hw, text_I, "support")
 
@@ -230,9 +250,12 @@ class RepairedHead(nn.Module):
         if self.spec.text and text is not None:
             branch_XDHW = self.text(branch_XDHW, text, branch)
         prior = prior_X1hw if self.spec.prior else None
-        return self.decoder(
-            branch_XDHW + squeezed_XDHW, None if visual is None else visual.skip, prior, look.finest_grid
-        )
+        if visual is None:
+            return self.decoder(branch_XDHW + squeezed_XDHW, None, prior, look.finest_grid)
+        if visual.objectness is None:
+            return self.decoder(branch_XDHW + squeezed_XDHW, visual.skip, prior, look.finest_grid)
+        seen = torch.cat([branch_XDHW, squeezed_XDHW, visual.context, visual.objectness], dim=1)
+        return self.decoder(seen, visual.skip, prior, look.finest_grid)
 
     def _prior(self, prior: Tensor | None, features: Features, rows: int, columns: int) -> Tensor:
         """Priors of any size as (rows, columns, h, w) on the finest grid; an even half where none are read."""
