@@ -34,8 +34,11 @@ class Visual:
 
     def repeat_interleave(self, times: int) -> Visual:
         """Every image `times` over, once per class."""
-        always = (one.repeat_interleave(times, dim=0) for one in (self.context, self.residual, self.skip))
-        return Visual(*always, None if self.objectness is None else self.objectness.repeat_interleave(times, dim=0))
+        context, residual, skip = (
+            one.repeat_interleave(times, dim=0) for one in (self.context, self.residual, self.skip)
+        )
+        objectness = None if self.objectness is None else self.objectness.repeat_interleave(times, dim=0)
+        return Visual(context, residual, skip, objectness)
 
 
 def branch_maps(backbone: Backbone) -> dict[Branch, tuple[int, ...]]:

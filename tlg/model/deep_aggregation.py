@@ -62,9 +62,7 @@ class DeepAggregation(nn.Module):
         above = [resized(reduced[index], grid) for level in self.levels[1:] for index in level]
         context = self.final_cat(torch.cat([F.adaptive_avg_pool2d(low, grid), *above], dim=1))
         pool = F.adaptive_max_pool2d if branch == "support" else F.adaptive_avg_pool2d
-        return Visual(
-            context, self.residual(pool(low, grid)), self.skip(torch.relu(low)), self.objectness(context)
-        )
+        return Visual(context, self.residual(pool(low, grid)), self.skip(torch.relu(low)), self.objectness(context))
 
 
 def of_unit_scale(map_BChw: Tensor) -> Tensor:

@@ -23,10 +23,10 @@ class NetworkSpec(BaseModel):
         True, description="The support branch matches an exemplar with its class's other shots (off: with itself alone)"
     )
     aggregation: bool = Field(True, description="HA: branches read their own backbone maps (off: ablation)")
-    deep: bool = Field(False, description="HA reads every map, with dropout, and the decoder sees them: for photographs")
+    deep: bool = Field(False, description="HA reads every map and the decoder sees what it reads: for photographs")
     transport: bool = Field(True, description="HT: attention re-weighted by optimal transport (off: ablation)")
     text: bool = Field(True, description="HC: branches are modulated by text vectors (off: no text is needed)")
     prior: bool = Field(True, description="Pseudo-masks are read (off: ablation)")
     prior_trust: float = Field(
-        0.0, ge=0, description="How much more answers lean on the pseudo-mask than training made them: for novel classes"
+        0.0, ge=0, description="How much more answers lean on the pseudo-mask than training did: for novel classes"
     )

@@ -111,7 +111,7 @@ class ReleasedHead(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.levels = backbone.levels
-        self.reads = branch_maps(backbone, deep=False)
+        self.reads = branch_maps(backbone)
         self.hpn_learner = ReleasedSqueeze([len(level) for level in backbone.levels])
         # One reduction per width of map: the published names say which.
         widths = sorted({backbone.channels[index] for indices in self.reads.values() for index in indices})
