@@ -7,6 +7,7 @@ Three deployments: `api` answers HTTP, `annotators` hold models and batch images
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deploy.annotators import DECODING_THREADS, AnnotatorPool, Outcome, Task, failed
 from deploy.auth import checked_exposure, load_keys
+from deploy.batching import Batcher
 from deploy.config import ServeConfig
 from deploy.exemplar_store import ExemplarStore
 from deploy.metrics import PUSH_SECONDS, Collector, Meters
@@ -137,9 +139,8 @@ class AnnotatorsDeployment:
         self._pool = AnnotatorPool(store, config.replicas.annotators, device, self._meters)
         self._network_thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._decoding_threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
-        batched: Any = self._answered  # `serve.batch` adds these setters
-        batched.set_max_batch_size(config.batching.size)
-        batched.set_batch_wait_timeout_s(config.batching.wait_ms / 1000)
+        self._batching = config.batching
+        self._batcher: Batcher[tuple[Task, Picture], Outcome] | None = None  # made on the event loop
 
     async def annotate(self, task: Task) -> Outcome:
         self._reporter.keep_pushing()
@@ -150,10 +151,11 @@ class AnnotatorsDeployment:
             )
         except TlgError as error:
             return failed(error)
-        return await self._answered((task, picture))
+        if self._batcher is None:
+            self._batcher = Batcher(self._answered, self._batching.size, self._batching.wait_ms / 1000)
+        return await self._batcher((task, picture))
 
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
-    async def _answered(self, batch: list[tuple[Task, Picture]]) -> list[Outcome]:
+    async def _answered(self, batch: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
         return await asyncio.get_running_loop().run_in_executor(self._network_thread, self._pool.answer, batch)
 
     async def ready(self) -> bool:
