@@ -25,7 +25,9 @@ SECONDS = 20.0
 
 def is_below(uri: str, prefixes: tuple[str, ...]) -> str | None:
     """The prefix that `uri` lies below, None if there is none. Tricks with dots, escapes and users find none."""
-    if re.search(r"[\x00-\x20\x7f\\]", uri):
+    # A file or an object may have a space in its name, a web address may not.
+    unusable = r"[\x00-\x20\x7f\\]" if storage.scheme(uri) in ("http", "https") else r"[\x00-\x1f\x7f\\]"
+    if re.search(unusable, uri) or uri != uri.strip():
         return None
     plain = unquote(unquote(uri))
     if any(part in ("..", ".") for part in re.split(r"[/\\]", plain)) or re.search(r"[\x00-\x1f\x7f\\]", plain):

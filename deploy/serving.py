@@ -40,6 +40,8 @@ def run(config: ServeConfig, address: str = "local") -> None:
 def join(address: str) -> None:
     """Start Ray here (`local`) or join a cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Serve gives up on its HTTP proxy after three times five seconds; a busy machine takes longer to start it.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     ray.init(address=address, logging_level=logging.WARNING, **local)
 

@@ -354,9 +354,15 @@ def _arrow_entries(folder: str, matches: Any, access: Access) -> Iterator[Entry]
             yield Entry(f"{scheme(folder)}://{info.path}", stamp, info.size)
 
 
+@lru_cache(maxsize=1)
+def _http_client() -> httpx.Client:
+    """One for the process: making one costs more than most downloads, and connections are kept."""
+    return httpx.Client(timeout=HTTP_TIMEOUT_SECONDS, follow_redirects=True)
+
+
 def _read_http(uri: str) -> bytes:
     try:
-        answer = httpx.get(uri, timeout=HTTP_TIMEOUT_SECONDS, follow_redirects=True)
+        answer = _http_client().get(uri)
     except httpx.InvalidURL as error:
         raise StorageError(f"{uri}: not a usable address: {error}") from None
     except httpx.TransportError as error:

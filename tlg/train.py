@@ -32,6 +32,7 @@ from tlg.model.text import TextVectors
 from tlg.model.text_encoder import ClassText, build_text_encoder
 from tlg.prior.background import Background
 from tlg.prior.exemplar import Prior
+from tlg.prior.pseudo_mask_views import PseudoMaskViews
 from tlg.progress import Reporter
 from tlg.train_spec import LossSpec, TrainSpec
 
@@ -84,6 +85,8 @@ class EpisodeLoss(nn.Module):
         query_prior, support_prior = None, None
         if self.supervision == "pixel":
             support_prior = (batch.support_truth == 1).float()
+        elif self.net.spec.prior and batch.priors is not None:
+            query_prior, support_prior = batch.priors
         elif self.net.spec.prior:
             query_prior, support_prior = episode_priors(self.prior, batch.query, batch.support, batch.shots)
         query_logits, support_logits = self.net.episode(batch.query, batch.support, query_prior, support_prior, text)
@@ -172,8 +175,16 @@ class Trainer:
         further = len(data.more)
         share = {0: 1 - data.more_share if further else 1.0}
         share |= {1 + index: data.more_share / further for index in range(further)}
+        masks = self.spec.pseudo_masks
+        pseudo = None if masks is None else PseudoMaskViews(pool, self.spec.input_size, VIEWS_SEED, masks, data.fold)
         return EpisodeSampler(
-            pool, share, frozenset(data.surroundings), data.surroundings_share, data.min_area, data.collage_share
+            pool,
+            share,
+            frozenset(data.surroundings),
+            data.surroundings_share,
+            data.min_area,
+            data.collage_share,
+            pseudo,
         )
 
     # ---- the loop

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from tlg.data.sources import BenchmarkSource, TrainSource
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.text_encoder import TextSpec
+from tlg.prior.pseudo_masks import PseudoMaskSpec
 from tlg.spec import Document
 
 
@@ -75,6 +76,9 @@ class TrainSpec(Document):
     shots: int = Field(1, ge=1)
     supervision: Literal["image", "pixel"] = Field(
         "image", description="`pixel` gives the support's true mask as its prior (for pixel-labelled baselines)"
+    )
+    pseudo_masks: PseudoMaskSpec | None = Field(
+        None, description="Read from files, as `tlg prior --dataset` writes them; None: made on the fly"
     )
     text: TextSpec | None = Field(None, description="Where class names get their vectors, where the network reads text")
     text_skipped: float = Field(0.0, ge=0, le=1, description="Share of steps without text: classes it does not know")

@@ -113,3 +113,9 @@ def test_prefixes_end_at_a_slash():
     assert is_below("s3://traps/2026/a.jpg", ("s3://traps/2026",)) == "s3://traps/2026"
     assert is_below("s3://traps/20261/a.jpg", ("s3://traps/2026",)) is None
     assert is_below("s3://traps/a.jpg", ("s3://traps",)) == "s3://traps"
+
+
+def test_a_space_may_be_in_a_file_or_an_object_and_not_in_an_address():
+    assert is_below("s3://traps/night one/a b.jpg", ("s3://traps",)) == "s3://traps"
+    assert is_below("s3://traps/a b.jpg ", ("s3://traps",)) is None
+    assert is_below("https://images.example.org/a b.jpg", ("https://images.example.org/",)) is None

@@ -209,3 +209,19 @@ def test_collages_of_queries_are_made_of_their_pseudo_masks_too(true_masks):
     assert not query_BHW[0, :, SIDE // 2 :].any()  # the other photograph shows no class 1
     assert torch.equal(query_BHW[1], views.mask(queries[1], 2))
     assert torch.equal(support_BSHW[0, 0], views.mask((first[1], MIRRORED), 1))
+
+
+def test_training_reads_what_was_made(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from tlg import train as training
+
+    folder = str(tmp_path / "masks" / "{collection}")
+    tlg_prior("--dataset", config, "--out", folder)
+
+    def on_the_fly(*args: object) -> None:
+        raise AssertionError("pseudo-masks are to be read")
+
+    monkeypatch.setattr(training, "episode_priors", on_the_fly)
+    small = ["optim.epochs=1", "optim.steps_per_epoch=1", "optim.batch_size=2", "validation.episodes=2"]
+    more = ["data.held_out=0.4", "data.collage_share=1", "data.augment=true", f"pseudo_masks.folder={folder}"]
+    (best,) = training.train(config, [*small, *more])
+    assert best.is_dir()

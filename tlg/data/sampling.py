@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from tlg.data.feature_bank import FeatureSource
 from tlg.data.pool import PLAIN, UNKNOWN, Pool
 from tlg.errors import SpecError
 from tlg.model.features import Features
+
+if TYPE_CHECKING:
+    from tlg.prior.pseudo_mask_views import PseudoMaskViews
 
 TRIES = 12
 LOSS_IGNORES = 255
@@ -31,6 +35,7 @@ class Batch:
     class_names: list[str]
     things: Tensor  # (B,) bool: the class is not one of the surroundings
     shots: int
+    priors: tuple[Tensor, Tensor] | None = None  # (B, H, W) and (B, S, H, W) where pseudo-masks are read from files
 
     def to(self, device: torch.device) -> Batch:
         return replace(
@@ -40,6 +45,7 @@ class Batch:
             query_truth=self.query_truth.to(device),
             support_truth=self.support_truth.to(device),
             things=self.things.to(device),
+            priors=None if self.priors is None else (self.priors[0].to(device), self.priors[1].to(device)),
         )
 
 
@@ -59,9 +65,10 @@ class EpisodeSampler:
         surroundings_share: float,
         min_area: float,
         collage_share: float,
+        pseudo_masks: PseudoMaskViews | None = None,
     ) -> None:
         self.pool, self.surroundings_share, self.min_area = pool, surroundings_share, min_area
-        self.collage_share = collage_share
+        self.collage_share, self.pseudo_masks = collage_share, pseudo_masks
         usable = {i: c for i, c in pool.classes.items() if len(c.photos) >= 2}
         self.stuff = [i for i, c in usable.items() if c.name in surroundings]
         self.things: dict[int, list[int]] = {}
@@ -123,4 +130,5 @@ class EpisodeSampler:
             [self.pool.classes[class_id].name for class_id in classes],
             torch.tensor([class_id not in self.stuff for class_id in classes]),
             shots,
+            None if self.pseudo_masks is None else self.pseudo_masks.of_episodes(classes, queries, supports, cuts),
         )
