@@ -1,6 +1,7 @@
 """The bundled model behind one call: its laws on scenes of classes that its network never saw."""
 
 import dataclasses
+import socket
 
 import numpy as np
 import pytest
@@ -106,3 +107,16 @@ def test_soft_iou_is_one_where_all_is_certain():
     assert soft_iou(decided) == 1
     assert soft_iou(torch.full((4, 4), 0.6)) == pytest.approx(0.6)
     assert soft_iou(torch.zeros(4, 4)) == 0
+
+
+def test_loading_and_answering_open_no_connection(monkeypatch):
+    """Every file of a bundled model is there, its CLIP's tokenizer included."""
+
+    def refuse(*_):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    annotator = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams())
+    (answers,) = annotator.annotate([picture(scene(3, ["mug"]))], [None])
+    assert {answer.class_name for answer in answers} == set(NAMES)
