@@ -125,8 +125,6 @@ class Trainer:
             )
         self.local_batch = spec.optim.batch_size // processes.count
         torch.manual_seed(spec.seed)
-        # Denormal numbers, which vanishing gradients are full of, slow a CPU down several times.
-        torch.set_flush_denormal(True)
         backbone = build_backbone(spec.network.backbone, spec.backbone_weights).to(self.device)
         backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = TLG(spec.network, backbone).to(self.device)
@@ -190,6 +188,15 @@ class Trainer:
     # ---- the loop
 
     def run(self) -> Path:
+        # Denormal numbers, which vanishing gradients are full of, slow a CPU down several times. The setting is the
+        # whole thread's, so it is taken back.
+        torch.set_flush_denormal(True)
+        try:
+            return self._run()
+        finally:
+            torch.set_flush_denormal(False)
+
+    def _run(self) -> Path:
         spec = self.spec
         self._resume()
         objective = self.processes.wrap(EpisodeLoss(self.net, self.prior, spec.loss, spec.supervision))
