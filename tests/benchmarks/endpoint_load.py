@@ -1,5 +1,6 @@
 """Load on a running endpoint from this second process, and the bare annotator's throughput beside it.
 
+    make bench ONLY=endpoint_load                     # starts an endpoint of its own
     python tests/benchmarks/endpoint_load.py http://127.0.0.1:8000 --model tlg-tiny --images 400
 
 Every answer is compared with the annotator's own; a lost or wrong one fails the run.
@@ -13,21 +14,34 @@ import io
 import json
 import os
 import platform
+import signal
+import socket
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from harness import Row
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tlg import exemplars, images
 from tlg.client import AsyncClient, Client
 from tlg.predict import AnnotateParams, load_annotator
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SET_NAME = "endpoint-load"
 SIZE = (640, 480)
 DISTINCT = 32
+MODEL, IMAGES, CONNECTIONS, BATCH = "tlg-tiny", 400, 32, 8
 
 
 def scene(seed: int, disc: bool = True) -> bytes:
@@ -87,33 +101,24 @@ def differences(found: list, expected: list) -> int:
     return wrong
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("url")
-    arguments.add_argument("--model", default="tlg-tiny")
-    arguments.add_argument("--images", type=int, default=400)
-    arguments.add_argument("--connections", type=int, default=32)
-    arguments.add_argument("--batch", type=int, default=8)
-    arguments.add_argument("--bare-threads", type=int, default=os.cpu_count() or 1)
-    arguments.add_argument("--out", type=Path)
-    given = arguments.parse_args()
+def compare(url: str, model: str, count: int, connections: int, batch: int, threads: int) -> dict[str, Any]:
+    """The endpoint's throughput and latencies beside the bare annotator's throughput."""
     contents = [scene(seed) for seed in range(DISTINCT)]
-    with Client(given.url) as client:
+    with Client(url) as client:
         stored = client.put_exemplar_set(
             SET_NAME, {"disc": [scene(1000), scene(1001)]}, [scene(1002, disc=False), scene(1003, disc=False)]
         )
         for content in contents[:8]:  # every replica has its model before the clock starts
             client.annotate(content, SET_NAME)
-    asyncio.run(load(given.url, contents, 2 * given.connections, given.connections))
-    served_rate, latencies, found = asyncio.run(load(given.url, contents, given.images, given.connections))
-    bare_rate, expected = bare(given.model, stored.uri, contents, given.images, given.batch, given.bare_threads)
+    asyncio.run(load(url, contents, 2 * connections, connections))
+    served_rate, latencies, found = asyncio.run(load(url, contents, count, connections))
+    bare_rate, expected = bare(model, stored.uri, contents, count, batch, threads)
     latencies.sort()
-    wrong = differences(found, expected)
-    result = {
-        "model": given.model,
+    return {
+        "model": model,
         "machine": f"{os.cpu_count()} x {platform.processor() or platform.machine()}",
-        "images": given.images,
-        "connections": given.connections,
+        "images": count,
+        "connections": connections,
         "bare_images_per_second": round(bare_rate, 2),
         "served_images_per_second": round(served_rate, 2),
         "ratio": round(served_rate / bare_rate, 3),
@@ -122,14 +127,60 @@ def main() -> None:
             "p99": round(latencies[int(0.99 * len(latencies))] * 1000, 1),
             "max": round(latencies[-1] * 1000, 1),
         },
-        "lost_or_wrong": wrong,
+        "lost_or_wrong": differences(found, expected),
     }
+
+
+@contextmanager
+def served(store: Path, replicas: int) -> Iterator[str]:
+    """`tlg serve` in a process of its own, until its line says that it serves; its URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"port": port, "store": store, "replicas.min": replicas, "replicas.max": replicas}
+    command = [sys.executable, "-m", "tlg", "serve"]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_USAGE_STATS_ENABLED": "0"}
+    with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if not any(line.startswith("serving") for line in process.stdout):
+                raise RuntimeError(f"`tlg serve` ended with status {process.wait()} before it served")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def measure() -> list[Row]:
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as store, served(Path(store), cores) as url:
+        found = compare(url, MODEL, IMAGES, CONNECTIONS, BATCH, cores)
+    inputs = f"{IMAGES} JPEGs of {SIZE[0]}x{SIZE[1]}, {CONNECTIONS} connections, {cores} replicas, {MODEL}"
+    return [
+        Row("endpoint against the bare Annotator", found["ratio"], "x", ">= 0.85", repeats=1, inputs=inputs),
+        Row("endpoint: p99 of the answers", found["latency_ms"]["p99"], "ms", repeats=1, inputs=inputs),
+        Row("endpoint: lost or wrong answers", found["lost_or_wrong"], "answers", "0", repeats=1, inputs=inputs),
+    ]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("url")
+    arguments.add_argument("--model", default=MODEL)
+    arguments.add_argument("--images", type=int, default=IMAGES)
+    arguments.add_argument("--connections", type=int, default=CONNECTIONS)
+    arguments.add_argument("--batch", type=int, default=BATCH)
+    arguments.add_argument("--bare-threads", type=int, default=os.cpu_count() or 1)
+    arguments.add_argument("--out", type=Path)
+    given = arguments.parse_args()
+    result = compare(given.url, given.model, given.images, given.connections, given.batch, given.bare_threads)
     text = json.dumps(result, indent=2)
     print(text)
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(text + "\n")
-    raise SystemExit(1 if wrong else 0)
+    raise SystemExit(1 if result["lost_or_wrong"] else 0)
 
 
 if __name__ == "__main__":
