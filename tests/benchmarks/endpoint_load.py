@@ -142,11 +142,17 @@ def served(store: Path, replicas: int) -> Iterator[str]:
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_USAGE_STATS_ENABLED": "0"}
-    with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    log = store / "serve.log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
             if not any(line.startswith("serving") for line in process.stdout):
-                raise RuntimeError(f"`tlg serve` ended with status {process.wait()} before it served")
+                raise RuntimeError(f"`tlg serve` ended with status {process.wait()}: {log.read_text()[-2000:]}")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGTERM)
