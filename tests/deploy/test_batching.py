@@ -22,12 +22,18 @@ class Network:
         return [2 * item for item in batch]
 
 
+async def at_work_on_one():
+    """A network, its batcher, and the answer it is at work on."""
+    network = Network()
+    batcher = Batcher(network.run, size=4, wait_seconds=0)
+    first = asyncio.create_task(batcher(0))
+    await network.started.wait()
+    return network, batcher, first
+
+
 def test_what_waits_during_a_batch_becomes_the_next_one():
     async def scenario():
-        network = Network()
-        batcher = Batcher(network.run, size=4, wait_seconds=0)
-        first = asyncio.create_task(batcher(0))
-        await network.started.wait()
+        network, batcher, first = await at_work_on_one()
         others = [asyncio.create_task(batcher(item)) for item in range(1, 7)]
         for _ in range(3):
             network.free.release()
@@ -56,10 +62,7 @@ def test_an_error_reaches_its_batch_and_the_next_batch_is_answered():
 
 def test_who_went_away_is_not_worked_for():
     async def scenario():
-        network = Network()
-        batcher = Batcher(network.run, size=4, wait_seconds=0)
-        first = asyncio.create_task(batcher(0))
-        await network.started.wait()
+        network, batcher, first = await at_work_on_one()
         gone, waits = asyncio.create_task(batcher(1)), asyncio.create_task(batcher(2))
         await asyncio.sleep(0)
         gone.cancel()

@@ -50,6 +50,8 @@ def answer(net: TLG, count: int, shots: int, **kwargs: object) -> Tensor:
         (3, {}),
         (1, {"aggregation": False}),
         (1, {"transport": False}),
+        (1, {"deep": True}),
+        (3, {"deep": True, "peers": False}),
         (1, {"text": False}),
         (1, {"prior": False}),
         (1, {"aggregation": False, "transport": False, "text": False, "prior": False}),
@@ -198,3 +200,27 @@ def test_text_is_optional_and_heterogeneous() -> None:
         assert torch.equal(net(*inputs, background)[1], support_logits)
         assert not torch.equal(net(*inputs, background)[0], query_logits)
         assert net(*inputs, None)[0].isfinite().all()
+
+
+def test_without_peers_an_exemplar_is_described_as_if_it_were_alone() -> None:
+    net = network(peers=False)
+    query, support, query_prior, support_prior = episode(1, 3)
+    with torch.inference_mode():
+        together = net(query, support, query_prior, support_prior, text(1))[1]
+        alone = net(query, support[:, :1], query_prior, support_prior[:, :1], text(1))[1]
+    torch.testing.assert_close(together[:, :1].reshape(alone.shape), alone, rtol=1e-3, atol=1e-4)
+
+
+def test_trust_in_the_prior_pulls_answers_towards_it_and_leaves_training_alone() -> None:
+    plain, trusting = network(), network(prior_trust=2.0)
+    trusting.load_state_dict(plain.state_dict())
+    query, support, query_prior, support_prior = episode(1, 1)
+
+    def margin(net: TLG) -> torch.Tensor:
+        with torch.inference_mode():
+            logits = net(query, support, query_prior, support_prior, text(1))[0]
+        return logits[:, 1] - logits[:, 0]
+
+    pulled = margin(trusting) - margin(plain)
+    assert pulled[query_prior == 1].mean() > 0 > pulled[query_prior == 0].mean()
+    torch.testing.assert_close(margin(trusting.train()), margin(plain.train()))
