@@ -28,6 +28,7 @@ from tlg.metrics import IoUTally
 from tlg.model.backbone import build_backbone
 from tlg.model.checkpoint import save_model
 from tlg.model.network import TLG
+from tlg.model.repaired import RepairedHead
 from tlg.model.text import TextVectors
 from tlg.model.text_encoder import ClassText, build_text_encoder
 from tlg.prior.background import Background
@@ -42,6 +43,7 @@ VALIDATION_BATCH = 8
 BACKGROUND_PHOTOS, BACKGROUND_BATCH = 120, 8
 # Which views exist does not depend on the run's seed: runs with other seeds share a cache and draw other episodes.
 VIEWS_SEED = 0
+OBJECTNESS_WEIGHT = 0.5
 
 
 def load_spec(config: str | Path, overrides: Sequence[str] = ()) -> TrainSpec:
@@ -79,6 +81,9 @@ class EpisodeLoss(nn.Module):
     def __init__(self, net: TLG, prior: Prior, weights: LossSpec, supervision: str) -> None:
         super().__init__()
         self.net, self.prior, self.weights, self.supervision = net, prior, weights, supervision
+        says_where_objects_are = isinstance(net.head, RepairedHead) and net.head.reads_deep
+        usual = OBJECTNESS_WEIGHT if says_where_objects_are else 0.0
+        self.objectness_weight = usual if weights.objectness is None else weights.objectness
 
     def forward(self, batch: Batch, text: TextVectors | None) -> tuple[Tensor, Tensor]:
         """Loss and the query's logits (B, 2, H, W)."""
@@ -97,8 +102,8 @@ class EpisodeLoss(nn.Module):
             batch.support_truth,
             self.weights,
         )
-        if self.weights.objectness:
-            loss = loss + self.weights.objectness * self._objectness(batch)
+        if self.objectness_weight:
+            loss = loss + self.objectness_weight * self._objectness(batch)
         if self.weights.norms:
             loss = loss + self.weights.norms * parameter_norms(self.net.parameters())
         return loss, query_logits

@@ -40,7 +40,9 @@ class LossSpec(Document):
     query: float = Field(1.4, ge=0)
     support: float = Field(0.6, ge=0)
     dice: float = Field(0.0, ge=0, description="Weight of the Dice loss beside the cross-entropy, in both branches")
-    objectness: float = Field(0.0, ge=0, description="Weight of finding any object without its exemplars (`deep`)")
+    objectness: float | None = Field(
+        None, ge=0, description="Weight of finding any object without exemplars; None: a half where the network does"
+    )
     norms: float = Field(1e-4, ge=0, description="Weight of the sum of the parameters' L2 norms")
 
 

@@ -24,20 +24,21 @@ BRANCHES: tuple[Branch, ...] = ("query", "support")
 class Visual:
     """One branch's view of its images: `context` and `residual` (B, D, H, W), `skip` (B, D // 4, h, w).
 
-    `objectness` (B, 1, H, W) are logits of there being any object at all; None where nothing says.
+    `objectness` (B, 1, H, W) are logits of there being any object at all; None where nothing says. `residual` is None
+    where nothing reads it.
     """
 
     context: Tensor
-    residual: Tensor
+    residual: Tensor | None
     skip: Tensor
     objectness: Tensor | None = None
 
     def repeat_interleave(self, times: int) -> Visual:
         """Every image `times` over, once per class."""
-        context, residual, skip = (
-            one.repeat_interleave(times, dim=0) for one in (self.context, self.residual, self.skip)
+        context, skip = (one.repeat_interleave(times, dim=0) for one in (self.context, self.skip))
+        residual, objectness = (
+            None if one is None else one.repeat_interleave(times, dim=0) for one in (self.residual, self.objectness)
         )
-        objectness = None if self.objectness is None else self.objectness.repeat_interleave(times, dim=0)
         return Visual(context, residual, skip, objectness)
 
 

@@ -14,6 +14,7 @@ from torchvision.models import mobilenet_v2, resnet50, vgg16
 from torchvision.models.resnet import Bottleneck
 
 from tlg.errors import CheckpointError
+from tlg.model.allocation import keep_freed_memory
 from tlg.model.weights import backbone_state_dict
 
 BackboneName = Literal["resnet50", "vgg16", "mobilenet_v2", "tiny"]
@@ -197,6 +198,7 @@ def build_backbone(name: BackboneName, weights: str | None = None) -> Backbone:
     """
     if name not in BACKBONES:
         raise CheckpointError(f"unknown backbone {name!r}; known are {', '.join(get_args(BackboneName))}")
+    keep_freed_memory()
     backbone = BACKBONES[name]()  # type: ignore[call-arg]
     if weights is not None:
         load_trunk(backbone, backbone_state_dict(name, weights), source=weights)

@@ -27,7 +27,8 @@ class DeepAggregation(nn.Module):
     Shallow levels are reduced further than deep ones: what they add beyond edges and colours is soon learnt by heart.
     """
 
-    def __init__(self, backbone: Backbone, width: int) -> None:
+    def __init__(self, backbone: Backbone, width: int, residual: bool) -> None:
+        """`residual`: whether the transport, which reads it, follows."""
         super().__init__()
         self.levels = backbone.levels
         kept = {index: width >> (2 - min(2, depth)) for depth, level in enumerate(self.levels) for index in level}
@@ -47,7 +48,7 @@ class DeepAggregation(nn.Module):
             nn.ReLU(),
         )
         self.drop = nn.Dropout2d(CHANNEL_DROPOUT)
-        self.residual = nn.Conv2d(low, width, 1)
+        self.residual = nn.Conv2d(low, width, 1) if residual else None
         self.skip = nn.Conv2d(low, width // 4, 1)
         self.objectness = nn.Conv2d(width, 1, 3, padding=1)
 
@@ -62,7 +63,8 @@ class DeepAggregation(nn.Module):
         above = [resized(reduced[index], grid) for level in self.levels[1:] for index in level]
         context = self.final_cat(torch.cat([F.adaptive_avg_pool2d(low, grid), *above], dim=1))
         pool = F.adaptive_max_pool2d if branch == "support" else F.adaptive_avg_pool2d
-        return Visual(context, self.residual(pool(low, grid)), self.skip(torch.relu(low)), self.objectness(context))
+        residual = None if self.residual is None else self.residual(pool(low, grid))
+        return Visual(context, residual, self.skip(torch.relu(low)), self.objectness(context))
 
 
 def of_unit_scale(map_BChw: Tensor) -> Tensor:

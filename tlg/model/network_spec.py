@@ -20,13 +20,16 @@ class NetworkSpec(BaseModel):
     text_dim: int = Field(512, ge=1, description="Length of the text vectors")
     support_grid: int = Field(8, ge=2, description="Each exemplar is condensed to this many cells a side")
     peers: bool = Field(
-        True, description="The support branch matches an exemplar with its class's other shots (off: with itself alone)"
+        False,
+        description="The support branch matches an exemplar with its class's other shots (off: with itself alone)",
     )
     aggregation: bool = Field(True, description="HA: branches read their own backbone maps (off: ablation)")
-    deep: bool = Field(False, description="HA reads every map and the decoder sees what it reads: for photographs")
+    deep: bool = Field(
+        True, description="HA reads every map, and the decoder sees what it reads (off: one map of each level)"
+    )
     transport: bool = Field(True, description="HT: attention re-weighted by optimal transport (off: ablation)")
     text: bool = Field(True, description="HC: branches are modulated by text vectors (off: no text is needed)")
     prior: bool = Field(True, description="Pseudo-masks are read (off: ablation)")
     prior_trust: float = Field(
-        0.0, ge=0, description="How much more answers lean on the pseudo-mask than training did: for novel classes"
+        1.5, ge=0, description="How much more answers lean on the pseudo-mask than training did: for novel classes"
     )

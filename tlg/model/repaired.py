@@ -66,7 +66,9 @@ class RepairedHead(nn.Module):
         self.matching = Matching(maps)
         self.squeeze = Squeeze(maps, cues=maps * (Matching.CUES + 2) + spec.prior, width=width)
         if spec.aggregation:
-            self.aggregation = (DeepAggregation if spec.deep else Aggregation)(backbone, width)
+            self.aggregation = (
+                DeepAggregation(backbone, width, residual=spec.transport) if spec.deep else Aggregation(backbone, width)
+            )
             self.merge = Merge(width)
         if spec.transport:
             self.transport = Transport(width)

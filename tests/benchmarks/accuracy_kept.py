@@ -1,0 +1,225 @@
+"""What the fast path costs in accuracy: the same weights and episodes, answered fast and answered plainly.
+
+    python tests/benchmarks/accuracy_kept.py [--episodes N] [--models FOLDER_WITH_{fold}] [--uncondensed]
+
+Fast is what jobs and evaluations do: classes described once and asked in batches (`encode_support`, `segment`), the
+frozen backbone in bfloat16 with channels last, its maps kept in half precision, exemplars condensed to a few tokens.
+Plain is `TLG.forward` from pixels, one pair at a time, float32 throughout, condensed like the fast path. `uncondensed`
+also keeps every place of the exemplars' working grid as a token.
+
+Episodes: scenes of the world's novel classes with the bundled model; photographs with the models of `make accuracy`,
+where these and ../shared are there. All of them without --episodes; `make bench` takes a few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from harness import Row, show
+from rich.progress import track
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tlg.answerers import at_own_size
+from tlg.data.bundle.evaluate import SCENE_SIZE, trials
+from tlg.data.bundle.parts import Words
+from tlg.data.bundle.pixels import normalised
+from tlg.data.episodes import IGNORED, open_image
+from tlg.data.sources import IndexMapSource
+from tlg.data.world import index_of
+from tlg.episode_priors import episode_priors
+from tlg.images import to_network_input
+from tlg.metrics import IoUTally
+from tlg.model import support
+from tlg.model.features import Features
+from tlg.model.network import TLG
+from tlg.model.text import TextVectors
+from tlg.model.zoo import load
+from tlg.prior import Prior
+
+ROOT = Path(__file__).resolve().parents[2]
+PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "msrc_v2"
+MODELS = ROOT / "runs" / "accuracy" / "tlg-image-level" / "seed0" / "fold{fold}" / "last"
+WORLD_SCENES, WORLD_SEED, WORLD_SIDE = 400, 1000, 192
+BENCH_EPISODES = 30
+MOST_LOST = 0.3
+SHOTS = (1, 5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One episode, ready to be asked: pixels (1, 3, H, W), and how to score an answer (H, W) at the input size."""
+
+    query: Tensor
+    supports: Tensor  # (K, 3, H, W)
+    text: TextVectors | None
+    score: Callable[[Tensor, IoUTally], None]
+
+
+# The query's prior (H, W) and the exemplars' own (K, H, W), from pixels or from features.
+Priors = Callable[[Case, Features, Features], tuple[Tensor, Tensor]]
+
+
+def fast(net: TLG, case: Case, priors: Priors) -> Tensor:
+    query, exemplars = (half_features(net, one) for one in (case.query, case.supports))
+    query_prior, support_prior = priors(case, query, exemplars)
+    described = net.encode_support(exemplars, support_prior, case.text)
+    return net.segment(query, query_prior[None, None], [described], case.text)[0, 0]
+
+
+def half_features(net: TLG, images_B3HW: Tensor) -> Features:
+    with torch.autocast(images_B3HW.device.type, torch.bfloat16):
+        features = net.encode(images_B3HW.contiguous(memory_format=torch.channels_last))
+    return features.to(torch.float16).to(torch.float32)
+
+
+def plain(net: TLG, case: Case, priors: Priors) -> Tensor:
+    query_prior, support_prior = priors(case, net.encode(case.query), net.encode(case.supports))
+    return net(case.query, case.supports[None], query_prior[None], support_prior[None], case.text)[0][0]
+
+
+def uncondensed(net: TLG, case: Case, priors: Priors) -> Tensor:
+    """As `plain`, with as many tokens as the exemplars' working grid has places."""
+    kept = net.head.spec, support.MAX_CELLS
+    side = net.encode(case.query).maps[net.head.working_map].shape[-1]
+    try:
+        net.head.spec = net.head.spec.model_copy(update={"support_grid": side})
+        support.MAX_CELLS = side * side * len(case.supports)
+        return plain(net, case, priors)
+    finally:
+        net.head.spec, support.MAX_CELLS = kept
+
+
+PATHS = {"fast": fast, "plain": plain, "uncondensed": uncondensed}
+
+
+def world_cases(words: Words, count: int, shots: int) -> Iterator[Case]:
+    for trial in trials(count, shots, WORLD_SEED):
+        pixels = [normalised(one.image[None]) for one in (trial.query, *trial.supports)]
+        images = torch.nn.functional.interpolate(
+            torch.cat(pixels), (WORLD_SIDE, WORLD_SIDE), mode="bilinear", antialias=True
+        )
+        truth = trial.query.labels == index_of(trial.name) + 1
+
+        def score(margin_HW: Tensor, tally: IoUTally, name: str = trial.name, truth=truth) -> None:
+            answer = at_own_size(margin_HW, (SCENE_SIZE, SCENE_SIZE)).numpy() > 0
+            tally.add(index_of(name), answer, truth, truth & False)
+
+        yield Case(images[:1], images[1:], words.of([trial.name]), score)
+
+
+def world_priors(words: Words) -> Priors:
+    """CLIP's own maps, as the bundled model was trained with."""
+
+    def of(case: Case, query: Features, exemplars: Features) -> tuple[Tensor, Tensor]:
+        images = torch.cat([case.query, case.supports])
+        maps = words.own_prior(images, case.text.foreground.expand(len(images), -1))
+        return maps[0], maps[1:]
+
+    return of
+
+
+def photograph_cases(fold: str, side: int, count: int | None, shots: int) -> Iterator[Case]:
+    source = IndexMapSource(kind="index_maps", root=PHOTOGRAPHS, episodes=PHOTOGRAPHS / "episodes.json")
+    episodes = source.evaluation(fold, shots, None, 0)
+    collection = episodes.collection
+    # Spread over the file, so that few episodes still ask for every class.
+    step = 1 if count is None else max(1, len(episodes.episodes) // count)
+    for episode in episodes.episodes[::step]:
+        images = torch.stack(
+            [to_network_input(open_image(one.image), side) for one in (episode.query, *episode.supports)]
+        )
+
+        def score(margin_HW: Tensor, tally: IoUTally, episode=episode) -> None:
+            label_HW = collection.label_map(episode.query)
+            answer = at_own_size(margin_HW, label_HW.shape).numpy() > 0
+            ignored = label_HW == IGNORED if IGNORED not in collection.class_names else label_HW < 0
+            tally.add(episode.class_id, answer, label_HW == episode.class_id, ignored)
+
+        yield Case(images[:1], images[1:], None, score)
+
+
+def photograph_priors(prior: Prior) -> Priors:
+    def of(case: Case, query: Features, exemplars: Features) -> tuple[Tensor, Tensor]:
+        query_B, support_BK = episode_priors(prior, query, exemplars, len(exemplars))
+        return query_B[0], support_BK[0]
+
+    return of
+
+
+@torch.inference_mode()
+def scores(net: TLG, cases: Iterator[Case], priors: Priors, paths: Sequence[str], what: str) -> dict[str, IoUTally]:
+    tallies = {path: IoUTally() for path in paths}
+    for case in track(cases, description=what, transient=True):
+        for path, tally in tallies.items():
+            logits_2HW = PATHS[path](net, case, priors)
+            case.score(logits_2HW[1] - logits_2HW[0], tally)
+    return tallies
+
+
+def world_rows(count: int, paths: Sequence[str]) -> list[Row]:
+    model = load("tlg-tiny", "cpu")
+    words = Words(model.clip)
+    rows = []
+    for shots in SHOTS:
+        what = f"world, {shots}-shot"
+        tallies = scores(model.network, world_cases(words, count, shots), world_priors(words), paths, what)
+        rows += compared(what, {path: 100 * tally.mean_iou() for path, tally in tallies.items()}, f"{count} scenes")
+    return rows
+
+
+def photograph_rows(models: str, count: int | None, paths: Sequence[str]) -> list[Row]:
+    folds = [fold for fold in ("0", "1", "2") if Path(models.replace("{fold}", fold)).exists()]
+    if len(folds) < 3 or not PHOTOGRAPHS.exists():
+        return compared("photographs", dict.fromkeys(paths), "needs ../shared and the models of `make accuracy`")
+    rows = []
+    for shots in SHOTS:
+        means: dict[str, list[float]] = {path: [] for path in paths}
+        asked = 0
+        for fold in folds:
+            model = load(models.replace("{fold}", fold), "cpu")
+            cases = photograph_cases(fold, model.input_size[0], count, shots)
+            what = f"photographs, fold {fold}, {shots}-shot"
+            tallies = scores(model.network, cases, photograph_priors(Prior(model.background)), paths, what)
+            asked += tallies[paths[0]].episodes
+            for path, tally in tallies.items():
+                means[path].append(100 * tally.mean_iou())
+        mean = {path: sum(values) / len(values) for path, values in means.items()}
+        rows += compared(f"photographs, {shots}-shot", mean, f"{asked} episodes of three folds")
+    return rows
+
+
+def compared(what: str, miou: dict[str, float | None], inputs: str) -> list[Row]:
+    rows = [Row(f"{what}, {path}", value, "mIoU", inputs=inputs) for path, value in miou.items()]
+    answered, best = miou["fast"], miou["plain"]
+    lost = None if answered is None or best is None else best - answered
+    return [*rows, Row(f"{what}, lost by the fast path", lost, "mIoU", aim=f"<= {MOST_LOST}", inputs=inputs)]
+
+
+def measure() -> list[Row]:
+    return rows_of(BENCH_EPISODES, str(MODELS), ("fast", "plain"))
+
+
+def rows_of(episodes: int | None, models: str, paths: Sequence[str]) -> list[Row]:
+    return world_rows(episodes or WORLD_SCENES, paths) + photograph_rows(models, episodes, paths)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, help="of each set, fold and number of shots; all when left out")
+    parser.add_argument("--models", default=str(MODELS))
+    parser.add_argument("--uncondensed", action="store_true", help="the third path too: a few seconds an episode")
+    arguments = parser.parse_args()
+    paths = ("fast", "plain", "uncondensed") if arguments.uncondensed else ("fast", "plain")
+    show([dataclasses.asdict(row) for row in rows_of(arguments.episodes, arguments.models, paths)])
+
+
+if __name__ == "__main__":
+    main()
