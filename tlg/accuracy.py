@@ -14,10 +14,12 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -48,52 +50,72 @@ class Comparison(Document):
     rows: list[Row]
 
 
+@dataclass(frozen=True)
+class Task:
+    """One model trained, or one report written, once the tasks named in `after` are done."""
+
+    call: Callable[[], None]
+    after: frozenset[str] = frozenset()
+
+
 def compare(config: str, only: Sequence[str] = (), workers: int | None = None) -> str:
     """Runs what is not done yet; returns the table as Markdown (also `out/table.md`)."""
     comparison = parse(Comparison, read_text(storage.read_text(config), config), config)
-    asked = [
-        (row, seed)
-        for row in comparison.rows
-        if not only or row.name in only
-        for seed in row.seeds
-        if not report_file(comparison, row, seed).exists()
-    ]
-    folds = load_spec(comparison.train).data.benchmark.folds() if any(row.train is not None for row, _ in asked) else []
     workers = workers or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
-    trainings = {
-        f"{slug(row.name)}-seed{seed}-fold{fold}": partial(train_one, comparison, row, seed, fold)
-        for row, seed in asked
-        if row.train is not None
-        for fold in folds
-    }
-    run_all("trainings", trainings, comparison.out / "logs", workers)
-    evaluations = {f"{slug(row.name)}-seed{seed}": partial(evaluate_one, comparison, row, seed) for row, seed in asked}
-    run_all("evaluations", evaluations, comparison.out / "logs", workers)
+    run_all(missing(comparison, only), comparison.out / "logs", workers)
     table = markdown(comparison)
     storage.write(str(comparison.out / "table.md"), table.encode())
     return table
 
 
-def run_all(what: str, tasks: Mapping[str, Callable[[], None]], logs: Path, workers: int) -> None:
+def missing(comparison: Comparison, only: Sequence[str]) -> dict[str, Task]:
+    """What has to be run, by name: every row with its first seed, then with its second, and so on."""
+    asked = [(row, seed) for row in comparison.rows if not only or row.name in only for seed in row.seeds]
+    asked = [(row, seed) for row, seed in asked if not report_file(comparison, row, seed).exists()]
+    folds = load_spec(comparison.train).data.benchmark.folds() if any(row.train is not None for row, _ in asked) else []
+    tasks: dict[str, Task] = {}
+    for row, seed in sorted(asked, key=lambda one: one[1]):
+        if row.train is not None:
+            tasks |= {
+                training(row.name, seed, fold): Task(partial(train_one, comparison, row, seed, fold)) for fold in folds
+            }
+        needed = frozenset(training(row.model_of or row.name, seed, fold) for fold in folds)
+        tasks[f"{slug(row.name)}-seed{seed}"] = Task(partial(evaluate_one, comparison, row, seed), needed)
+    return tasks
+
+
+def training(row: str, seed: int, fold: str) -> str:
+    return f"{slug(row)}-seed{seed}-fold{fold}"
+
+
+def run_all(tasks: Mapping[str, Task], logs: Path, workers: int) -> None:
     """All of them, as many at once as there are workers; the first failure ends the comparison, naming its log."""
     logs.mkdir(parents=True, exist_ok=True)
+    waiting = dict(tasks)
+    running: dict[Future[None], str] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
-        shown = bar.add_task(what, total=len(tasks))
-        if workers == 1:
-            for name, task in tasks.items():
-                logged(task, logs / f"{name}.log")
+    # Bound to the screen here: what the tasks print goes elsewhere.
+    console = Console(file=sys.stdout)
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar, pool_of(workers) as pool:
+        shown = bar.add_task("models and reports", total=len(tasks))
+        while waiting or running:
+            unfinished = waiting.keys() | set(running.values())
+            ready = [name for name, task in waiting.items() if not task.after & unfinished]
+            for name in ready[: workers - len(running)]:
+                running[pool.submit(logged, waiting.pop(name).call, logs / f"{name}.log")] = name
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(done)
+                failure = done.exception()
+                if failure is not None:
+                    raise RuntimeError(f"{name} failed ({failure}); see {logs / name}.log") from failure
                 bar.advance(shown)
-            return
-        # One thread each: small networks gain more from a second model than from a second core.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
-            running = {pool.submit(logged, task, logs / f"{name}.log"): name for name, task in tasks.items()}
-            for done in as_completed(running):
-                if done.exception() is not None:
-                    pool.shutdown(cancel_futures=True)
-                    raise RuntimeError(f"{running[done]} failed; see {logs / running[done]}.log") from done.exception()
-                bar.advance(shown)
+
+
+def pool_of(workers: int) -> Executor:
+    """Processes of one thread each: small networks gain more from a second model than from a second core."""
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,))
 
 
 def logged(task: Callable[[], None], log: Path) -> None:
@@ -124,13 +146,20 @@ def report_file(comparison: Comparison, row: Row, seed: int) -> Path:
 
 
 def markdown(comparison: Comparison) -> str:
-    lines = ["| answer | needs | 1-shot | 5-shot |", "|---|---|---|---|"]
+    lines = ["| answer | needs | seeds | 1-shot | folds | 5-shot | folds |", "|---|---|---|---|---|---|---|"]
     for row in comparison.rows:
         files = [report_file(comparison, row, seed) for seed in row.seeds]
         reports = [json.loads(file.read_text()) for file in files if file.exists()]
-        cells = [figure([one["shots"][shots]["mean_mIoU"] for one in reports]) for shots in ("1", "5")]
-        lines.append(f"| {row.name} | {row.needs} | {cells[0]} | {cells[1]} |")
+        cells = [cell for shots in ("1", "5") for cell in figures([one["shots"][shots] for one in reports])]
+        lines.append(f"| {row.name} | {row.needs} | {len(reports)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def figures(of_seeds: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """The mean over folds with its spread over seeds, and every fold's mean over seeds."""
+    folds = [[fold["mIoU"] for fold in one["folds"].values()] for one in of_seeds]
+    means = (f"{statistics.mean(values):.1f}" for values in zip(*folds, strict=True))
+    return figure([one["mean_mIoU"] for one in of_seeds]), ", ".join(means)
 
 
 def figure(values: list[float]) -> str:

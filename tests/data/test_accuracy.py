@@ -15,13 +15,17 @@ def comparison(out: Path) -> Comparison:
     return parse(Comparison, {**content, "out": str(out)}, "rows.yaml")
 
 
+def shots(mean: float, *folds: float) -> dict:
+    return {"mean_mIoU": mean, "folds": {str(fold): {"mIoU": miou} for fold, miou in enumerate(folds)}}
+
+
 def test_rows_that_were_not_run_say_so_and_seeds_give_a_spread(tmp_path: Path):
     for seed, value in enumerate((60.0, 62.0, 64.0)):
-        report = {"shots": {"1": {"mean_mIoU": value}, "5": {"mean_mIoU": value + 5}}}
+        report = {"shots": {"1": shots(value, value - 1, value + 1), "5": shots(value + 5, value, value + 10)}}
         (tmp_path / f"tlg-image-level-seed{seed}.json").write_text(json.dumps(report))
     lines = markdown(comparison(tmp_path)).splitlines()
-    assert lines[2] == "| TLG image-level | image labels | 62.0 ± 2.0 | 67.0 ± 2.0 |"
-    assert all(line.endswith("| not measured | not measured |") for line in lines[3:])
+    assert lines[2] == "| TLG image-level | image labels | 3 | 62.0 ± 2.0 | 61.0, 63.0 | 67.0 ± 2.0 | 62.0, 72.0 |"
+    assert all(line.endswith("| 0 | not measured |  | not measured |  |") for line in lines[3:])
     assert figure([61.26]) == "61.3"
 
 
@@ -42,7 +46,7 @@ def test_rows_that_are_done_are_not_run_again(tmp_path: Path, monkeypatch: pytes
     asked = []
     monkeypatch.setattr("tlg.accuracy.evaluate", lambda *_, **named: asked.append(named["overrides"]))
     compare(str(tmp_path / "rows.yaml"), workers=1)
-    (tmp_path / "a-seed0.json").write_text(json.dumps({"shots": {s: {"mean_mIoU": 1.0} for s in "15"}}))
+    (tmp_path / "a-seed0.json").write_text(json.dumps({"shots": {s: shots(1, 1) for s in "15"}}))
     compare(str(tmp_path / "rows.yaml"), workers=1)
     assert len(asked) == 1
 
