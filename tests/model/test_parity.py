@@ -12,7 +12,6 @@ from torch import Tensor
 
 from tests.model import parity_recipe as recipe
 from tlg.errors import CheckpointError, InputError
-from tlg.model.correlation import unit
 from tlg.model.network import TLG
 from tlg.model.published import from_published
 
@@ -34,9 +33,7 @@ def computed(network: TLG) -> dict[str, Tensor]:
     text = recipe.text([3, 17])
     with torch.inference_mode():
         query, first, second = network.encode(images[:2]), network.encode(images[2:4]), network.encode(images[4:])
-        squeezed_q, squeezed_s = head.squeezed(
-            [unit(one, 1) for one in query.maps], [unit(one, 1) for one in first.maps]
-        )
+        squeezed_q, squeezed_s = head.squeezed(query.maps, first.maps)
         aggregated = {
             "query": head.aggregate(query.maps, squeezed_s, "query"),
             "support": head.aggregate(first.maps, squeezed_q, "support"),

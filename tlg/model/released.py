@@ -8,8 +8,9 @@ L = 50 tokens. All sizes are the published ones: images of 400 x 400, working gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import TypeVar
 
 import torch
@@ -72,29 +73,14 @@ class CrossAttention(nn.Module):
         return self.proj(plan.to(x_BLC.dtype) @ self.v_fc(x_BLC))
 
 
-# Cosines of all positions of one map with all of another.
-Product = Callable[[Tensor, Tensor], Tensor]
-
-
-def matrix_product(query_CQR: Tensor, support_CST: Tensor) -> Tensor:
-    """All cosines (Q * R, S * T), rounded as the published code rounds them."""
-    return query_CQR.flatten(1).T @ support_CST.flatten(1)
-
-
-def fast_product(query_CQR: Tensor, support_CST: Tensor) -> Tensor:
-    """The same; on a CPU as a 1x1 convolution with the support's positions as kernels, in less than half the time."""
-    if query_CQR.device.type != "cpu":
-        return matrix_product(query_CQR, support_CST)
-    kernels_SC11 = support_CST.flatten(1).T[:, :, None, None]
-    cosines_1SQR = F.conv2d(query_CQR[None].contiguous(memory_format=torch.channels_last), kernels_SC11)
-    return cosines_1SQR.permute(0, 2, 3, 1).reshape(-1, len(kernels_SC11))
-
-
 @dataclass(frozen=True)
 class ReleasedSupport:
-    """All shots of a class: the unit maps that are correlated, and the reduced middle map of the residual."""
+    """All shots of a class: per level the unit vectors that are correlated, and the reduced middle map of the residual.
 
-    unit_maps: list[Tensor]  # (K, C, h, w)
+    levels[l]: (K, M, P, C), the level's M maps of P positions, laid out as `quick_correlation` wants them.
+    """
+
+    levels: list[Tensor]
     middle: Tensor  # (K, 128, h, w)
 
     @property
@@ -102,7 +88,7 @@ class ReleasedSupport:
         return len(self.middle)
 
     def to(self, target: torch.device | torch.dtype | str) -> ReleasedSupport:
-        return ReleasedSupport([one.to(target) for one in self.unit_maps], self.middle.to(target))
+        return ReleasedSupport([one.to(target) for one in self.levels], self.middle.to(target))
 
 
 class ReleasedHead(nn.Module):
@@ -151,9 +137,7 @@ class ReleasedHead(nn.Module):
         self._check(query, support)
         text, query_prior = needed(text, "text"), needed(query_prior_BHW, "query_prior")
         support_prior = needed(support_prior_BKHW, "support_prior")[:, 0]
-        squeezed_q, squeezed_s = self.squeezed(
-            [unit(one, 1) for one in query.maps], [unit(one, 1) for one in support.maps]
-        )
+        squeezed_q, squeezed_s = self.squeezed(query.maps, support.maps)
         aggregated_q = self.aggregate(query.maps, squeezed_s, "query")
         aggregated_s = self.aggregate(support.maps, squeezed_q, "support")
         middle = self.reduced_middle(support.maps)
@@ -167,7 +151,11 @@ class ReleasedHead(nn.Module):
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> ReleasedSupport:
         """The answer to a query reads neither the support's prior nor its text."""
         self._check(features)
-        return ReleasedSupport([unit(one, 1) for one in features.maps], self.reduced_middle(features.maps))
+        levels = [
+            torch.stack([unit(features.maps[index], 1).flatten(2).transpose(1, 2) for index in level], dim=1)
+            for level in self.levels
+        ]
+        return ReleasedSupport(levels, self.reduced_middle(features.maps))
 
     def segment(
         self,
@@ -181,13 +169,20 @@ class ReleasedHead(nn.Module):
         priors, text = needed(query_prior_BNHW, "query_prior"), needed(text, "text")
         answers = []
         for row in range(len(query)):
-            unit_maps = [unit(one[row : row + 1], 1) for one in query.maps]
+            side_by_side = [
+                torch.cat([unit(query.maps[index][row : row + 1], 1) for index in level], dim=1).contiguous(
+                    memory_format=torch.channels_last
+                )
+                for level in self.levels
+            ]
             visual = self.visual([one[row : row + 1] for one in query.maps], "query")
             text_map = self.query_text_map(text)
             for column, support in enumerate(supports):
                 prior = priors[row, column][None]
                 shots = [
-                    self._one_shot(unit_maps, visual, support, shot, text_map[column : column + 1], prior, query.size)
+                    self._one_shot(
+                        side_by_side, visual, support, shot, text_map[column : column + 1], prior, query.size
+                    )
                     for shot in range(support.shots)
                 ]
                 answers.append(shots[0] if support.shots == 1 else vote(torch.cat(shots)))
@@ -195,7 +190,7 @@ class ReleasedHead(nn.Module):
 
     def _one_shot(
         self,
-        query_unit_maps: list[Tensor],
+        query_levels: list[Tensor],
         visual: Tensor,
         support: ReleasedSupport,
         shot: int,
@@ -203,21 +198,24 @@ class ReleasedHead(nn.Module):
         prior: Tensor,
         size: tuple[int, int],
     ) -> Tensor:
-        one = slice(shot, shot + 1)
-        squeezed_q, squeezed_s = self.squeezed(query_unit_maps, [each[one] for each in support.unit_maps], fast_product)
-        branch = self.transfer(self.merge(torch.cat([visual, squeezed_s], 1)), support.middle[one], "query")
+        pyramid = [
+            quick_correlation(query_1XQR, level_KMPC[shot])
+            for query_1XQR, level_KMPC in zip(query_levels, support.levels, strict=True)
+        ]
+        squeezed_q, squeezed_s = self.hpn_learner(pyramid)
+        middle = support.middle[shot : shot + 1]
+        branch = self.transfer(self.merge(torch.cat([visual, squeezed_s], 1)), middle, "query")
         return self.decode(self.modulate(branch, text_map) + squeezed_q, prior, size)
 
     # ---- the steps, in the paper's order
 
-    def squeezed(
-        self, query_unit_maps: list[Tensor], support_unit_maps: list[Tensor], product: Product = matrix_product
-    ) -> tuple[Tensor, Tensor]:
+    def squeezed(self, query_maps: Sequence[Tensor], support_maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """E_q and E_s, (B, 128, 50, 50) each; both directions come from one product."""
+        query_units, support_units = ([unit(one, 1) for one in maps] for maps in (query_maps, support_maps))
         pairs = []
-        for row in range(len(query_unit_maps[0])):
-            query, support = ([one[row] for one in maps] for maps in (query_unit_maps, support_unit_maps))
-            pairs.append(self.hpn_learner([level_correlation(query, support, level, product) for level in self.levels]))
+        for row in range(len(query_units[0])):
+            query, support = ([one[row] for one in maps] for maps in (query_units, support_units))
+            pairs.append(self.hpn_learner([level_correlation(query, support, level) for level in self.levels]))
         squeezed_q, squeezed_s = zip(*pairs, strict=True)
         return torch.cat(squeezed_q), torch.cat(squeezed_s)
 
@@ -280,16 +278,33 @@ class ReleasedHead(nn.Module):
 
 
 @torch.no_grad()
-def level_correlation(
-    query_CQR: Sequence[Tensor], support_CST: Sequence[Tensor], level: Sequence[int], product: Product
-) -> Tensor:
-    """Cosines (Q, R, M, S, T) clamped at 0, written where they are read; the frozen backbone needs no gradient."""
+def level_correlation(query_CQR: Sequence[Tensor], support_CST: Sequence[Tensor], level: Sequence[int]) -> Tensor:
+    """Cosines (Q, R, M, S, T) clamped at 0, rounded as the published code rounds them.
+
+    They are written where they are read; the frozen backbone needs no gradient.
+    """
     (_, Q, R), (_, S, T) = query_CQR[level[0]].shape, support_CST[level[0]].shape
     corr_QMS = query_CQR[level[0]].new_empty(Q * R, len(level), S * T)
     for position, index in enumerate(level):
-        cosines_QS = product(query_CQR[index], support_CST[index])
+        cosines_QS = query_CQR[index].flatten(1).T @ support_CST[index].flatten(1)
         torch.clamp(cosines_QS, min=0, out=corr_QMS[:, position])
     return corr_QMS.view(Q, R, len(level), S, T)
+
+
+def quick_correlation(query_1XQR: Tensor, support_MPC: Tensor) -> Tensor:
+    """The same from a level's M maps side by side (X = M * C, channels last) and a square support's positions.
+
+    On a CPU it is a 1x1 convolution with the support's positions as kernels, in less than half the time.
+    """
+    Q, R = query_1XQR.shape[-2:]
+    M, P, C = support_MPC.shape
+    if query_1XQR.device.type == "cpu":
+        corr_1YQR = F.conv2d(query_1XQR, support_MPC.reshape(M * P, C, 1, 1), groups=M)
+        corr_QRY = corr_1YQR.relu_().permute(0, 2, 3, 1)
+    else:
+        query_MCQ = query_1XQR.reshape(M, C, Q * R)
+        corr_QRY = torch.bmm(support_MPC, query_MCQ).relu_().permute(2, 0, 1)
+    return corr_QRY.reshape(Q, R, M, isqrt(P), isqrt(P))
 
 
 def needed(value: Given | None, name: str) -> Given:

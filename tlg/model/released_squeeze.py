@@ -84,8 +84,23 @@ def block(layers: nn.Sequential, index: int, x_STCQR: Tensor) -> Tensor:
     pivots = x_STCQR[:: conv.stride, :: conv.stride]
     over_query = F.conv2d(pivots.reshape(-1, C, Q, R), conv.conv1.weight, both_biases(conv), padding="same")
     out_STOP = over_query.view(*pivots.shape[:2], -1, Q * R)
-    add_over_support(out_STOP, x_STCQR.flatten(3), conv)
+    if conv.stride == 1 and conv.conv2.kernel_size[0] // 2 >= max(x_STCQR.shape[:2]) - 1:
+        out_STOP += all_over_support(x_STCQR, conv)
+    else:
+        add_over_support(out_STOP, x_STCQR.flatten(3), conv)
     return normalised(out_STOP.unflatten(3, (Q, R)), layers[3 * index + 1])  # type: ignore[arg-type]
+
+
+def all_over_support(x_STCQR: Tensor, conv: CenterPivotConv4d) -> Tensor:
+    """The convolution over so few support positions that each sees all of them: one product, as a 1x1 convolution."""
+    S, T, C, Q, R = x_STCQR.shape
+    kernel_OCKK, half = conv.conv2.weight, conv.conv2.kernel_size[0] // 2
+    seen = [
+        kernel_OCKK[:, :, half - s : half - s + S, half - t : half - t + T].permute(0, 2, 3, 1).reshape(-1, S * T * C)
+        for s in range(S)
+        for t in range(T)
+    ]
+    return F.conv2d(x_STCQR.reshape(1, -1, Q, R), torch.cat(seen)[:, :, None, None]).view(S, T, -1, Q * R)
 
 
 def add_over_support(out_STOP: Tensor, x_STCP: Tensor, conv: CenterPivotConv4d) -> None:
