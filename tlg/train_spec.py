@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tlg.data.sources import BenchmarkSource, TrainSource
+from tlg.data.sources import Benchmark, Source
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.text_encoder import TextSpec
 from tlg.prior.pseudo_masks import PseudoMaskSpec
@@ -17,9 +17,9 @@ from tlg.spec import Document
 class DataSpec(Document):
     """Base photographs: of the benchmark's fold, and of further collections."""
 
-    benchmark: BenchmarkSource
+    benchmark: Benchmark
     fold: Annotated[str, BeforeValidator(str)] = Field("0", description="`all` trains one fold after the other")
-    more: list[TrainSource] = Field([], description="Further collections, all of whose classes are base classes")
+    more: list[Source] = Field([], description="Further collections, all of whose classes are base classes")
     more_share: float = Field(0.5, ge=0, le=1, description="Share of episodes drawn from `more`")
     surroundings: list[str] = Field([], description="Classes such as grass or sky, rarely the target")
     surroundings_share: float = Field(0.15, ge=0, le=1)
@@ -96,7 +96,7 @@ class TrainSpec(Document):
 class EvaluateSpec(Document):
     """One evaluation: every fold and number of shots asked for."""
 
-    benchmark: BenchmarkSource
+    benchmark: Source
     model: str = Field("", description="Model folder or name; `{fold}` stands for the fold")
     method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks", "pixel"] = Field(
         "tlg",

@@ -9,7 +9,7 @@ from tlg.data.episodes import IGNORED, EpisodesFile, open_image
 from tlg.data.folder import IndexMapFolder, PairFolder
 from tlg.data.fss import FSS1000
 from tlg.data.pascal import PascalVOC, pascal_novel_classes
-from tlg.data.sources import CocoSource, FssSource, IndexMapSource, PascalSource
+from tlg.data.sources import CocoSource, FssSource, IndexMapSource, PairSource, PascalSource
 from tlg.errors import InputError, SpecError
 
 
@@ -90,6 +90,22 @@ def test_pairs_are_named_by_their_group(pairs: Path):
     assert folder.class_names == {1: "red kite", 2: "statue"}
     assert len(folder.photos) == 8
     assert set(np.unique(folder.label_map(folder.photos[-1]))) == {0, 2}
+
+
+def test_groups_of_pairs_are_asked_one_after_the_other_with_their_own_supports(pairs: Path):
+    source = PairSource(kind="pairs", root=pairs)
+    asked = source.evaluation("0", shots=2, count=3, seed=0)
+    assert asked.novel_classes == [1, 2]
+    assert [episode.class_id for episode in asked.episodes] == [1, 1, 1, 2, 2, 2]
+    for episode in asked.episodes:
+        photos = [episode.query, *episode.supports]
+        assert len({photo.id for photo in photos}) == 3
+        assert all(photo.classes == {episode.class_id} for photo in photos)
+
+
+def test_groups_too_small_for_the_shots_are_not_asked(pairs: Path):
+    with pytest.raises(SpecError, match="no episodes"):
+        PairSource(kind="pairs", root=pairs).evaluation("0", shots=4, count=1, seed=0)
 
 
 def test_base_photographs_show_no_novel_class(voc: Path, coco: Path, fss: Path, index_maps: Path):

@@ -14,6 +14,7 @@ from tlg.data.episodes import (
     Episode,
     EpisodesFile,
     Photo,
+    photos_of,
     queries_at_random,
     queries_in_list_order,
     without_classes,
@@ -23,6 +24,8 @@ from tlg.data.fss import FSS1000
 from tlg.data.pascal import PascalVOC, pascal_novel_classes
 from tlg.errors import SpecError
 from tlg.spec import Document
+
+GROUP_EPISODES = 10
 
 
 class PascalSource(Document):
@@ -98,20 +101,33 @@ class IndexMapSource(Document):
 
 
 class PairSource(Document):
-    """Base data only: it has no folds."""
+    """As base data all of its groups are base classes; in an evaluation, of one fold, all of them are novel."""
 
     kind: Literal["pairs"]
     root: Path = Field(description="The folder with <group>/<name>.jpg and <group>/<name>.png")
+
+    def folds(self) -> list[str]:
+        return ["0"]
+
+    def evaluation(self, fold: str, shots: int, count: int | None, seed: int) -> EvaluationSet:
+        """`count` episodes of every group (ten by default) that has photographs enough for a query and its supports."""
+        pairs = PairFolder(self.root)
+        groups = [index for index in pairs.class_names if len(photos_of(pairs.photos, index)) > shots]
+        episodes = [
+            episode
+            for index in groups
+            for episode in queries_at_random(pairs.photos, [index], shots, count or GROUP_EPISODES, seed)
+        ]
+        return EvaluationSet(pairs, groups, episodes)
 
     def base(self, fold: str) -> tuple[Collection, list[Photo]]:
         pairs = PairFolder(self.root)
         return pairs, list(pairs.photos)
 
 
-BenchmarkSource = Annotated[PascalSource | CocoSource | FssSource | IndexMapSource, Field(discriminator="kind")]
-TrainSource = Annotated[
-    PascalSource | CocoSource | FssSource | IndexMapSource | PairSource, Field(discriminator="kind")
-]
+# What has base classes and novel ones; a folder of pairs, which is all the one or all the other, is a source alone.
+Benchmark = Annotated[PascalSource | CocoSource | FssSource | IndexMapSource, Field(discriminator="kind")]
+Source = Annotated[PascalSource | CocoSource | FssSource | IndexMapSource | PairSource, Field(discriminator="kind")]
 
 
 class EvaluationSet:
