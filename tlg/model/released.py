@@ -316,7 +316,7 @@ def needed(value: Given | None, name: str) -> Given:
 def vote(logits_K2HW: Tensor) -> Tensor:
     """Log odds (1, 2, H, W) of the shots' vote; the foreground wins from half of the image's highest vote on."""
     shots = len(logits_K2HW)
-    votes_HW = logits_K2HW.argmax(dim=1).sum(dim=0)
+    votes_HW = (logits_K2HW[:, 1] > logits_K2HW[:, 0]).sum(dim=0)
     share = votes_HW / votes_HW.max().clamp(min=1)
     # Half a vote is added to either side, a quarter less against, so that an exact half still wins.
     foreground = ((share + 0.5 / shots) / (1 - share + 0.25 / shots)).log()
