@@ -35,7 +35,7 @@ from tlg.prior.background import Background
 from tlg.prior.exemplar import Prior
 from tlg.prior.pseudo_mask_views import PseudoMaskViews
 from tlg.progress import Reporter
-from tlg.train_spec import LossSpec, TrainSpec
+from tlg.train_spec import TrainSpec
 
 STATE_FILE = "state.pt"
 ALL_FOLDS = "all"
@@ -43,7 +43,9 @@ VALIDATION_BATCH = 8
 BACKGROUND_PHOTOS, BACKGROUND_BATCH = 120, 8
 # Which views exist does not depend on the run's seed: runs with other seeds share a cache and draw other episodes.
 VIEWS_SEED = 0
-OBJECTNESS_WEIGHT = 0.5
+OBJECTNESS_WEIGHT, PRIOR_SKIPPED = 0.5, 0.5
+# What a pseudo-mask says where nothing is known.
+UNKNOWN = 0.5
 
 
 def load_spec(config: str | Path, overrides: Sequence[str] = ()) -> TrainSpec:
@@ -75,15 +77,20 @@ def for_fold(spec: TrainSpec, fold: str) -> TrainSpec:
     return spec.model_copy(update={"out": out, "data": spec.data.model_copy(update={"fold": fold})})
 
 
+def chosen(value: float | None, usual: float) -> float:
+    return usual if value is None else value
+
+
 class EpisodeLoss(nn.Module):
     """The loss of a batch: what runs, and is averaged, on every process."""
 
-    def __init__(self, net: TLG, prior: Prior, weights: LossSpec, supervision: str) -> None:
+    def __init__(self, net: TLG, prior: Prior, spec: TrainSpec) -> None:
         super().__init__()
-        self.net, self.prior, self.weights, self.supervision = net, prior, weights, supervision
+        self.net, self.prior, self.weights, self.supervision = net, prior, spec.loss, spec.supervision
+        repaired = isinstance(net.head, RepairedHead)
         says_where_objects_are = isinstance(net.head, RepairedHead) and net.head.reads_deep
-        usual = OBJECTNESS_WEIGHT if says_where_objects_are else 0.0
-        self.objectness_weight = usual if weights.objectness is None else weights.objectness
+        self.objectness_weight = chosen(spec.loss.objectness, OBJECTNESS_WEIGHT if says_where_objects_are else 0.0)
+        self.prior_skipped = chosen(spec.prior_skipped, PRIOR_SKIPPED if repaired else 0.0)
 
     def forward(self, batch: Batch, text: TextVectors | None) -> tuple[Tensor, Tensor]:
         """Loss and the query's logits (B, 2, H, W)."""
@@ -94,6 +101,10 @@ class EpisodeLoss(nn.Module):
             query_prior, support_prior = batch.priors
         elif self.net.spec.prior:
             query_prior, support_prior = episode_priors(self.prior, batch.query, batch.support, batch.shots)
+        if self.training and self.prior_skipped and query_prior is not None and support_prior is not None:
+            skipped_B = torch.rand(len(query_prior), device=query_prior.device) < self.prior_skipped
+            query_prior = query_prior.masked_fill(skipped_B[:, None, None], UNKNOWN)
+            support_prior = support_prior.masked_fill(skipped_B[:, None, None, None], UNKNOWN)
         query_logits, support_logits = self.net.episode(batch.query, batch.support, query_prior, support_prior, text)
         loss = episode_loss(
             query_logits,
@@ -204,7 +215,7 @@ class Trainer:
     def _run(self) -> Path:
         spec = self.spec
         self._resume()
-        objective = self.processes.wrap(EpisodeLoss(self.net, self.prior, spec.loss, spec.supervision))
+        objective = self.processes.wrap(EpisodeLoss(self.net, self.prior, spec))
         with Reporter(spec, self.step, self.total_steps, shown=self.processes.first) as reporter:
             while self.step < self.total_steps:
                 tally, losses = IoUTally(), []
@@ -257,7 +268,7 @@ class Trainer:
         learnt = [parameter.detach().clone() for parameter in self.trainable]
         self._fill(self.average)
         self.net.eval()
-        objective = EpisodeLoss(self.net, self.prior, spec.loss, spec.supervision)
+        objective = EpisodeLoss(self.net, self.prior, spec).eval()
         batches = range(math.ceil(spec.validation.episodes / VALIDATION_BATCH))
         for index in batches[self.processes.rank :: self.processes.count]:
             batch = sampler.batch(f"held-out/{index}", VALIDATION_BATCH, spec.shots, self.held_features).to(self.device)

@@ -83,6 +83,13 @@ class TrainSpec(Document):
         None, description="Read from files, as `tlg prior --dataset` writes them; None: made on the fly"
     )
     text: TextSpec | None = Field(None, description="Where class names get their vectors, where the network reads text")
+    prior_skipped: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of episodes without pseudo-masks, so that the network also learns to do without;"
+        " None: a half for the repaired network, none for the released one, which cannot do without",
+    )
     text_skipped: float = Field(0.0, ge=0, le=1, description="Share of steps without text: classes it does not know")
     loss: LossSpec = LossSpec()
     optim: OptimSpec = OptimSpec()

@@ -95,7 +95,7 @@ def test_every_parameter_learns_and_the_backbone_stays(config: Path):
     from tlg.metrics import IoUTally
     from tlg.train import EpisodeLoss
 
-    objective = EpisodeLoss(trainer.net, trainer.prior, trainer.spec.loss, "image")
+    objective = EpisodeLoss(trainer.net, trainer.prior, trainer.spec)
     trainer._learn(objective, IoUTally())
     silent = [name for name, one in trainer.net.head.named_parameters() if one.grad is None or not one.grad.any()]
     assert silent == []

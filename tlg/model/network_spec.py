@@ -31,5 +31,5 @@ class NetworkSpec(BaseModel):
     text: bool = Field(True, description="HC: branches are modulated by text vectors (off: no text is needed)")
     prior: bool = Field(True, description="Pseudo-masks are read (off: ablation)")
     prior_trust: float = Field(
-        1.5, ge=0, description="How much more answers lean on the pseudo-mask than training did: for novel classes"
+        0.75, ge=0, description="How much more answers lean on the pseudo-mask than training did: for novel classes"
     )
