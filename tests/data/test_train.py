@@ -1,5 +1,6 @@
 """Laws of a training run, on a small random backbone and coloured squares."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,11 +12,13 @@ import torch
 import yaml
 
 from tlg.data.episodes import EpisodesFile
+from tlg.distributed import Processes
 from tlg.errors import CheckpointError, SpecError
+from tlg.metrics import IoUTally
 from tlg.model.backbone import build_backbone
 from tlg.model.checkpoint import load_model
 from tlg.progress import Reporter
-from tlg.train import ALL_FOLDS, Trainer, load_spec, train
+from tlg.train import ALL_FOLDS, EpisodeLoss, Trainer, load_spec, train
 
 
 @pytest.fixture
@@ -88,18 +91,27 @@ def test_cached_features_change_nothing_and_another_seed_does(config: Path, tmp_
 
 
 def test_every_parameter_learns_and_the_backbone_stays(config: Path):
-    from tlg.distributed import Processes
-
     trainer = Trainer(load_spec(config), Processes.join("cpu"))
     before = {key: value.clone() for key, value in trainer.net.backbone.state_dict().items()}
-    from tlg.metrics import IoUTally
-    from tlg.train import EpisodeLoss
-
     objective = EpisodeLoss(trainer.net, trainer.prior, trainer.spec)
     trainer._learn(objective, IoUTally())
     silent = [name for name, one in trainer.net.head.named_parameters() if one.grad is None or not one.grad.any()]
     assert silent == []
     assert all(torch.equal(before[key], value) for key, value in trainer.net.backbone.state_dict().items())
+
+
+@pytest.mark.parametrize(("share", "alike"), [("1", True), ("0", False)])
+def test_an_episode_whose_pseudo_masks_are_skipped_does_not_see_them(config: Path, share: str, alike: bool):
+    trainer = Trainer(load_spec(config, [f"prior_skipped={share}"]), Processes.join("cpu"))
+    batch = trainer.sampler.batch("0", 2, trainer.spec.shots, trainer.features)
+    objective = EpisodeLoss(trainer.net, trainer.prior, trainer.spec)
+    losses = []
+    for value in (0.1, 0.9):
+        query, support = torch.full_like(batch.query_truth, value, dtype=torch.float32), batch.support_truth
+        priors = (query, torch.full_like(support, value, dtype=torch.float32))
+        torch.manual_seed(0)
+        losses.append(objective(dataclasses.replace(batch, priors=priors), None)[0].item())
+    assert (losses[0] == losses[1]) is alike
 
 
 def test_a_run_refuses_the_state_of_another_config(config: Path):
