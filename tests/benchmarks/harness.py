@@ -67,6 +67,8 @@ def run_one(name: str) -> list[dict[str, object]]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+    # Data classes look their module up by name.
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return [dataclasses.asdict(row) for row in module.measure()]
 
