@@ -7,7 +7,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tlg.answer_sheet import CAPTION, CELL, outline, write_sheets
+from tlg.answer_sheet import ANSWER_COLOUR, CAPTION, CELL, drawn, outline, sheet, write_sheets
+from tlg.data.episodes import open_image
 from tlg.data.sources import IndexMapSource
 
 
@@ -19,24 +20,43 @@ def config(index_maps: Path, tmp_path: Path) -> Path:
     return file
 
 
-def test_the_worst_answer_is_on_the_right(config: Path, index_maps: Path, tmp_path: Path):
+def test_the_best_answer_is_on_the_left(index_maps: Path):
     source = IndexMapSource(kind="index_maps", root=index_maps, episodes=index_maps / "episodes.json")
-    for fold in source.folds():
-        asked = source.evaluation(fold, 1, None, 0)
-        first = {class_id: True for class_id in asked.novel_classes}
-        for index, episode in enumerate(asked.episodes):
-            truth = asked.collection.label_map(episode.query) == episode.class_id
-            # Of every class the first answer is right and the others are empty.
-            answer = truth if first.pop(episode.class_id, False) else truth & False
-            Image.fromarray(answer.astype(np.uint8) * 255).save(tmp_path / f"{fold}_1shot_{index:03d}.png")
+    asked = source.evaluation("0", 1, None, 0)
+    right, answers, first = [], [], set()
+    for episode in asked.episodes:
+        truth = asked.collection.label_map(episode.query) == episode.class_id
+        # Of every class the first answer is right and the others are empty.
+        right.append(episode.class_id not in first)
+        answers.append(truth if right[-1] else truth & False)
+        first.add(episode.class_id)
+    whole = sheet(asked, answers)
+    assert whole.size == (3 * CELL, len(asked.novel_classes) * (CELL + CAPTION))
+    best = right.index(True)
+    best_drawn = drawn(asked.episodes[best], answers[best], answers[best])
+    row = asked.novel_classes.index(asked.episodes[best].class_id) * (CELL + CAPTION)
+    shown = whole.crop((0, row + CELL - best_drawn.height, best_drawn.width, row + CELL))
+    assert np.array_equal(np.asarray(shown), np.asarray(best_drawn))
+
+
+def test_there_is_a_picture_for_every_fold_and_number_of_shots(config: Path, index_maps: Path, tmp_path: Path):
+    for fold in "01":
+        for index in range(6):
+            Image.fromarray(np.zeros((48, 64), np.uint8)).save(tmp_path / f"{fold}_1shot_{index:03d}.png")
     sheets = write_sheets(str(config), tmp_path, tmp_path / "sheets")
     assert [path.name for path in sheets] == ["0_1shot.jpg", "1_1shot.jpg"]
-    with Image.open(sheets[0]) as sheet:
-        assert sheet.size == (3 * CELL, len(asked.novel_classes) * (CELL + CAPTION))
-        colours = np.asarray(sheet.convert("RGB")).astype(int)
-    # Only a coloured answer is so much redder than green.
-    redness = [(colours[:, c * CELL : (c + 1) * CELL, 0] - colours[:, c * CELL : (c + 1) * CELL, 1]) for c in range(3)]
-    assert (redness[0] > 60).sum() > (redness[2] > 60).sum()
+    assert all(Image.open(path).size[0] == 3 * CELL for path in sheets)
+
+
+def test_an_answer_is_coloured_and_the_rest_is_not(index_maps: Path):
+    source = IndexMapSource(kind="index_maps", root=index_maps, episodes=index_maps / "episodes.json")
+    episode = source.evaluation("0", 1, None, 0).episodes[0]
+    pixels = open_image(episode.query.image)
+    answer = np.zeros(pixels.shape[:2], bool)
+    answer[:10] = True
+    picture = np.asarray(drawn(episode, answer, answer & False)).astype(int)
+    assert np.array_equal(picture[10:], pixels[10:])
+    assert np.abs(picture[:10] - (pixels[:10] / 2 + np.array(ANSWER_COLOUR) / 2)).max() <= 1
 
 
 def test_an_outline_is_thin_and_on_the_rim():
