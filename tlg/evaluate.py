@@ -74,9 +74,13 @@ def score_episodes(episodes: EvaluationSet, answerer: Answerer, dump: Path | Non
                 Image.fromarray(answer_HW.astype(np.uint8) * 255).save(dump / f"{name}_{index:03d}.png")
             index += 1
             label_HW = episodes.collection.label_map(episode.query)
-            ignored = label_HW == IGNORED if IGNORED not in episodes.collection.class_names else label_HW < 0
-            tally.add(episode.class_id, answer_HW, label_HW == episode.class_id, ignored)
+            tally.add(episode.class_id, answer_HW, label_HW == episode.class_id, void(episodes.collection, label_HW))
     return tally
+
+
+def void(collection: Collection, label_HW: np.ndarray) -> np.ndarray:
+    """The pixels that do not count; none where the value that says so is some class's own."""
+    return label_HW == IGNORED if IGNORED not in collection.class_names else label_HW < 0
 
 
 def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> Answerer:

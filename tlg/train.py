@@ -88,7 +88,7 @@ class EpisodeLoss(nn.Module):
         super().__init__()
         self.net, self.prior, self.weights, self.supervision = net, prior, spec.loss, spec.supervision
         repaired = isinstance(net.head, RepairedHead)
-        says_where_objects_are = isinstance(net.head, RepairedHead) and net.head.reads_deep
+        says_where_objects_are = repaired and net.head.reads_deep
         self.objectness_weight = chosen(spec.loss.objectness, OBJECTNESS_WEIGHT if says_where_objects_are else 0.0)
         self.prior_skipped = chosen(spec.prior_skipped, PRIOR_SKIPPED if repaired else 0.0)
 

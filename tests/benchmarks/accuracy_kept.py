@@ -31,10 +31,11 @@ from tlg.answerers import at_own_size
 from tlg.data.bundle.evaluate import SCENE_SIZE, trials
 from tlg.data.bundle.parts import Words
 from tlg.data.bundle.pixels import normalised
-from tlg.data.episodes import IGNORED, open_image
+from tlg.data.episodes import open_image
 from tlg.data.sources import IndexMapSource
 from tlg.data.world import index_of
 from tlg.episode_priors import episode_priors
+from tlg.evaluate import void
 from tlg.images import to_network_input
 from tlg.metrics import IoUTally
 from tlg.model import support
@@ -140,8 +141,7 @@ def photograph_cases(fold: str, side: int, count: int | None, shots: int) -> Ite
         def score(margin_HW: Tensor, tally: IoUTally, episode=episode) -> None:
             label_HW = collection.label_map(episode.query)
             answer = at_own_size(margin_HW, label_HW.shape).numpy() > 0
-            ignored = label_HW == IGNORED if IGNORED not in collection.class_names else label_HW < 0
-            tally.add(episode.class_id, answer, label_HW == episode.class_id, ignored)
+            tally.add(episode.class_id, answer, label_HW == episode.class_id, void(collection, label_HW))
 
         yield Case(images[:1], images[1:], None, score)
 
