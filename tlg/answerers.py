@@ -125,7 +125,7 @@ class Network:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text)[0]
+        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text).query
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
 
 

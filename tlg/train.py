@@ -27,6 +27,7 @@ from tlg.losses import episode_loss, objectness_loss, parameter_norms
 from tlg.metrics import IoUTally
 from tlg.model.backbone import build_backbone
 from tlg.model.checkpoint import save_model
+from tlg.model.episode_answer import EpisodeAnswer
 from tlg.model.network import TLG
 from tlg.model.repaired import RepairedHead
 from tlg.model.text import TextVectors
@@ -105,28 +106,23 @@ class EpisodeLoss(nn.Module):
             skipped_B = torch.rand(len(query_prior), device=query_prior.device) < self.prior_skipped
             query_prior = query_prior.masked_fill(skipped_B[:, None, None], UNKNOWN)
             support_prior = support_prior.masked_fill(skipped_B[:, None, None, None], UNKNOWN)
-        query_logits, support_logits = self.net.episode(batch.query, batch.support, query_prior, support_prior, text)
-        loss = episode_loss(
-            query_logits,
-            support_logits.view(-1, batch.shots, *support_logits.shape[-3:]),
-            batch.query_truth,
-            batch.support_truth,
-            self.weights,
-        )
+        answer = self.net.episode(batch.query, batch.support, query_prior, support_prior, text)
+        loss = episode_loss(answer.query, answer.support, batch.query_truth, batch.support_truth, self.weights)
         if self.objectness_weight:
-            loss = loss + self.objectness_weight * self._objectness(batch)
+            loss = loss + self.objectness_weight * objects_loss(answer, batch)
         if self.weights.norms:
             loss = loss + self.weights.norms * parameter_norms(self.net.parameters())
-        return loss, query_logits
+        return loss, answer.query
 
-    def _objectness(self, batch: Batch) -> Tensor:
-        query, support = self.net.objectness(batch.query, "query"), self.net.objectness(batch.support, "support")
-        if query is None or support is None:
-            raise SpecError("loss.objectness needs a network that says where objects are; set network.deep or drop it")
-        of_support = objectness_loss(
-            support, batch.support_truth.flatten(0, 1), batch.things.repeat_interleave(batch.shots)
-        )
-        return objectness_loss(query, batch.query_truth, batch.things) + of_support
+
+def objects_loss(answer: EpisodeAnswer, batch: Batch) -> Tensor:
+    """Both branches' word on where any object is."""
+    if answer.query_objectness is None or answer.support_objectness is None:
+        raise SpecError("loss.objectness needs a network that says where objects are; set network.deep or drop it")
+    of_support = objectness_loss(
+        answer.support_objectness, batch.support_truth.flatten(0, 1), batch.things.repeat_interleave(batch.shots)
+    )
+    return objectness_loss(answer.query_objectness, batch.query_truth, batch.things) + of_support
 
 
 class Trainer:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tlg.model.aggregation import Branch
 from tlg.model.backbone import Backbone
+from tlg.model.episode_answer import EpisodeAnswer
 from tlg.model.features import Features
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.released import ReleasedHead, ReleasedSupport
@@ -61,23 +61,13 @@ class TLG(nn.Module):
         self,
         query: Features,
         support: Features,
-        query_prior: Tensor | None,
-        support_prior: Tensor | None,
+        query_prior_BHW: Tensor | None,
+        support_prior_BKHW: Tensor | None,
         text: TextVectors | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """`forward` on features that are there already: support holds B * K images, the K shots of a query together.
-
-        Priors are (B, H, W) and (B, K, H, W), or (B, H, W) where K is 1; support logits lose the K axis likewise.
-        """
+    ) -> EpisodeAnswer:
+        """From features that are there already: support holds B * K images, the K shots of a query together."""
         shots = len(support) // len(query)
-        one_shot = support_prior is None or support_prior.dim() == 3
-        prior_BKHW = support_prior[:, None] if support_prior is not None and one_shot else support_prior
-        query_logits, support_logits = self.head.episode(query, support, query_prior, prior_BKHW, shots, text)
-        return query_logits, support_logits[:, 0] if one_shot and shots == 1 else support_logits
-
-    def objectness(self, features: Features, branch: Branch) -> Tensor | None:
-        """Logits (B, 1, h, w) of there being any object, as the branch sees it; None for networks that do not say."""
-        return self.head.objectness(features, branch) if isinstance(self.head, RepairedHead) else None
+        return self.head.episode(query, support, query_prior_BHW, support_prior_BKHW, shots, text)
 
     def forward(
         self,
@@ -93,4 +83,7 @@ class TLG(nn.Module):
         support's are (B, K, 2, H, W).
         """
         images_I3HW = support.flatten(0, 1) if support.dim() == 5 else support
-        return self.episode(self.encode(query), self.encode(images_I3HW), query_prior, support_prior, text)
+        one_shot = support.dim() == 4
+        prior_BKHW = support_prior[:, None] if support_prior is not None and one_shot else support_prior
+        answer = self.episode(self.encode(query), self.encode(images_I3HW), query_prior, prior_BKHW, text)
+        return answer.query, answer.support[:, 0] if one_shot else answer.support

@@ -21,6 +21,7 @@ from tlg.errors import InputError
 from tlg.model.aggregation import Branch, branch_maps
 from tlg.model.backbone import Backbone
 from tlg.model.correlation import resized, unit
+from tlg.model.episode_answer import EpisodeAnswer
 from tlg.model.features import Features
 from tlg.model.released_squeeze import WIDTH, ReleasedSqueeze
 from tlg.model.text import TextVectors
@@ -128,8 +129,8 @@ class ReleasedHead(nn.Module):
         support_prior_BKHW: Tensor | None,
         shots: int,
         text: TextVectors | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Query logits (B, 2, H, W) and support logits (B, 1, 2, H, W) of one shot, the published forward pass."""
+    ) -> EpisodeAnswer:
+        """One shot, the published forward pass."""
         if shots != 1:
             raise InputError(
                 f"the released forward pass takes one shot, got {shots}; segment() votes over shots", kind="shots"
@@ -146,7 +147,8 @@ class ReleasedHead(nn.Module):
         modulated_q = self.modulate(branch_q, self.query_text_map(text))
         modulated_s = self.modulate(branch_s, self.text_map(text.refined))
         query_logits = self.decode(modulated_q + squeezed_q, query_prior, query.size)
-        return query_logits, self.decode(modulated_s + squeezed_s, support_prior, support.size)[:, None]
+        support_logits = self.decode(modulated_s + squeezed_s, support_prior, support.size)
+        return EpisodeAnswer(query_logits, support_logits[:, None])
 
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> ReleasedSupport:
         """The answer to a query reads neither the support's prior nor its text."""

@@ -23,6 +23,7 @@ from tlg.model.backbone import Backbone
 from tlg.model.correlation import Matched, Matching, prototype_similarity, resized, token_correlation, unit
 from tlg.model.decoder import Decoder
 from tlg.model.deep_aggregation import DeepAggregation
+from tlg.model.episode_answer import EpisodeAnswer
 from tlg.model.features import Features
 from tlg.model.network_spec import NetworkSpec
 from tlg.model.squeeze import Squeeze
@@ -45,6 +46,10 @@ class Look:
     working_grid: tuple[int, int]
     finest_grid: tuple[int, int]
     size: tuple[int, int]
+
+    @property
+    def objectness(self) -> Tensor | None:
+        return None if self.visual is None else self.visual.objectness
 
 
 def correlated_maps(backbone: Backbone) -> tuple[int, ...]:
@@ -101,10 +106,10 @@ class RepairedHead(nn.Module):
         support_prior_BKHW: Tensor | None,
         shots: int,
         text: TextVectors | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Query logits (B, 2, H, W) and support logits (B, K, 2, H, W); support images are B * K, class by class."""
-        described, support_logits = self._describe(support, shots, support_prior_BKHW, text)
-        look = self._look(query, "query")
+    ) -> EpisodeAnswer:
+        """Support images are B * K, class by class."""
+        support_look, look = self._look(support, "support"), self._look(query, "query")
+        described, support_logits = self._describe(support, support_look, shots, support_prior_BKHW, text)
         prior_BNhw = self._prior(None if query_prior_BHW is None else query_prior_BHW[:, None], query, len(query), 1)
         tokens = described.tokens
         matched = Matched(
@@ -116,15 +121,11 @@ class RepairedHead(nn.Module):
             shots,
         )
         query_logits = self._answer(look, matched, prior_BNhw, described.exchanged, text)
-        return query_logits, support_logits
-
-    def objectness(self, features: Features, branch: Branch) -> Tensor | None:
-        """Logits (B, 1, H, W) of there being any object, whatever its class; None where the network does not say."""
-        return self.aggregation(features.maps, branch).objectness if self.reads_deep else None
+        return EpisodeAnswer(query_logits, support_logits, look.objectness, support_look.objectness)
 
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> RepairedSupport:
         prior = None if prior_SHW is None else prior_SHW[None]
-        return self._describe(features, len(features), prior, text)[0]
+        return self._describe(features, self._look(features, "support"), len(features), prior, text)[0]
 
     def segment(
         self,
@@ -151,11 +152,10 @@ class RepairedHead(nn.Module):
     # ---- the two branches
 
     def _describe(
-        self, support: Features, shots: int, prior_AKHW: Tensor | None, text: TextVectors | None
+        self, support: Features, look: Look, shots: int, prior_AKHW: Tensor | None, text: TextVectors | None
     ) -> tuple[RepairedSupport, Tensor]:
         """The support branch: each exemplar is matched with the other shots of its class (a single one with itself)."""
         classes = len(support) // shots
-        look = self._look(support, "support")
         prior_AKhw = self._prior(prior_AKHW, support, classes, shots)
         maps = [support.maps[index] for index in self.correlated]
         # A group of exemplars is matched with one another; without peers each is a group of its own.

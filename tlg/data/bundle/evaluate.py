@@ -85,10 +85,8 @@ def tally_batch(parts: Parts, side: int, batch: list[Trial], answers: IoUTally, 
     owner = torch.cat([torch.arange(B), torch.arange(B).repeat_interleave(K)])
     prior_Ihw = parts.words.own_prior(images, text.foreground[owner])
     features = parts.network.encode(images)
-    logits, _ = parts.network.episode(
-        features[:B], features[B:], prior_Ihw[:B], prior_Ihw[B:].unflatten(0, (B, K)), text
-    )
-    answer_BSS = at_scene_size(logits.softmax(1)[:, 1]) >= 0.5
+    answer = parts.network.episode(features[:B], features[B:], prior_Ihw[:B], prior_Ihw[B:].unflatten(0, (B, K)), text)
+    answer_BSS = at_scene_size(answer.query.softmax(1)[:, 1]) >= 0.5
     prior_BSS = at_scene_size(prior_Ihw[:B]) >= 0.5
     for row, trial in enumerate(batch):
         truth = trial.query.labels == index_of(trial.name) + 1

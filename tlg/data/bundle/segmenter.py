@@ -84,11 +84,11 @@ class SegmenterLearner:
         prior_Ihw = weakened(rng, prior_Ihw, part.weakening)
         with torch.autocast("cpu", torch.bfloat16):
             features = self.net.encode(images)
-            query_logits, support_logits = self.net.episode(
+            answer = self.net.episode(
                 features[:B], features[B:], prior_Ihw[:B], prior_Ihw[B:].unflatten(0, (B, shots)), text
             )
-        query_loss = balanced_loss(query_logits.float(), truth_ITT[:B], part.overlap)
-        support_loss = balanced_loss(support_logits.float().flatten(0, 1), truth_ITT[B:], part.overlap)
+        query_loss = balanced_loss(answer.query.float(), truth_ITT[:B], part.overlap)
+        support_loss = balanced_loss(answer.support.float().flatten(0, 1), truth_ITT[B:], part.overlap)
         return QUERY_WEIGHT * query_loss + SUPPORT_WEIGHT * support_loss
 
 
