@@ -32,6 +32,9 @@ from tlg.spec import Document, parse, read_text
 from tlg.train import load_spec, train
 
 
+SHOTS = ("1", "5")
+
+
 class Row(Document):
     """One line of the table. Without `train` it uses the models of the row named in `model_of`, or none."""
 
@@ -59,11 +62,11 @@ class Task:
 
 
 def compare(config: str, only: Sequence[str] = (), workers: int | None = None) -> str:
-    """Runs what is not done yet; returns the table as Markdown (also `out/table.md`)."""
+    """Runs what is not done yet; returns means and classes as Markdown tables (also `out/table.md`)."""
     comparison = parse(Comparison, read_text(storage.read_text(config), config), config)
     workers = workers or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
     run_all(missing(comparison, only), comparison.out / "logs", workers)
-    table = markdown(comparison)
+    table = f"{means_table(comparison)}\n{classes_table(comparison)}"
     storage.write(str(comparison.out / "table.md"), table.encode())
     return table
 
@@ -145,14 +148,41 @@ def report_file(comparison: Comparison, row: Row, seed: int) -> Path:
     return comparison.out / f"{slug(row.name)}-seed{seed}.json"
 
 
-def markdown(comparison: Comparison) -> str:
+def means_table(comparison: Comparison) -> str:
     lines = ["| answer | needs | seeds | 1-shot | folds | 5-shot | folds |", "|---|---|---|---|---|---|---|"]
     for row in comparison.rows:
-        files = [report_file(comparison, row, seed) for seed in row.seeds]
-        reports = [json.loads(file.read_text()) for file in files if file.exists()]
-        cells = [cell for shots in ("1", "5") for cell in figures([one["shots"][shots] for one in reports])]
+        reports = written_reports(comparison, row)
+        cells = [cell for shots in SHOTS for cell in figures([one["shots"][shots] for one in reports])]
         lines.append(f"| {row.name} | {row.needs} | {len(reports)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def classes_table(comparison: Comparison) -> str:
+    """Every class of every row that was run: 1-shot / 5-shot."""
+    columns: dict[str, dict[str, str]] = {}
+    for row in comparison.rows:
+        if reports := written_reports(comparison, row):
+            one_shot, more_shots = (class_means([one["shots"][shots] for one in reports]) for shots in SHOTS)
+            columns[row.name] = {name: f"{one_shot[name]:.0f} / {more_shots[name]:.0f}" for name in one_shot}
+    names = {name: None for values in columns.values() for name in values}
+    lines = [f"| class, 1-shot / 5-shot | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    lines += [f"| {name} | {' | '.join(values.get(name, '') for values in columns.values())} |" for name in names]
+    return "\n".join(lines) + "\n"
+
+
+def written_reports(comparison: Comparison, row: Row) -> list[dict[str, Any]]:
+    files = [report_file(comparison, row, seed) for seed in row.seeds]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
+
+
+def class_means(of_seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Every class of every fold, its mean over seeds."""
+    folds = [one["folds"].values() for one in of_seeds]
+    return {
+        name: statistics.mean(fold["classes"][name] for fold in same_fold)
+        for same_fold in zip(*folds, strict=True)
+        for name in same_fold[0]["classes"]
+    }
 
 
 def figures(of_seeds: Sequence[dict[str, Any]]) -> tuple[str, str]:

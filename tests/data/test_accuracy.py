@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tlg.accuracy import Comparison, compare, figure, markdown
+from tlg.accuracy import Comparison, classes_table, compare, figure, means_table
 from tlg.spec import parse, read_text
 from tlg.train import load_spec
 
@@ -16,17 +16,24 @@ def comparison(out: Path) -> Comparison:
 
 
 def shots(mean: float, *folds: float) -> dict:
-    return {"mean_mIoU": mean, "folds": {str(fold): {"mIoU": miou} for fold, miou in enumerate(folds)}}
+    by_fold = {str(fold): {"mIoU": miou, "classes": {f"thing {fold}": miou}} for fold, miou in enumerate(folds)}
+    return {"mean_mIoU": mean, "folds": by_fold}
 
 
 def test_rows_that_were_not_run_say_so_and_seeds_give_a_spread(tmp_path: Path):
     for seed, value in enumerate((60.0, 62.0, 64.0)):
         report = {"shots": {"1": shots(value, value - 1, value + 1), "5": shots(value + 5, value, value + 10)}}
         (tmp_path / f"tlg-image-level-seed{seed}.json").write_text(json.dumps(report))
-    lines = markdown(comparison(tmp_path)).splitlines()
+    lines = means_table(comparison(tmp_path)).splitlines()
     assert lines[2] == "| TLG image-level | image labels | 3 | 62.0 ± 2.0 | 61.0, 63.0 | 67.0 ± 2.0 | 62.0, 72.0 |"
     assert all(line.endswith("| 0 | not measured |  | not measured |  |") for line in lines[3:])
     assert figure([61.26]) == "61.3"
+    assert classes_table(comparison(tmp_path)).splitlines() == [
+        "| class, 1-shot / 5-shot | TLG image-level |",
+        "|---|---|",
+        "| thing 0 | 61 / 62 |",
+        "| thing 1 | 63 / 72 |",
+    ]
 
 
 def test_rows_use_models_that_some_row_trains(tmp_path: Path):
