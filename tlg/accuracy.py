@@ -31,7 +31,6 @@ from tlg.evaluate import evaluate
 from tlg.spec import Document, parse, read_text
 from tlg.train import load_spec, train
 
-
 SHOTS = ("1", "5")
 
 
