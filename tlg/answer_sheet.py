@@ -20,11 +20,10 @@ from tlg import spec as documents
 from tlg import storage
 from tlg.data.episodes import Episode, open_image
 from tlg.data.sources import EvaluationSet
+from tlg.formats import overlay
 from tlg.train_spec import EvaluateSpec
 
 CELL, CAPTION = 200, 16
-ANSWER_COLOUR = (255, 32, 96)
-STRENGTH = 0.5
 
 
 def write_sheets(config: str, answers: Path, out: Path) -> list[Path]:
@@ -63,10 +62,9 @@ def iou(answer_HW: np.ndarray, truth_HW: np.ndarray) -> float:
 
 
 def drawn(episode: Episode, answer_HW: np.ndarray, truth_HW: np.ndarray) -> Image.Image:
-    pixels = open_image(episode.query.image).astype(np.float32)
-    pixels[answer_HW] = (1 - STRENGTH) * pixels[answer_HW] + STRENGTH * np.array(ANSWER_COLOUR)
+    pixels = overlay.tinted(open_image(episode.query.image), answer_HW)
     pixels[outline(truth_HW)] = 255
-    picture = Image.fromarray(pixels.round().astype(np.uint8))
+    picture = Image.fromarray(pixels)
     picture.thumbnail((CELL, CELL))
     return picture
 

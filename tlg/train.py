@@ -29,7 +29,7 @@ from tlg.model.backbone import build_backbone
 from tlg.model.checkpoint import save_model
 from tlg.model.episode_answer import EpisodeAnswer
 from tlg.model.network import TLG
-from tlg.model.repaired import RepairedHead
+from tlg.model.repaired import NOTHING_KNOWN, RepairedHead
 from tlg.model.text import TextVectors
 from tlg.model.text_encoder import ClassText, build_text_encoder
 from tlg.prior.background import Background
@@ -45,8 +45,6 @@ BACKGROUND_PHOTOS, BACKGROUND_BATCH = 120, 8
 # Which views exist does not depend on the run's seed: runs with other seeds share a cache and draw other episodes.
 VIEWS_SEED = 0
 OBJECTNESS_WEIGHT, PRIOR_SKIPPED = 0.5, 0.5
-# What a pseudo-mask says where nothing is known.
-UNKNOWN = 0.5
 
 
 def load_spec(config: str | Path, overrides: Sequence[str] = ()) -> TrainSpec:
@@ -104,8 +102,8 @@ class EpisodeLoss(nn.Module):
             query_prior, support_prior = episode_priors(self.prior, batch.query, batch.support, batch.shots)
         if self.training and self.prior_skipped and query_prior is not None and support_prior is not None:
             skipped_B = torch.rand(len(query_prior), device=query_prior.device) < self.prior_skipped
-            query_prior = query_prior.masked_fill(skipped_B[:, None, None], UNKNOWN)
-            support_prior = support_prior.masked_fill(skipped_B[:, None, None, None], UNKNOWN)
+            query_prior = query_prior.masked_fill(skipped_B[:, None, None], NOTHING_KNOWN)
+            support_prior = support_prior.masked_fill(skipped_B[:, None, None, None], NOTHING_KNOWN)
         answer = self.net.episode(batch.query, batch.support, query_prior, support_prior, text)
         loss = episode_loss(answer.query, answer.support, batch.query_truth, batch.support_truth, self.weights)
         if self.objectness_weight:

@@ -7,9 +7,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from tlg.answer_sheet import ANSWER_COLOUR, CAPTION, CELL, drawn, outline, sheet, write_sheets
+from tlg.answer_sheet import CAPTION, CELL, drawn, outline, sheet, write_sheets
 from tlg.data.episodes import open_image
 from tlg.data.sources import IndexMapSource
+from tlg.formats.overlay import MAP_COLOUR, MAP_FILL
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ def test_an_answer_is_coloured_and_the_rest_is_not(index_maps: Path):
     answer[:10] = True
     picture = np.asarray(drawn(episode, answer, answer & False)).astype(int)
     assert np.array_equal(picture[10:], pixels[10:])
-    assert np.abs(picture[:10] - (pixels[:10] / 2 + np.array(ANSWER_COLOUR) / 2)).max() <= 1
+    expected = pixels[:10] * (1 - MAP_FILL) + np.array(MAP_COLOUR) * MAP_FILL
+    assert np.abs(picture[:10] - expected).max() <= 1
 
 
 def test_an_outline_is_thin_and_on_the_rim():

@@ -12,6 +12,7 @@ from PIL import Image
 from tlg import records
 
 FILL = 0.45
+MAP_COLOUR, MAP_FILL = (255, 32, 96), 0.6
 # Neighbouring class ids land far apart on the colour wheel.
 GOLDEN_ANGLE = 0.618033988749895
 
@@ -35,6 +36,12 @@ def draw(pixels: np.ndarray, rows: Sequence[dict[str, Any]], longest_side: int =
         drawn[mask_HW] = drawn[mask_HW] * (1 - FILL) + tint * FILL
         drawn[_border(mask_HW)] = tint
     return Image.fromarray(drawn.astype(np.uint8))
+
+
+def tinted(pixels: np.ndarray, map_HW: np.ndarray) -> np.ndarray:
+    """The picture, coloured where the map in 0..1 (or the mask) is high."""
+    strength = (MAP_FILL * map_HW)[..., None]
+    return (pixels * (1 - strength) + np.array(MAP_COLOUR) * strength).round().astype(np.uint8)
 
 
 def _border(mask_HW: np.ndarray) -> np.ndarray:

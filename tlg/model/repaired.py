@@ -33,6 +33,8 @@ from tlg.model.transport import Transport
 
 # All shots of a class hand about this many tokens to the transport.
 EXCHANGED_TOKENS = 64
+# What a pseudo-mask says where nothing is known.
+NOTHING_KNOWN = 0.5
 # Pairs worked on at once: more gains nothing and costs memory.
 PAIRS_AT_ONCE = 16
 
@@ -260,10 +262,10 @@ class RepairedHead(nn.Module):
         return self.decoder(seen, visual.skip, prior, look.finest_grid)
 
     def _prior(self, prior: Tensor | None, features: Features, rows: int, columns: int) -> Tensor:
-        """Priors of any size as (rows, columns, h, w) on the finest grid; an even half where none are read."""
+        """Priors of any size as (rows, columns, h, w) on the finest grid."""
         like = features.maps[self.finest_map]
         if prior is None or not self.spec.prior:
-            return like.new_full((rows, columns, *like.shape[-2:]), 0.5)
+            return like.new_full((rows, columns, *like.shape[-2:]), NOTHING_KNOWN)
         return F.adaptive_avg_pool2d(prior.to(like.dtype), (like.shape[-2], like.shape[-1]))
 
     def _exchanged(self, merged_IDHW: Tensor, mask_AKhw: Tensor) -> Tensor | None:

@@ -12,14 +12,12 @@ from PIL import Image
 from tlg import images, storage
 from tlg.annotator import NetworkAnnotator
 from tlg.exemplars import LoadedExemplars
+from tlg.formats import overlay
 from tlg.images import to_network_input
 from tlg.model.checkpoint import Model
 from tlg.predict import AnnotateParams
 from tlg.prior import Prior
 from tlg.prior.image_prior import ImagePrior, TextSide, at_own_size
-
-OVERLAY_COLOUR = (255, 32, 96)
-OVERLAY_STRENGTH = 0.6
 
 # RGB pixels -> maps (N, h, w) in 0..1 at the picture's own size, presence (N,).
 Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -68,12 +66,6 @@ def write_maps(
             stem = f"{Path(uri).stem}--{class_name}".replace("/", "_")
             path = out / f"{stem}.map.png"
             Image.fromarray((map_hw * 255).round().astype(np.uint8)).save(path)
-            Image.fromarray(overlaid(pixels, map_hw)).save(out / f"{stem}.overlay.png")
+            Image.fromarray(overlay.tinted(pixels, map_hw)).save(out / f"{stem}.overlay.png")
             written.append((uri, class_name, float(probability), path))
     return written
-
-
-def overlaid(pixels: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
-    """The picture, coloured where the map is high."""
-    strength = (OVERLAY_STRENGTH * map_hw)[..., None]
-    return (pixels * (1 - strength) + np.array(OVERLAY_COLOUR) * strength).round().astype(np.uint8)
