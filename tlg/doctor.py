@@ -96,9 +96,8 @@ def check_ray() -> Finding:
         return Finding("Ray", False, f"{installed} did not run a task within {RAY_SECONDS} s", advice)
     if told.returncode != 0:
         reason = (told.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding(
-            "Ray", False, f"{installed} does not run here: {reason}", "its logs are in /tmp/ray/session_latest"
-        )
+        advice = "its logs are in ray/session_latest below RAY_TMPDIR or /tmp"
+        return Finding("Ray", False, f"{installed} does not run here: {reason}", advice)
     return Finding("Ray", True, f"{installed} starts and runs a task")
 
 
