@@ -8,7 +8,8 @@ Plain is `TLG.forward` from pixels, one pair at a time, float32 throughout, cond
 with every place of the exemplars' working grid as a token.
 
 Episodes: scenes of the world's novel classes with the bundled model; photographs with the models of `make accuracy`,
-where these and ../shared are there. All of them without --episodes; `make bench` takes a few.
+where these and ../shared are there. All of them without --episodes; `make bench` takes a few. The spread of what was
+lost is its standard error: another draw of as many episodes would move the figure by about as much.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from harness import Row, show
 from rich.progress import track
@@ -49,8 +51,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "msrc_v2"
 MODELS = ROOT / "runs" / "accuracy" / "tlg-image-level" / "seed0" / "fold{fold}" / "last"
 WORLD_SCENES, WORLD_SEED, WORLD_SIDE = 400, 1000, 192
-BENCH_EPISODES = 30
+BENCH_SCENES, BENCH_EPISODES = 100, 30
 MOST_LOST = 0.3
+REDRAWS = 200
 SHOTS = (1, 5)
 
 
@@ -154,14 +157,45 @@ def photograph_priors(prior: Prior) -> Priors:
     return of
 
 
+# The episodes of one set (the world, a fold of the photographs): for each path a tally an episode, in the same order.
+SetScores = dict[str, list[IoUTally]]
+
+
 @torch.inference_mode()
-def scores(net: TLG, cases: Iterator[Case], priors: Priors, what: str) -> dict[str, IoUTally]:
-    tallies = {path: IoUTally() for path in PATHS}
+def scores(net: TLG, cases: Iterator[Case], priors: Priors, what: str) -> SetScores:
+    tallies: SetScores = {path: [] for path in PATHS}
     for case in track(cases, description=what, transient=True):
-        for path, tally in tallies.items():
-            logits_2HW = PATHS[path](net, case, priors)
-            case.score(logits_2HW[1] - logits_2HW[0], tally)
+        for path, answer in PATHS.items():
+            logits_2HW = answer(net, case, priors)
+            tallies[path].append(IoUTally())
+            case.score(logits_2HW[1] - logits_2HW[0], tallies[path][-1])
     return tallies
+
+
+def mean_iou(tallies: list[IoUTally]) -> float:
+    together = IoUTally()
+    for tally in tallies:
+        together.merge(tally)
+    return 100 * together.mean_iou()
+
+
+def lost(sets: list[SetScores], slow: str) -> float:
+    """mIoU that the fast path lies below `slow`, averaged over the sets."""
+    return float(np.mean([mean_iou(one[slow]) - mean_iou(one["fast"]) for one in sets]))
+
+
+def standard_error(sets: list[SetScores], slow: str) -> float:
+    """Of `lost`: its deviation when each set's episodes are drawn again from themselves, with replacement."""
+    generator = np.random.default_rng(0)
+    redrawn = []
+    for _ in range(REDRAWS):
+        draws = [generator.integers(len(one["fast"]), size=len(one["fast"])) for one in sets]
+        again = [
+            {path: [one[path][episode] for episode in draw] for path in ("fast", slow)}
+            for one, draw in zip(sets, draws, strict=True)
+        ]
+        redrawn.append(lost(again, slow))
+    return float(np.std(redrawn))
 
 
 def world_rows(count: int) -> list[Row]:
@@ -170,47 +204,49 @@ def world_rows(count: int) -> list[Row]:
     rows = []
     for shots in SHOTS:
         what = f"world, {shots}-shot"
-        tallies = scores(model.network, world_cases(words, count, shots), world_priors(words), what)
-        rows += compared(what, {path: 100 * tally.mean_iou() for path, tally in tallies.items()}, f"{count} scenes")
+        asked = scores(model.network, world_cases(words, count, shots), world_priors(words), what)
+        rows += compared(what, [asked], f"{count} scenes")
     return rows
 
 
 def photograph_rows(models: str, count: int | None) -> list[Row]:
     folds = [fold for fold in ("0", "1", "2") if Path(models.replace("{fold}", fold)).exists()]
     if len(folds) < 3 or not PHOTOGRAPHS.exists():
-        return compared("photographs", dict.fromkeys(PATHS), "needs ../shared and the models of `make accuracy`")
+        return compared("photographs", [], "needs ../shared and the models of `make accuracy`")
     rows = []
     for shots in SHOTS:
-        means: dict[str, list[float]] = {path: [] for path in PATHS}
-        asked = 0
+        sets = []
         for fold in folds:
             model = load(models.replace("{fold}", fold), "cpu")
             cases = photograph_cases(fold, model.input_size[0], count, shots)
             what = f"photographs, fold {fold}, {shots}-shot"
-            tallies = scores(model.network, cases, photograph_priors(Prior(model.background)), what)
-            asked += tallies["fast"].episodes
-            for path, tally in tallies.items():
-                means[path].append(100 * tally.mean_iou())
-        mean = {path: sum(values) / len(values) for path, values in means.items()}
-        rows += compared(f"photographs, {shots}-shot", mean, f"{asked} episodes of three folds")
+            sets.append(scores(model.network, cases, photograph_priors(Prior(model.background)), what))
+        asked = sum(len(one["fast"]) for one in sets)
+        rows += compared(f"photographs, {shots}-shot", sets, f"{asked} episodes of three folds")
     return rows
 
 
-def compared(what: str, miou: dict[str, float | None], inputs: str) -> list[Row]:
-    rows = [Row(f"{what}, {path}", value, "mIoU", inputs=inputs) for path, value in miou.items()]
+def compared(what: str, sets: list[SetScores], inputs: str) -> list[Row]:
+    """Without any set: rows that say "not measured"."""
+    rows = [
+        Row(
+            f"{what}, {path}",
+            float(np.mean([mean_iou(one[path]) for one in sets])) if sets else None,
+            "mIoU",
+            inputs=inputs,
+        )
+        for path in PATHS
+    ]
     for slow in ("plain", "whole"):
-        answered, best = miou["fast"], miou[slow]
-        lost = None if answered is None or best is None else best - answered
-        rows.append(Row(f"{what}, lost by fast against {slow}", lost, "mIoU", aim=f"<= {MOST_LOST}", inputs=inputs))
+        value, spread = (lost(sets, slow), standard_error(sets, slow)) if sets else (None, 0.0)
+        rows.append(
+            Row(f"{what}, lost by fast against {slow}", value, "mIoU", f"<= {MOST_LOST}", spread, inputs=inputs)
+        )
     return rows
 
 
 def measure() -> list[Row]:
-    return rows_of(BENCH_EPISODES, str(MODELS))
-
-
-def rows_of(episodes: int | None, models: str) -> list[Row]:
-    return world_rows(episodes or WORLD_SCENES) + photograph_rows(models, episodes)
+    return world_rows(BENCH_SCENES) + photograph_rows(str(MODELS), BENCH_EPISODES)
 
 
 def main() -> None:
@@ -218,7 +254,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, help="of each set, fold and number of shots; all when left out")
     parser.add_argument("--models", default=str(MODELS))
     arguments = parser.parse_args()
-    show([dataclasses.asdict(row) for row in rows_of(arguments.episodes, arguments.models)])
+    rows = world_rows(arguments.episodes or WORLD_SCENES) + photograph_rows(arguments.models, arguments.episodes)
+    show([dataclasses.asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,8 @@ RESULTS = HERE.parents[1] / "bench-results"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `value` is a ratio or a rate in `unit`; `spread` is half the range of the repeats."""
+    """One line of the table. `value` is a ratio or a rate in `unit`; `spread` is half the range of the repeats, where
+    the benchmark does not say otherwise."""
 
     what: str
     value: float | None
@@ -47,7 +48,16 @@ def median_seconds(action: Callable[[], object], repeats: int = 5, warm_up: int 
         start = time.perf_counter()
         action()
         times.append(time.perf_counter() - start)
-    return statistics.median(times), (max(times) - min(times)) / 2
+    return statistics.median(times), half_range(times)
+
+
+def half_range(values: Sequence[float]) -> float:
+    return (max(values) - min(values)) / 2
+
+
+def repeated(what: str, values: Sequence[float], unit: str, aim: str = "", inputs: str = "") -> Row:
+    """The row of what was measured several times over."""
+    return Row(what, statistics.median(values), unit, aim, half_range(values), len(values), inputs)
 
 
 def machine() -> dict[str, object]:
