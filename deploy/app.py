@@ -42,22 +42,27 @@ def build(config: ServeConfig) -> serve.Application:
     ).bind()
     replicas = config.replicas
     waiting = 2 * config.batching.size
-    annotators = serve.deployment(
-        name="annotators",
-        max_ongoing_requests=2 * waiting,
-        max_queued_requests=config.limits.queued,
-        autoscaling_config={
+    scaling: dict[str, Any] = {
+        "autoscaling_config": {
             "min_replicas": replicas.min,
             "max_replicas": replicas.max,
             "target_ongoing_requests": waiting,
             "upscale_delay_s": 5,
             "downscale_delay_s": 120,
-        },
+        }
+    }
+    if replicas.min == replicas.max:  # nothing to decide, so nothing is measured for it
+        scaling = {"num_replicas": replicas.min}
+    annotators = serve.deployment(
+        name="annotators",
+        max_ongoing_requests=2 * waiting,
+        max_queued_requests=config.limits.queued,
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         graceful_shutdown_timeout_s=DRAIN_SECONDS,
         logging_config=QUIET,
         health_check_period_s=5,
         health_check_timeout_s=30,
+        **scaling,
     )(AnnotatorsDeployment).bind(config, metrics)
 
     def build_api() -> Any:

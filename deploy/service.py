@@ -44,19 +44,19 @@ class Service:
         exemplars, class_names = await self._asked_set(asked.exemplars)
         classes = self._known_classes(asked.classes, class_names)
         params = AnnotateParams(min_score=asked.min_score)
-        origin = records.Provenance(
-            await asyncio.to_thread(model_digest, model), exemplars.digest, params.digest(), run_id
-        )
+        params_digest = params.digest()
         single = isinstance(asked, AnnotateRequest)
         pictures = [asked.image] if isinstance(asked, AnnotateRequest) else asked.images
         gate = asyncio.Semaphore(IMAGES_AT_ONCE)
+
+        def origin(answering: str) -> records.Provenance:
+            return records.Provenance(answering, exemplars.digest, params_digest, run_id)
 
         async def rows_of(picture: Content, number: int) -> list[render.Row]:
             uri = picture.uri or picture.name or f"image-{number}"
             async with gate:
                 try:
-                    content = await asyncio.to_thread(self._content, picture)
-                    await asyncio.to_thread(checked_header, content, self.config.limits.image_pixels)
+                    content = await asyncio.to_thread(self._checked_content, picture)
                     outcome = await self._answered(Task(content, model, exemplars, params, classes))
                     _raise_failure(outcome)
                 except (InputError, ProblemError, TlgError) as error:
@@ -65,8 +65,10 @@ class Service:
                     if single or problem.status in (429, 500, 503, 504):
                         raise
                     kind = error.kind if isinstance(error, InputError) else problem.kind
-                    return [records.error_row(uri, None, kind, problem.detail, origin)]
-            return [records.to_row(answer, uri, None, origin) for answer in outcome.answers]
+                    would_answer = await asyncio.to_thread(model_digest, model)
+                    return [records.error_row(uri, None, kind, problem.detail, origin(would_answer))]
+            # The digest of the model that answered: the one under this name may be another by now.
+            return [records.to_row(answer, uri, None, origin(outcome.model_digest)) for answer in outcome.answers]
 
         found = await asyncio.gather(*(rows_of(picture, i) for i, picture in enumerate(pictures, start=1)))
         return render.as_read_back([row for rows in found for row in rows]), class_names
@@ -99,8 +101,7 @@ class Service:
 
         def kept(content: Content, path: str) -> str:
             try:
-                files[path] = self._content(content)
-                checked_header(files[path], self.config.limits.image_pixels)
+                files[path] = self._checked_content(content)
             except InputError as error:
                 raise InputError(f"{path} ({content.name or content.uri or 'bytes'}): {error}", error.kind) from None
             return path
@@ -142,6 +143,11 @@ class Service:
             raise ProblemError(
                 504, "timeout", f"no answer within {self.config.limits.timeout_seconds:g} s", {"Retry-After": "5"}
             ) from None
+
+    def _checked_content(self, picture: Content) -> bytes:
+        content = self._content(picture)
+        checked_header(content, self.config.limits.image_pixels)
+        return content
 
     def _content(self, picture: Content) -> bytes:
         if picture.raw is not None:

@@ -30,9 +30,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tlg.answerers import at_own_size
-from tlg.data.bundle.evaluate import SCENE_SIZE, trials
+from tlg.data.bundle.evaluate import SCENE_SIZE, network_images, trials
 from tlg.data.bundle.parts import Words
-from tlg.data.bundle.pixels import normalised
 from tlg.data.episodes import open_image
 from tlg.data.sources import IndexMapSource
 from tlg.data.world import index_of
@@ -40,7 +39,6 @@ from tlg.episode_priors import episode_priors
 from tlg.evaluate import void
 from tlg.images import to_network_input
 from tlg.metrics import IoUTally
-from tlg.model import support
 from tlg.model.features import Features
 from tlg.model.network import TLG
 from tlg.model.text import TextVectors
@@ -90,15 +88,14 @@ def plain(net: TLG, case: Case, priors: Priors) -> Tensor:
 
 
 def whole(net: TLG, case: Case, priors: Priors) -> Tensor:
-    """As `plain`, with as many tokens as the exemplars' working grid has places."""
-    kept = net.head.spec, support.MAX_CELLS
+    """As `plain`, with as many tokens as the exemplars' working grid has places. For shots that share no cells."""
+    kept = net.head.spec
     side = net.encode(case.query).maps[net.head.working_map].shape[-1]
     try:
         net.head.spec = net.head.spec.model_copy(update={"support_grid": side})
-        support.MAX_CELLS = side * side * len(case.supports)
         return plain(net, case, priors)
     finally:
-        net.head.spec, support.MAX_CELLS = kept
+        net.head.spec = kept
 
 
 PATHS = {"fast": fast, "plain": plain, "whole": whole}
@@ -106,10 +103,7 @@ PATHS = {"fast": fast, "plain": plain, "whole": whole}
 
 def world_cases(words: Words, count: int, shots: int) -> Iterator[Case]:
     for trial in trials(count, shots, WORLD_SEED):
-        pixels = [normalised(one.image[None]) for one in (trial.query, *trial.supports)]
-        images = torch.nn.functional.interpolate(
-            torch.cat(pixels), (WORLD_SIDE, WORLD_SIDE), mode="bilinear", antialias=True
-        )
+        images = network_images([trial.query, *trial.supports], WORLD_SIDE)
         truth = trial.query.labels == index_of(trial.name) + 1
 
         def score(margin_HW: Tensor, tally: IoUTally, name: str = trial.name, truth=truth) -> None:

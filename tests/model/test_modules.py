@@ -70,6 +70,7 @@ def test_condensed_tokens_read_only_what_their_mask_shows() -> None:
 
 def test_cells_do_not_grow_with_shots() -> None:
     assert [cells_per_side(8, shots) for shots in (1, 5, 20, 80)] == [8, 8, 4, 2]
+    assert [cells_per_side(12, shots) for shots in (1, 5, 20, 80)] == [12, 12, 6, 3]
 
 
 def test_unit_vectors_have_unit_length() -> None:

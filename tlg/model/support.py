@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tlg.model.correlation import MASS_FLOOR, unit
 
-# All shots of a class together are condensed to about this many cells, so that cost stops growing with shots.
-MAX_CELLS = 320
+# More shots of a class than this share the cells of this many, so that cost stops growing with shots.
+SHOTS_IN_FULL = 5
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class RepairedSupport:
 
 
 def cells_per_side(grid: int, shots: int) -> int:
-    """The side of a shot's grid of tokens: `grid`, or less where many shots share the budget of cells."""
-    return min(grid, max(2, isqrt(MAX_CELLS // shots)))
+    """The side of a shot's grid of tokens: `grid`, or less where many shots share the cells of a few."""
+    return min(grid, max(2, isqrt(SHOTS_IN_FULL * grid**2 // shots)))
 
 
 def condense(maps: Sequence[Tensor], mask_AKhw: Tensor, grid: int) -> Tokens:
