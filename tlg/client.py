@@ -201,7 +201,7 @@ class AsyncClient:
         model: str | None = None,
     ) -> Answers:
         more = {"min_score": min_score, "model": model, "format": "polygon" if polygons else "rle"}
-        call = await _annotate_call("/v1/annotate", [image], exemplars, classes, more)
+        call = await asyncio.to_thread(_Calls.annotate, "/v1/annotate", [image], exemplars, classes, more)
         return await self._typed(call, Answers)
 
     async def annotate_batch(
@@ -213,7 +213,7 @@ class AsyncClient:
         model: str | None = None,
     ) -> Answers:
         more = {"min_score": min_score, "model": model}
-        call = await _annotate_call("/v1/annotate/batch", images, exemplars, classes, more)
+        call = await asyncio.to_thread(_Calls.annotate, "/v1/annotate/batch", images, exemplars, classes, more)
         return await self._typed(call, Answers)
 
     async def _typed(self, call: _Call, kind: type[M]) -> M:
@@ -232,15 +232,6 @@ class AsyncClient:
                 answer = error
             pause = attempts.send(answer)
         return _accepted(answer, call)
-
-
-async def _annotate_call(
-    path: str, pictures: Sequence[Image], exemplars: str, classes: Sequence[str] | None, more: dict[str, Any]
-) -> _Call:
-    if all(isinstance(picture, bytes) for picture in pictures):
-        return _Calls.annotate(path, pictures, exemplars, classes, more)
-    # Files are read; the event loop must not wait for them.
-    return await asyncio.to_thread(_Calls.annotate, path, pictures, exemplars, classes, more)
 
 
 def _attempts() -> Generator[float | None, httpx.Response | httpx.TransportError, None]:

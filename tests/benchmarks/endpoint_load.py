@@ -203,12 +203,9 @@ def main() -> None:
     arguments.add_argument("--connections", type=int, default=CONNECTIONS)
     arguments.add_argument("--batch", type=int, default=BATCH)
     arguments.add_argument("--bare-threads", type=int, default=os.cpu_count() or 1)
-    arguments.add_argument("--repeats", type=int, default=1)
     arguments.add_argument("--out", type=Path)
     given = arguments.parse_args()
-    turns = compare(
-        given.url, given.model, given.images, given.connections, given.batch, given.bare_threads, given.repeats
-    )
+    turns = compare(given.url, given.model, given.images, given.connections, given.batch, given.bare_threads, REPEATS)
     about = {
         "model": given.model,
         "machine": f"{os.cpu_count()} x {platform.processor() or platform.machine()}",

@@ -121,12 +121,11 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--images", type=int, default=IMAGES)
-    parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.only == "loop":
         print(json.dumps(loop(arguments.work, arguments.model)))
     elif arguments.only == "job":
         print(json.dumps(job(arguments.work, arguments.model)))
     else:
-        for row in measure(arguments.model, arguments.images, arguments.repeats):
+        for row in measure(arguments.model, arguments.images, repeats=1):
             print(f"{row.what}: {row.value:,.2f} {row.unit} (aim {row.aim}; {row.inputs})")

@@ -94,11 +94,10 @@ def measure(count: int = 100_000, repeats: int = REPEATS) -> list[Row]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
     if arguments.work:
         run_here(arguments.work)
     else:
-        for row in measure(arguments.images, arguments.repeats):
+        for row in measure(arguments.images, repeats=1):
             print(f"{row.what}: {row.value:,.2f} {row.unit} (aim {row.aim}; {row.inputs})")
