@@ -36,7 +36,7 @@ bench: $(STAMP)
 
 # Trains and evaluates every row of docs/accuracy.md on ../shared; started again, it goes on where it was.
 accuracy: $(STAMP)
-	$(BIN)/python -m tlg.accuracy configs/accuracy/rows.yaml
+	$(BIN)/python -m tlg.evaluation.comparison configs/accuracy/rows.yaml
 
 # Whether other tools read our files: minutes and a few GB on first use.
 importers: $(STAMP)
@@ -44,6 +44,6 @@ importers: $(STAMP)
 
 # From nothing: scenes, backbone, CLIP, TLG, and its figures on novel classes (about an hour on one free core).
 bundled-model: $(STAMP)
-	$(BIN)/python -m tlg.data.bundle scenes backbone clip segmenter evaluate ablate export
-	mkdir -p tlg/model/bundled
-	cp -R runs/tlg-tiny/tlg-tiny tlg/model/bundled/
+	$(BIN)/python -m tlg.recipes.tiny scenes backbone clip segmenter evaluate ablate export
+	mkdir -p tlg/hub/bundled
+	cp -R runs/tlg-tiny/tlg-tiny tlg/hub/bundled/

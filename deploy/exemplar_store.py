@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.problems import ProblemError
-from tlg import exemplars, storage
+from deploy.endpoint.problems import ProblemError
+from tlg import exemplars, store
+from tlg.answers.wire import StoredClass, StoredSet
 from tlg.errors import SpecError, StorageError
 from tlg.exemplars import LoadedExemplars
 from tlg.spec import parse
-from tlg.wire import StoredClass, StoredSet
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -61,7 +61,7 @@ class PackedSet:
 class ExemplarStore:
     """Blocking: call it in a thread."""
 
-    def __init__(self, uri: str, access: storage.Access = storage.DEFAULT_ACCESS):
+    def __init__(self, uri: str, access: store.Access = store.DEFAULT_ACCESS):
         self.uri, self.access = uri.rstrip("/"), access
 
     def put(self, name: str, packed: PackedSet) -> tuple[StoredSet, bool]:
@@ -69,15 +69,15 @@ class ExemplarStore:
         self._checked(name)
         packed = PackedSet(packed.document | {"name": name}, packed.files)
         digest = packed.load().digest
-        if not storage.exists(f"{self._folder(digest)}/{DOCUMENT}", self.access):
+        if not store.exists(f"{self._folder(digest)}/{DOCUMENT}", self.access):
             for path, content in packed.files.items():
-                storage.write(f"{self._folder(digest)}/{path}", content, self.access)
+                store.write(f"{self._folder(digest)}/{path}", content, self.access)
             # The document comes last: a set with a document is complete.
             document = json.dumps(packed.document, ensure_ascii=False).encode()
-            storage.write(f"{self._folder(digest)}/{DOCUMENT}", document, self.access)
+            store.write(f"{self._folder(digest)}/{DOCUMENT}", document, self.access)
         before = self._digest_of(name)
         record = self._described(name, digest, packed.document)
-        storage.write(self._name_uri(name), record.model_dump_json().encode(), self.access)
+        store.write(self._name_uri(name), record.model_dump_json().encode(), self.access)
         if before and before != digest:
             self._drop_unused(before)
         return record, before is None
@@ -86,9 +86,9 @@ class ExemplarStore:
         """The set behind a name or a digest; a 404 problem if there is none."""
         self._checked(reference)
         if self._exists(self._name_uri(reference)):
-            return StoredSet.model_validate_json(storage.read(self._name_uri(reference), self.access))
+            return StoredSet.model_validate_json(store.read(self._name_uri(reference), self.access))
         if DIGEST.fullmatch(reference) and self._exists(f"{self._folder(reference)}/{DOCUMENT}"):
-            document = json.loads(storage.read(f"{self._folder(reference)}/{DOCUMENT}", self.access))
+            document = json.loads(store.read(f"{self._folder(reference)}/{DOCUMENT}", self.access))
             return self._described(document["name"], reference, document)
         raise ProblemError(
             404, "no-such-exemplar-set", f"no exemplar set '{reference}'; PUT /v1/exemplar-sets/{reference} makes one"
@@ -96,7 +96,7 @@ class ExemplarStore:
 
     def list(self) -> list[StoredSet]:
         try:
-            found = sorted(entry.uri for entry in storage.entries(f"{self.uri}/names", "*.json", self.access))
+            found = sorted(entry.uri for entry in store.entries(f"{self.uri}/names", "*.json", self.access))
         except StorageError as error:
             if error.transient:
                 raise
@@ -104,7 +104,7 @@ class ExemplarStore:
         records = []
         for uri in found:
             try:
-                records.append(StoredSet.model_validate_json(storage.read(uri, self.access)))
+                records.append(StoredSet.model_validate_json(store.read(uri, self.access)))
             except StorageError:
                 continue  # deleted between the two calls
         return records
@@ -114,7 +114,7 @@ class ExemplarStore:
         record = self.get(name)
         if not self._exists(self._name_uri(name)):
             raise ProblemError(409, "named", f"{name} is a digest; delete the name '{record.name}' instead")
-        storage.delete(self._name_uri(name), self.access)
+        store.delete(self._name_uri(name), self.access)
         self._drop_unused(record.digest)
 
     def load(self, digest: str) -> LoadedExemplars:
@@ -123,11 +123,11 @@ class ExemplarStore:
     def packed(self, reference: str) -> PackedSet:
         """The whole set, to add to it and put it again."""
         folder = self._folder(self.get(reference).digest)
-        document = json.loads(storage.read(f"{folder}/{DOCUMENT}", self.access))
+        document = json.loads(store.read(f"{folder}/{DOCUMENT}", self.access))
         written = parse(exemplars.ExemplarSet, document, reference)
         refs = [ref for one in written.classes for ref in one.exemplars]
         paths = [ref.image for ref in refs] + [ref.mask for ref in refs if ref.mask] + list(written.negatives)
-        return PackedSet(document, {path: storage.read(f"{folder}/{path}", self.access) for path in paths})
+        return PackedSet(document, {path: store.read(f"{folder}/{path}", self.access) for path in paths})
 
     def _described(self, name: str, digest: str, document: dict) -> StoredSet:
         classes = [
@@ -148,14 +148,14 @@ class ExemplarStore:
     def _drop_unused(self, digest: str) -> None:
         if any(record.digest == digest for record in self.list()):
             return
-        for entry in list(storage.entries(self._folder(digest), "**/*", self.access)):
-            storage.delete(entry.uri, self.access)
+        for entry in list(store.entries(self._folder(digest), "**/*", self.access)):
+            store.delete(entry.uri, self.access)
 
     def _digest_of(self, name: str) -> str | None:
         return self.get(name).digest if self._exists(self._name_uri(name)) else None
 
     def _exists(self, uri: str) -> bool:
-        return storage.exists(uri, self.access)
+        return store.exists(uri, self.access)
 
     def _checked(self, name: str) -> None:
         if not NAME.fullmatch(name):

@@ -14,15 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import ledger, manifest, outputs, pipeline, runs, shards, webhook
-from jobs.lease import Lease
-from jobs.progress import Progress, duration
-from jobs.runs import RunSummary
-from jobs.segment import TRACE_SCHEMA
-from tlg import exemplars, records, storage
+from jobs.flow import ledger, manifest, pipeline
+from jobs.flow.progress import Progress, duration
+from jobs.flow.segment import TRACE_SCHEMA
+from jobs.output import exports, runs, shards, webhook
+from jobs.output.lease import Lease
+from jobs.output.runs import RunSummary
+from tlg import exemplars, store
+from tlg.annotate.registry import AnnotateParams, model_digest
+from tlg.answers import records
+from tlg.answers.records import Provenance
 from tlg.errors import StorageError, TooManyErrors
-from tlg.predict import AnnotateParams, model_digest
-from tlg.records import Provenance
 from tlg.spec import AnnotateSpec
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def annotate(
     """Run the job to its end; raises a TlgError when it could not. What is committed stays in either case."""
     if address and address.startswith("ray://"):
         return pipeline.run_on_cluster(address, annotate, spec, only_failed=only_failed, force=force)
-    access = storage.Access(spec.storage.endpoint, spec.storage.region)
+    access = store.Access(spec.storage.endpoint, spec.storage.region)
     summary = runs.begin(spec, runs.new_run_id())
     tally = runs.Tally(summary, spec.run.price_per_hour)
     job = _Job(spec, address, access, summary, tally, Progress(summary))
@@ -76,7 +78,7 @@ def annotate(
 class _Job:
     spec: AnnotateSpec
     address: str | None
-    access: storage.Access
+    access: store.Access
     summary: RunSummary
     tally: runs.Tally
     progress: Progress
@@ -91,9 +93,9 @@ class _Job:
             "exemplars": provenance.exemplars_digest,
             "params": provenance.params_digest,
         }
-        storage.delete_folder(storage.join(spec.output.uri, WORK_FOLDER), self.access)
+        store.delete_folder(store.join(spec.output.uri, WORK_FOLDER), self.access)
         done = ledger.load(spec.output.uri, provenance, self.access)
-        folder = storage.join(spec.output.uri, f"{WORK_FOLDER}/{summary.run_id}")
+        folder = store.join(spec.output.uri, f"{WORK_FOLDER}/{summary.run_id}")
         work = manifest.plan_work(
             manifest.listed(spec.images, self.access),
             done,
@@ -119,10 +121,10 @@ class _Job:
                 lease.confirm()
                 if work.replaced or done.has_superseded:
                     writer.drop_superseded()
-                outputs.write_quarantine(spec.output.uri, self.access)
-        if work.count or done.has_superseded or not outputs.are_complete(spec, self.access):
-            outputs.write(spec, summary, self.access)
-        storage.delete_folder(folder, self.access)
+                exports.write_quarantine(spec.output.uri, self.access)
+        if work.count or done.has_superseded or not exports.are_complete(spec, self.access):
+            exports.write(spec, summary, self.access)
+        store.delete_folder(folder, self.access)
         if summary.deferred:
             raise StorageError(
                 f"{summary.deferred:,} of {summary.images:,} images could not be fetched for now; "
@@ -237,7 +239,7 @@ def _announce(spec: AnnotateSpec, summary: RunSummary) -> None:
     webhook.notify(spec.deploy.webhook, spec.name, outcome, facts | {"took": duration(summary.seconds)})
 
 
-def _record(summary: RunSummary, access: storage.Access) -> None:
+def _record(summary: RunSummary, access: store.Access) -> None:
     try:
         summary.write(access)
     except StorageError as error:  # the record of a run must not end it
@@ -245,6 +247,6 @@ def _record(summary: RunSummary, access: storage.Access) -> None:
 
 
 if __name__ == "__main__":
-    from jobs.commands import main
+    from jobs.commands.annotate import main
 
     main()

@@ -6,13 +6,13 @@ import socket
 import numpy as np
 import pytest
 
-from tlg import records
-from tlg.annotator import soft_iou
-from tlg.data import world
+from tlg import world
+from tlg.annotate.network import soft_iou
+from tlg.annotate.registry import AnnotateParams, load_annotator, model_digest
+from tlg.answers import records
 from tlg.exemplars import LoadedClass, LoadedExemplar, LoadedExemplars
-from tlg.images import Picture
-from tlg.model import zoo
-from tlg.predict import AnnotateParams, load_annotator, model_digest
+from tlg.hub import zoo
+from tlg.pictures import Picture
 
 torch = pytest.importorskip("torch")
 NAMES = ("mug", "truck")

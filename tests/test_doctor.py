@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tlg import doctor, storage
+from jobs.commands import doctor
+from tlg import store
 from tlg.cli import app
 
 
@@ -59,8 +60,8 @@ def test_what_is_wrong_is_named_and_fails_the_command(spec, right, wrong, subjec
 
 
 def test_a_store_that_creates_twice_cannot_carry_a_lease(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "create", lambda uri, content, access: storage.write(uri, content, access) or True)
-    finding = doctor.check_output(str(tmp_path), storage.DEFAULT_ACCESS)
+    monkeypatch.setattr(store, "create", lambda uri, content, access: store.write(uri, content, access) or True)
+    finding = doctor.check_output(str(tmp_path), store.DEFAULT_ACCESS)
     assert not finding.ok
     assert "If-None-Match" in finding.advice
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlg.metrics import IoUTally
+from tlg.evaluation.metrics import IoUTally
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 
@@ -58,9 +58,9 @@ def test_sizes_have_to_agree():
 @pytest.mark.skipif(not (SHARED / "bench" / "score.py").exists(), reason="needs ../shared (scorer and photographs)")
 def test_our_figures_equal_the_independent_scorers(tmp_path: Path):
     """Both score the same arbitrary answers to every episode of the photographs."""
-    from tlg.answerers import AllForeground
-    from tlg.data.sources import IndexMapSource
-    from tlg.evaluate import score_episodes, summary
+    from tlg.datasets.sources import IndexMapSource
+    from tlg.evaluation.answerers import AllForeground
+    from tlg.evaluation.evaluate import score_episodes, summary
 
     class Wedges(AllForeground):
         """Answers that are neither right nor constant."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from tlg import records
+from tlg.answers import records
 
 
 def test_rle_round_trip():

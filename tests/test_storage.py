@@ -6,34 +6,34 @@ import re
 
 import pytest
 
-from tlg import storage
+from tlg import store
 from tlg.errors import InputError, StorageError
 
 
 def test_create_succeeds_once_and_leaves_nothing_behind(tmp_path):
     uri = f"{tmp_path}/a/b.json"
-    assert storage.create(uri, b"first")
-    assert not storage.create(uri, b"second")
-    assert storage.read(uri) == b"first"
+    assert store.create(uri, b"first")
+    assert not store.create(uri, b"second")
+    assert store.read(uri) == b"first"
     assert os.listdir(tmp_path / "a") == ["b.json"]
 
 
 def test_write_replaces_as_a_whole(tmp_path):
     uri = f"{tmp_path}/a/b.json"
-    storage.write(uri, b"first")
-    storage.write(uri, b"second")
-    assert storage.read(uri) == b"second"
+    store.write(uri, b"first")
+    store.write(uri, b"second")
+    assert store.read(uri) == b"second"
     assert os.listdir(tmp_path / "a") == ["b.json"]
 
 
 def test_entries_change_their_etag_with_the_content(tmp_path):
     for name in ("x/1.jpg", "x/y/2.JPG", "x/y/3.txt"):
-        storage.write(f"{tmp_path}/{name}", name.encode())
-    found = list(storage.entries(str(tmp_path), "**/*.{jpg,JPG}"))
+        store.write(f"{tmp_path}/{name}", name.encode())
+    found = list(store.entries(str(tmp_path), "**/*.{jpg,JPG}"))
     assert [os.path.relpath(one.uri, tmp_path) for one in found] == ["x/1.jpg", "x/y/2.JPG"]
     before = found[0].etag
-    storage.write(found[0].uri, b"another content")
-    assert next(storage.entries(str(tmp_path), "x/*.jpg")).etag != before
+    store.write(found[0].uri, b"another content")
+    assert next(store.entries(str(tmp_path), "x/*.jpg")).etag != before
 
 
 @pytest.mark.parametrize(
@@ -49,22 +49,22 @@ def test_entries_change_their_etag_with_the_content(tmp_path):
     ],
 )
 def test_globs(pattern, path, matches):
-    assert bool(re.fullmatch(storage.glob_to_regex(pattern), path)) == matches
+    assert bool(re.fullmatch(store.glob_to_regex(pattern), path)) == matches
 
 
 def test_missing_and_refused_are_told_apart(tmp_path):
     with pytest.raises(StorageError, match=r"gone.jpg: does not exist") as missing:
-        storage.read(f"{tmp_path}/gone.jpg")
+        store.read(f"{tmp_path}/gone.jpg")
     assert (missing.value.missing, missing.value.transient) == (True, False)
     with pytest.raises(StorageError) as refused:
-        storage.read(str(tmp_path))
+        store.read(str(tmp_path))
     assert (refused.value.denied, refused.value.transient) == (True, False)
-    assert storage.listed(f"{tmp_path}/nowhere", "*") == []
+    assert store.listed(f"{tmp_path}/nowhere", "*") == []
 
 
 def test_a_link_to_nowhere_is_listed(tmp_path):
     (tmp_path / "a.jpg").symlink_to(tmp_path / "b.jpg")
-    assert [one.etag for one in storage.entries(str(tmp_path), "*.jpg")] == [""]
+    assert [one.etag for one in store.entries(str(tmp_path), "*.jpg")] == [""]
 
 
 def test_errors_keep_what_they_know_on_their_way_between_processes():
@@ -75,28 +75,28 @@ def test_errors_keep_what_they_know_on_their_way_between_processes():
 
 def test_upload_and_delete_folder(tmp_path):
     (tmp_path / "big").write_bytes(b"x" * 1000)
-    storage.upload(tmp_path / "big", f"{tmp_path}/out/deep/big")
-    assert storage.read(f"{tmp_path}/out/deep/big") == b"x" * 1000
-    storage.delete_folder(f"{tmp_path}/out")
-    storage.delete_folder(f"{tmp_path}/out")
+    store.upload(tmp_path / "big", f"{tmp_path}/out/deep/big")
+    assert store.read(f"{tmp_path}/out/deep/big") == b"x" * 1000
+    store.delete_folder(f"{tmp_path}/out")
+    store.delete_folder(f"{tmp_path}/out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.cluster
 def test_the_same_on_s3(swift):
-    access = storage.Access(swift.endpoint)
-    storage.s3_client(access).create_bucket(Bucket="plain")
+    access = store.Access(swift.endpoint)
+    store.s3_client(access).create_bucket(Bucket="plain")
     uri = "s3://plain/a/b c+ü.json"
-    assert storage.create(uri, b"first", access)
-    assert not storage.create(uri, b"second", access)
-    storage.write(uri, b"third", access)
-    assert storage.read(uri, access) == b"third"
-    (entry,) = storage.entries("s3://plain", "**/*", access)
+    assert store.create(uri, b"first", access)
+    assert not store.create(uri, b"second", access)
+    store.write(uri, b"third", access)
+    assert store.read(uri, access) == b"third"
+    (entry,) = store.entries("s3://plain", "**/*", access)
     assert (entry.uri, entry.size) == (uri, 5)
-    assert storage.exists(uri, access)
-    assert storage.is_folder("s3://plain/a", access)
+    assert store.exists(uri, access)
+    assert store.is_folder("s3://plain/a", access)
     with pytest.raises(StorageError) as missing:
-        storage.read("s3://plain/none", access)
+        store.read("s3://plain/none", access)
     assert missing.value.missing
-    storage.delete_folder("s3://plain/a", access)
-    assert storage.listed("s3://plain/a", "**", access) == []
+    store.delete_folder("s3://plain/a", access)
+    assert store.listed("s3://plain/a", "**", access) == []

@@ -50,16 +50,16 @@ def annotate_command(
     force: Annotated[bool, typer.Option("--force", help="Answer everything again")] = False,
 ) -> None:
     """Annotate a collection; run again, it does only what is missing."""
-    from jobs import commands
+    from jobs.commands import annotate
 
-    loaded = commands.read_spec(spec, images, exemplars, out, overrides)
-    commands.run_annotate(loaded, address, only_failed, force)
+    loaded = annotate.read_spec(spec, images, exemplars, out, overrides)
+    annotate.run_annotate(loaded, address, only_failed, force)
 
 
 @app.command()
 def validate(spec: str, overrides: Overrides = []) -> None:  # noqa: B006
     """Check a job without running it: keys, exemplars, model, access to the stores."""
-    from jobs import check
+    from jobs.commands import validate as check
     from tlg.spec import load_annotate_spec
 
     for passed in check.validate(load_annotate_spec(spec, overrides)):
@@ -73,7 +73,7 @@ def plan(
     deadline_hours: Annotated[float, typer.Option(help="For how many workers this needs")] = 8.0,
 ) -> None:
     """Count what is to do and time a small sample: images, hours, workers, cost."""
-    from jobs import plan as planning
+    from jobs.commands import plan as planning
     from tlg.spec import load_annotate_spec
 
     for line in planning.plan(load_annotate_spec(spec, overrides)).lines(deadline_hours * 3600):
@@ -83,8 +83,8 @@ def plan(
 @app.command()
 def status(output: str, endpoint: Endpoint = None) -> None:
     """The last runs of an output, how far the running one is, failures by type."""
-    from jobs import status as overview
-    from tlg.storage import Access, join
+    from jobs.commands import status as overview
+    from tlg.store import Access, join
 
     for line in overview.status(join(".", output), Access(endpoint)):
         typer.echo(line)
@@ -101,12 +101,12 @@ def export(
     endpoint: Endpoint = None,
 ) -> None:
     """Any format from an output's committed answers, for all or a part of them."""
-    from jobs import outputs
-    from tlg.storage import Access, join
+    from jobs.output import exports
+    from tlg.store import Access, join
 
-    chosen = outputs.Filter(min_score, tuple(classes))
+    chosen = exports.Filter(min_score, tuple(classes))
     access = Access(endpoint)
-    for uri in outputs.export(join(".", output), format, access, chosen, outputs.as_masks(masks), join(".", to)):
+    for uri in exports.export(join(".", output), format, access, chosen, exports.as_masks(masks), join(".", to)):
         typer.echo(uri)
 
 
@@ -119,7 +119,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Show the log, leave with the job's exit code")] = False,
 ) -> None:
     """Hand a job to a Ray cluster; the same spec is the same job and never runs twice at once."""
-    from jobs import submit as submission
+    from jobs.cluster import submit as submission
     from tlg.spec import load_annotate_spec
 
     loaded = load_annotate_spec(spec, overrides)
@@ -138,7 +138,7 @@ app.add_typer(jobs_app, name="jobs")
 @jobs_app.command("list")
 def jobs_list(address: Address) -> None:
     """Every submitted job, oldest first."""
-    from jobs import submit as submission
+    from jobs.cluster import submit as submission
 
     for job in submission.jobs(address):
         typer.echo(f"{job.id}  {job.status.lower()}")
@@ -151,7 +151,7 @@ def jobs_logs(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends")] = False,
 ) -> None:
     """What a job printed."""
-    from jobs import submit as submission
+    from jobs.cluster import submit as submission
 
     if follow:
         raise typer.Exit(submission.exit_code(submission.follow(job, address, show=typer.echo)))
@@ -161,7 +161,7 @@ def jobs_logs(
 @jobs_app.command("stop")
 def jobs_stop(job: str, address: Address) -> None:
     """Stop a job; what it committed stays, submitting it again goes on from there."""
-    from jobs import submit as submission
+    from jobs.cluster import submit as submission
 
     typer.echo(f"{job}: {'asked to stop' if submission.stop(job, address) else 'was not running'}")
 
@@ -175,10 +175,10 @@ def render(
     timezone: Timezone = "Etc/UTC",
 ) -> None:
     """Print ready manifests of a job spec."""
-    from deploy import manifests
+    from deploy.manifests import kubernetes
     from tlg.spec import load_annotate_spec
 
-    typer.echo(manifests.render(load_annotate_spec(spec, overrides), target, cron, timezone), nl=False)
+    typer.echo(kubernetes.render(load_annotate_spec(spec, overrides), target, cron, timezone), nl=False)
 
 
 @app.command()
@@ -190,7 +190,7 @@ def schedule(
     address: Annotated[str | None, typer.Option(help="Submit to this cluster instead of running here")] = None,
 ) -> None:
     """Run a job every night: print what a scheduler needs, or be a small scheduler (`local`)."""
-    from deploy import schedule as nightly
+    from deploy.manifests import schedule as nightly
     from tlg.spec import load_annotate_spec
 
     loaded = load_annotate_spec(spec)
@@ -206,7 +206,7 @@ def doctor(
     address: Annotated[str | None, typer.Option(help="Also check the cluster at this address")] = None,
 ) -> None:
     """Check this machine and say what to do about what is missing."""
-    from tlg import doctor as examination
+    from jobs.commands import doctor as examination
 
     findings = examination.examine(spec, address)
     for finding in findings:
@@ -228,8 +228,8 @@ def serve(
     address: Annotated[str, typer.Option(help="Ray cluster to serve on; `local` starts one here")] = "local",
 ) -> None:
     """Annotate on demand: a page, an API and labelling tools' backends, until Ctrl-C."""
-    from deploy import config as configuration
-    from deploy import serving
+    from deploy.endpoint import config as configuration
+    from deploy.endpoint import serving
 
     given = {"host": host, "port": port, "insecure": insecure or None}
     assignments = [*overrides, *(f"{key}={value}" for key, value in given.items() if value is not None)]
@@ -242,7 +242,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed gives other pictures and classes")] = 7,
 ) -> None:
     """Write a small collection, annotate it on an embedded Ray, measure the answer and show a report."""
-    from jobs.demo import demo as run_demo
+    from jobs.commands.demo import demo as run_demo
 
     run_demo(out, seed)
 
@@ -250,7 +250,7 @@ def demo(
 @app.command()
 def models() -> None:
     """List the models that can be named in a spec: bundled, cached or to be downloaded."""
-    from tlg.model.zoo import known_models
+    from tlg.hub.zoo import known_models
 
     for name, about in known_models().items():
         typer.echo(f"{name:20} {about}")
@@ -271,7 +271,7 @@ def prior(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Write where the prior sees each class: maps and overlays of pictures, or a training set's pseudo-masks."""
-    from tlg.prior import command
+    from tlg.training.pseudo_masks import command
 
     text = {"architecture": clip, "weights": clip_weights, "family": family}
     if dataset is None:
@@ -297,7 +297,7 @@ def train(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train a network on episodes; started again, it goes on where it was."""
-    from tlg.train import train as run_training
+    from tlg.training.trainer import train as run_training
 
     for folder in run_training(config, overrides):
         typer.echo(f"best model: {folder}")
@@ -310,7 +310,7 @@ def evaluate(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Answer a benchmark's episodes and print mIoU and FB-IoU per class and fold."""
-    from tlg.evaluate import evaluate as run_evaluation
+    from tlg.evaluation.evaluate import evaluate as run_evaluation
 
     run_evaluation(config, dump, overrides)
 
@@ -325,8 +325,8 @@ def import_checkpoint(
     from typing import cast
 
     from tlg.errors import SpecError
-    from tlg.model.backbone import BackboneName
-    from tlg.model.checkpoint import import_checkpoint as run_import
+    from tlg.hub.folder import import_checkpoint as run_import
+    from tlg.network.backbones.backbone import BackboneName
 
     if backbone not in ("resnet50", "vgg16"):
         raise SpecError(f"--backbone {backbone}: published checkpoints have resnet50 or vgg16")

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from tlg.answers.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
 from tlg.errors import ClusterError, InputError
 from tlg.spec import AnnotateSpec
-from tlg.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
 
 KEY_VARIABLE = "TLG_API_KEY"
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)

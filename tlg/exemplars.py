@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from tlg import images, storage
+from tlg import pictures, store
 from tlg.errors import InputError, SpecError, StorageError
 from tlg.spec import Document, parse, read_text
 
@@ -91,12 +91,12 @@ class LoadedExemplars:
         return tuple(one.name for one in self.classes)
 
 
-def describe(uri: str, access: storage.Access = storage.DEFAULT_ACCESS) -> ExemplarSet:
+def describe(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> ExemplarSet:
     """The exemplar set behind a YAML or JSON file or a folder `class name/*.jpg`, with absolute references."""
-    if storage.is_folder(uri, access):
+    if store.is_folder(uri, access):
         return _describe_folder(uri, access)
-    written = parse(ExemplarSet, read_text(storage.read_text(uri, access), uri), uri)
-    return anchored(written, storage.parent(uri))
+    written = parse(ExemplarSet, read_text(store.read_text(uri, access), uri), uri)
+    return anchored(written, store.parent(uri))
 
 
 def anchored(written: ExemplarSet, folder: str) -> ExemplarSet:
@@ -105,8 +105,8 @@ def anchored(written: ExemplarSet, folder: str) -> ExemplarSet:
             update={
                 "exemplars": [
                     ExemplarRef(
-                        image=storage.join(folder, ref.image),
-                        mask=None if ref.mask is None else storage.join(folder, ref.mask),
+                        image=store.join(folder, ref.image),
+                        mask=None if ref.mask is None else store.join(folder, ref.mask),
                     )
                     for ref in one.exemplars
                 ]
@@ -114,16 +114,16 @@ def anchored(written: ExemplarSet, folder: str) -> ExemplarSet:
         )
         for one in written.classes
     ]
-    negatives = [storage.join(folder, uri) for uri in written.negatives]
+    negatives = [store.join(folder, uri) for uri in written.negatives]
     return written.model_copy(update={"classes": classes, "negatives": negatives})
 
 
-def load(uri: str, access: storage.Access = storage.DEFAULT_ACCESS) -> LoadedExemplars:
+def load(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExemplars:
     """Read an exemplar set with all its pixels; a bad exemplar is an error that names class and file."""
     return load_described(describe(uri, access), access)
 
 
-def load_described(written: ExemplarSet, access: storage.Access = storage.DEFAULT_ACCESS) -> LoadedExemplars:
+def load_described(written: ExemplarSet, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExemplars:
     digest = hashlib.blake2b(digest_size=16)
     classes = []
     for class_id, one in enumerate(written.classes, start=1):
@@ -135,18 +135,18 @@ def load_described(written: ExemplarSet, access: storage.Access = storage.DEFAUL
     return LoadedExemplars(written.name, tuple(classes), tuple(negatives), digest.hexdigest())
 
 
-def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: storage.Access) -> LoadedExemplar:
+def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: store.Access) -> LoadedExemplar:
     try:
-        content = storage.read(ref.image, access)
-        pixels = images.decode(content).pixels
+        content = store.read(ref.image, access)
+        pixels = pictures.decode(content).pixels
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: exemplar {ref.image} cannot be used: {error}") from None
     _feed(digest, "image", hashlib.blake2b(content, digest_size=16).hexdigest())
     if ref.mask is None:
         return LoadedExemplar(ref.image, pixels)
     try:
-        mask_content = storage.read(ref.mask, access)
-        mask = images.decode_mask(mask_content)
+        mask_content = store.read(ref.mask, access)
+        mask = pictures.decode_mask(mask_content)
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: mask {ref.mask} cannot be used: {error}") from None
     if mask.shape != pixels.shape[:2]:
@@ -156,11 +156,11 @@ def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: sto
     return LoadedExemplar(ref.image, pixels, mask)
 
 
-def _describe_folder(folder: str, access: storage.Access) -> ExemplarSet:
+def _describe_folder(folder: str, access: store.Access) -> ExemplarSet:
     base = folder.rstrip("/")
     by_class: dict[str, list[str]] = {}
-    for entry in storage.entries(base, "*/*", access):
-        if entry.uri.lower().endswith(images.EXTENSIONS):
+    for entry in store.entries(base, "*/*", access):
+        if entry.uri.lower().endswith(pictures.EXTENSIONS):
             by_class.setdefault(entry.uri.split("/")[-2], []).append(entry.uri)
     negatives = by_class.pop(NEGATIVES_FOLDER, [])
     if not by_class:

@@ -159,7 +159,7 @@ def apply_overrides(content: dict[str, Any], assignments: list[str]) -> dict[str
 
 def load_annotate_spec(path: str, assignments: list[str] | None = None) -> AnnotateSpec:
     """Read a job spec file. Relative `exemplars`, `images`, `model` and `output` paths count from the file's folder."""
-    from tlg import storage
+    from tlg import store as storage
 
     content = apply_overrides(read_text(storage.read_text(path), path), assignments or [])
     spec = parse(AnnotateSpec, content, path)
@@ -168,7 +168,7 @@ def load_annotate_spec(path: str, assignments: list[str] | None = None) -> Annot
 
 def anchored(spec: AnnotateSpec, folder: str) -> AnnotateSpec:
     """The spec with every relative path made absolute from `folder`, so that it means the same anywhere."""
-    from tlg import storage
+    from tlg import store as storage
 
     def place(value: str | None) -> str | None:
         return None if value is None else storage.join(folder, value)

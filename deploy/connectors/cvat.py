@@ -15,9 +15,9 @@ import cvat_sdk.auto_annotation as cvat
 import PIL.Image
 from cvat_sdk.masks import encode_mask
 
+from tlg.answers.formats import polygon
+from tlg.answers.records import decode_mask
 from tlg.client import Client
-from tlg.formats import polygon
-from tlg.records import decode_mask
 
 
 class ExemplarFunction:

@@ -15,17 +15,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from deploy.config import LabelStudioSpec, ServeConfig
 from deploy.connectors import label_studio_sets as sets
 from deploy.connectors.labeling_config import Control, find_control
+from deploy.endpoint.config import LabelStudioSpec, ServeConfig
+from deploy.endpoint.problems import ProblemError
+from deploy.endpoint.schema import AnnotateRequest, Content
+from deploy.endpoint.service import Service
 from deploy.exemplar_store import NAME
-from deploy.fetch import Fetcher
-from deploy.problems import ProblemError
-from deploy.schema import AnnotateRequest, Content
-from deploy.service import Service
+from deploy.guard.fetch import Fetcher
+from tlg.annotate.registry import AnnotateParams
+from tlg.answers.formats import label_studio
 from tlg.errors import TlgError
-from tlg.formats import label_studio
-from tlg.predict import AnnotateParams
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
 TASKS_AT_ONCE = 8

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deploy.annotators import checked_header
+from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
-from deploy.problems import ProblemError
-from tlg import storage
+from deploy.replica.pool import checked_header
+from tlg import store as storage
+from tlg.answers.formats import label_studio
 from tlg.errors import InputError
-from tlg.formats import label_studio
 
 # Which key of a region's value holds its labels.
 LABEL_KINDS = (

@@ -8,14 +8,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 
-from deploy.config import ServeConfig
-from deploy.problems import ProblemError, explain_validation, problem_of
-from deploy.schema import AnnotateRequest, Content
-from deploy.service import Service
+from deploy.endpoint.config import ServeConfig
+from deploy.endpoint.problems import ProblemError, explain_validation, problem_of
+from deploy.endpoint.schema import AnnotateRequest, Content
+from deploy.endpoint.service import Service
+from tlg.annotate.registry import AnnotateParams
+from tlg.answers.formats import polygon
+from tlg.answers.records import decode_mask
 from tlg.errors import TlgError
-from tlg.formats import polygon
-from tlg.predict import AnnotateParams
-from tlg.records import decode_mask
 
 RUN_BUTTON = {"name": "button_run", "value": None}
 

@@ -29,21 +29,21 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tlg.answerers import at_own_size
-from tlg.data.bundle.evaluate import SCENE_SIZE, network_images, trials
-from tlg.data.bundle.parts import Words
-from tlg.data.episodes import open_image
-from tlg.data.sources import IndexMapSource
-from tlg.data.world import index_of
-from tlg.episode_priors import episode_priors
-from tlg.evaluate import void
-from tlg.images import to_network_input
-from tlg.metrics import IoUTally
-from tlg.model.features import Features
-from tlg.model.network import TLG
-from tlg.model.text import TextVectors
-from tlg.model.zoo import load
-from tlg.prior import Prior
+from tlg.datasets.episodes import open_image
+from tlg.datasets.sources import IndexMapSource
+from tlg.evaluation.answerers import at_own_size
+from tlg.evaluation.evaluate import void
+from tlg.evaluation.metrics import IoUTally
+from tlg.evidence import Prior
+from tlg.evidence.episode_priors import episode_priors
+from tlg.hub.zoo import load
+from tlg.network.features import Features
+from tlg.network.text import TextVectors
+from tlg.network.tlg import TLG
+from tlg.pictures import to_network_input
+from tlg.recipes.tiny.evaluate import SCENE_SIZE, network_images, trials
+from tlg.recipes.tiny.parts import Words
+from tlg.world import index_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "msrc_v2"

@@ -19,8 +19,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torchvision.io import ImageReadMode
 
-from tlg import images, records
-from tlg.data import world
+from tlg import pictures, world
+from tlg.answers import records
 
 PHOTO_SIZE = (1600, 1200)
 # `max_pixels` for which a photo is decoded at a reduced scale: a quarter of each side.
@@ -82,7 +82,7 @@ def decoders() -> dict[str, Decoder]:
 def decoding_rows(kind: str, content: bytes) -> list[Row]:
     inputs = f"{PHOTO_SIZE[0]}x{PHOTO_SIZE[1]} {kind}, {len(content) / 1e3:.0f} kB"
     rows = []
-    for name, decode in {"ours": images.decode, **decoders()}.items():
+    for name, decode in {"ours": pictures.decode, **decoders()}.items():
         value, spread = rate(lambda decode=decode: decode(content))
         rows.append(Row(f"decode {kind}: {name}", value, "images/s of a core", "", spread, REPEATS, inputs))
     return rows
@@ -98,7 +98,7 @@ def reduced_rows(content: bytes) -> list[Row]:
 
     rows = []
     for name, action in (
-        ("ours", lambda: images.decode(content, REDUCED_PIXELS)),
+        ("ours", lambda: pictures.decode(content, REDUCED_PIXELS)),
         ("whole, then resized", whole_then_resized),
     ):
         value, spread = rate(action)

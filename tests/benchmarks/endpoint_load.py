@@ -34,10 +34,10 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tlg import exemplars, images
+from tlg import exemplars, pictures
+from tlg.annotate.registry import AnnotateParams, load_annotator
+from tlg.answers.wire import Answers
 from tlg.client import Client
-from tlg.predict import AnnotateParams, load_annotator
-from tlg.wire import Answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SET_NAME = "endpoint-load"
@@ -67,11 +67,11 @@ def bare(model: str, set_uri: str, contents: list[bytes], count: int, batch: int
     torch.set_num_threads(threads)
     params = AnnotateParams()
     annotator = load_annotator(model, exemplars.load(set_uri), params)
-    answers = [annotator.annotate([images.decode(content, params.max_pixels)])[0] for content in contents]
+    answers = [annotator.annotate([pictures.decode(content, params.max_pixels)])[0] for content in contents]
     started = time.perf_counter()
     for first in range(0, count, batch):
         chosen = [contents[i % len(contents)] for i in range(first, min(first + batch, count))]
-        annotator.annotate([images.decode(content, params.max_pixels) for content in chosen])
+        annotator.annotate([pictures.decode(content, params.max_pixels) for content in chosen])
     return count / (time.perf_counter() - started), answers
 
 

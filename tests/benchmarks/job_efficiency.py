@@ -43,8 +43,10 @@ def loop(work: Path, model: str) -> dict[str, float]:
     images and encoding their masks takes beside it."""
     import torch
 
-    from tlg import exemplars, images, records
-    from tlg.predict import AnnotateParams, load_annotator
+    from tlg import exemplars
+    from tlg import pictures as images
+    from tlg.annotate.registry import AnnotateParams, load_annotator
+    from tlg.answers import records
     from tlg.spec import RunSpec
 
     torch.set_num_threads(os.cpu_count() or 1)

@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from harness import Row, machine, show
 
-from tlg.model.backbone import build_backbone
-from tlg.model.features import Features
-from tlg.model.network import TLG
-from tlg.model.network_spec import NetworkSpec
-from tlg.model.text import TextVectors
+from tlg.network.backbones.backbone import build_backbone
+from tlg.network.features import Features
+from tlg.network.spec import NetworkSpec
+from tlg.network.text import TextVectors
+from tlg.network.tlg import TLG
 
 SIDE = 400
 # (behaviour, classes, shots) -> the most backbone passes it may cost.

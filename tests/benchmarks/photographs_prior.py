@@ -38,14 +38,14 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tlg import images
-from tlg.data.episodes import IGNORED, Collection, Episode, EpisodesFile, Photo, photos_of, queries_at_random
-from tlg.data.folder import IndexMapFolder, PairFolder
-from tlg.metrics import IoUTally
-from tlg.model.backbone import build_backbone
-from tlg.model.features import Features
-from tlg.prior import Background, FittedPrior, Prior, background, cosegment, descriptors, exemplar, presence, refine
-from tlg.prior.refine import Refinement
+from tlg import pictures
+from tlg.datasets.episodes import IGNORED, Collection, Episode, EpisodesFile, Photo, photos_of, queries_at_random
+from tlg.datasets.folder import IndexMapFolder, PairFolder
+from tlg.evaluation.metrics import IoUTally
+from tlg.evidence import Background, FittedPrior, Prior, background, cosegment, descriptors, exemplar, presence, refine
+from tlg.evidence.refine import Refinement
+from tlg.network.backbones.backbone import build_backbone
+from tlg.network.features import Features
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 384
@@ -128,7 +128,7 @@ class Study:
         }
 
     def pixels(self, name: str) -> torch.Tensor:
-        return images.to_network_input(images.decode(self.photos[name].image.read_bytes()).pixels, SIDE)
+        return pictures.to_network_input(pictures.decode(self.photos[name].image.read_bytes()).pixels, SIDE)
 
     @cached_property
     def encoded(self) -> tuple[Features, Features, dict[str, int]]:

@@ -9,12 +9,12 @@ import open_clip
 import torch
 from harness import Row, median_seconds
 
-from tlg.model.backbone import build_backbone
-from tlg.model.features import Features
-from tlg.prior import Background, Prior
-from tlg.prior.clip import ClipPrior
-from tlg.prior.clip_spec import ClipPriorSpec
-from tlg.prior.refine import Refinement
+from tlg.evidence import Background, Prior
+from tlg.evidence.open_clip.clip import ClipPrior
+from tlg.evidence.open_clip.clip_spec import ClipPriorSpec
+from tlg.evidence.refine import Refinement
+from tlg.network.backbones.backbone import build_backbone
+from tlg.network.features import Features
 
 SIDE = 384
 CLIP_TOWER = "ViT-B-16"

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from tlg.accuracy import Comparison, classes_table, compare, figure, means_table
+from tlg.evaluation.comparison import Comparison, classes_table, compare, figure, means_table
 from tlg.spec import parse, read_text
-from tlg.train import load_spec
+from tlg.training.trainer import load_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -51,7 +51,7 @@ def test_rows_that_are_done_are_not_run_again(tmp_path: Path, monkeypatch: pytes
     }
     (tmp_path / "rows.yaml").write_text(json.dumps(content))
     asked = []
-    monkeypatch.setattr("tlg.accuracy.evaluate", lambda *_, **named: asked.append(named["overrides"]))
+    monkeypatch.setattr("tlg.evaluation.comparison.evaluate", lambda *_, **named: asked.append(named["overrides"]))
     compare(str(tmp_path / "rows.yaml"), workers=1)
     (tmp_path / "a-seed0.json").write_text(json.dumps({"shots": {s: shots(1, 1) for s in "15"}}))
     compare(str(tmp_path / "rows.yaml"), workers=1)

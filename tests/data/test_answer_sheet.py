@@ -7,10 +7,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from tlg.answer_sheet import CAPTION, CELL, drawn, outline, sheet, write_sheets
-from tlg.data.episodes import open_image
-from tlg.data.sources import IndexMapSource
-from tlg.formats.overlay import MAP_COLOUR, MAP_FILL
+from tlg.answers.formats.overlay import MAP_COLOUR, MAP_FILL
+from tlg.datasets.episodes import open_image
+from tlg.datasets.sources import IndexMapSource
+from tlg.evaluation.sheets import CAPTION, CELL, drawn, outline, sheet, write_sheets
 
 
 @pytest.fixture

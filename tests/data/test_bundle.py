@@ -9,18 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tlg.data.bundle.backbone import base_targets, learn_backbone
-from tlg.data.bundle.bank import SceneBank, scene_bank
-from tlg.data.bundle.clip import build_clip, chosen_phrases, clip_loss, world_tokenizer
-from tlg.data.bundle.config import read_recipe
-from tlg.data.bundle.evaluate import roc_auc, trials
-from tlg.data.bundle.segmenter import EpisodeDrawer, learn_segmenter
-from tlg.data.world import BASE, CLASSES, NOVEL, index_of
 from tlg.errors import SpecError
-from tlg.model.backbone import build_backbone
-from tlg.model.checkpoint import load_model, save_model
-from tlg.model.text_encoder import ClassText
-from tlg.model.tiny_clip import TinyClip, dense_image_vectors
+from tlg.evidence.tiny_clip import TinyClip, dense_image_vectors
+from tlg.hub.folder import load_model, save_model
+from tlg.hub.text_encoder import ClassText
+from tlg.network.backbones.backbone import build_backbone
+from tlg.recipes.tiny.backbone import base_targets, learn_backbone
+from tlg.recipes.tiny.bank import SceneBank, scene_bank
+from tlg.recipes.tiny.clip import build_clip, chosen_phrases, clip_loss, world_tokenizer
+from tlg.recipes.tiny.config import read_recipe
+from tlg.recipes.tiny.evaluate import roc_auc, trials
+from tlg.recipes.tiny.segmenter import EpisodeDrawer, learn_segmenter
+from tlg.world import BASE, CLASSES, NOVEL, index_of
 
 RECIPE = Path(__file__).parents[2] / "configs/models/tlg-tiny.yaml"
 

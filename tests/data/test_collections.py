@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlg.data.coco import CocoInstances, coco_novel_classes
-from tlg.data.episodes import IGNORED, EpisodesFile, open_image
-from tlg.data.folder import IndexMapFolder, PairFolder
-from tlg.data.fss import FSS1000
-from tlg.data.pascal import PascalVOC, pascal_novel_classes
-from tlg.data.sources import CocoSource, FssSource, IndexMapSource, PairSource, PascalSource
+from tlg.datasets.coco import CocoInstances, coco_novel_classes
+from tlg.datasets.episodes import IGNORED, EpisodesFile, open_image
+from tlg.datasets.folder import IndexMapFolder, PairFolder
+from tlg.datasets.fss import FSS1000
+from tlg.datasets.pascal import PascalVOC, pascal_novel_classes
+from tlg.datasets.sources import CocoSource, FssSource, IndexMapSource, PairSource, PascalSource
 from tlg.errors import InputError, SpecError
 
 
@@ -128,7 +128,7 @@ def test_base_photographs_show_no_novel_class(voc: Path, coco: Path, fss: Path, 
 
 
 def test_building_base_data_opens_no_label_map_of_an_episode(index_maps: Path, monkeypatch: pytest.MonkeyPatch):
-    import tlg.data.folder as module
+    import tlg.datasets.folder as module
 
     opened: list[str] = []
     original = module.open_index_map
@@ -142,7 +142,7 @@ def test_building_base_data_opens_no_label_map_of_an_episode(index_maps: Path, m
 
 
 def test_listing_episodes_of_a_file_opens_no_label_map(index_maps: Path, monkeypatch: pytest.MonkeyPatch):
-    import tlg.data.folder as module
+    import tlg.datasets.folder as module
 
     monkeypatch.setattr(module, "open_index_map", lambda path: pytest.fail(f"opened {path}"))
     source = IndexMapSource(kind="index_maps", root=index_maps, episodes=index_maps / "episodes.json")

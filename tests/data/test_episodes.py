@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tlg.data.episodes import Photo, queries_at_random, queries_in_list_order, without_classes
+from tlg.datasets.episodes import Photo, queries_at_random, queries_in_list_order, without_classes
 from tlg.errors import SpecError
 
 PHOTOS = [

@@ -9,11 +9,11 @@ import torch
 import yaml
 from PIL import Image
 
-from tlg.data.sources import PascalSource
-from tlg.evaluate import evaluate, score_episodes
-from tlg.model.backbone import build_backbone
-from tlg.model.checkpoint import save_model
-from tlg.model.network import TLG, NetworkSpec
+from tlg.datasets.sources import PascalSource
+from tlg.evaluation.evaluate import evaluate, score_episodes
+from tlg.hub.folder import save_model
+from tlg.network.backbones.backbone import build_backbone
+from tlg.network.tlg import TLG, NetworkSpec
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_no_label_map_is_opened_before_the_answer_and_a_supports_never(config, i
         return score_episodes(episodes, answerer, dump, name)
 
     monkeypatch.setattr(Image, "open", spy)
-    monkeypatch.setattr("tlg.evaluate.score_episodes", watched)
+    monkeypatch.setattr("tlg.evaluation.evaluate.score_episodes", watched)
     evaluate(config, overrides=[f"method={method}"])
     assert opened[True]
     assert {path.parent.name for path in opened[True]} == {"images"}
@@ -92,7 +92,7 @@ def test_no_label_map_is_opened_before_the_answer_and_a_supports_never(config, i
 
 def test_an_answer_does_not_depend_on_the_other_episodes_of_its_batch(config: Path, tmp_path: Path, monkeypatch):
     evaluate(config, dump=tmp_path / "together")
-    monkeypatch.setattr("tlg.evaluate.EPISODES_AT_ONCE", 1)
+    monkeypatch.setattr("tlg.evaluation.evaluate.EPISODES_AT_ONCE", 1)
     evaluate(config, dump=tmp_path / "alone")
     for file in (tmp_path / "together").iterdir():
         together, alone = (
@@ -103,7 +103,7 @@ def test_an_answer_does_not_depend_on_the_other_episodes_of_its_batch(config: Pa
 
 def test_pascal_ignores_the_rim(voc: Path):
     episodes = PascalSource(kind="pascal", root=voc).evaluation("0", 1, 7, seed=0)
-    from tlg.answerers import AllForeground
+    from tlg.evaluation.answerers import AllForeground
 
     tally = score_episodes(episodes, AllForeground(), None, "rim")
     assert tally.episodes == 7

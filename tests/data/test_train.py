@@ -11,14 +11,14 @@ import pytest
 import torch
 import yaml
 
-from tlg.data.episodes import EpisodesFile
-from tlg.distributed import Processes
+from tlg.datasets.episodes import EpisodesFile
 from tlg.errors import CheckpointError, SpecError
-from tlg.metrics import IoUTally
-from tlg.model.backbone import build_backbone
-from tlg.model.checkpoint import load_model
-from tlg.progress import Reporter
-from tlg.train import ALL_FOLDS, EpisodeLoss, Trainer, load_spec, train
+from tlg.evaluation.metrics import IoUTally
+from tlg.hub.folder import load_model
+from tlg.network.backbones.backbone import build_backbone
+from tlg.training.processes import Processes
+from tlg.training.reporter import Reporter
+from tlg.training.trainer import ALL_FOLDS, EpisodeLoss, Trainer, load_spec, train
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_run_refuses_the_state_of_another_config(config: Path):
 
 
 def test_training_opens_no_label_map_of_an_episode_and_sees_no_novel_class(config: Path, index_maps: Path, monkeypatch):
-    import tlg.data.folder as module
+    import tlg.datasets.folder as module
 
     opened: set[Path] = set()
     original = module.open_index_map
@@ -130,7 +130,7 @@ def test_training_opens_no_label_map_of_an_episode_and_sees_no_novel_class(confi
     file = EpisodesFile.read(index_maps / "episodes.json")
     assert opened
     assert not {path.stem for path in opened} & file.photo_ids("0")
-    trainer = Trainer(load_spec(config), __import__("tlg.distributed").distributed.Processes.join("cpu"))
+    trainer = Trainer(load_spec(config), __import__("tlg.training.processes").training.processes.Processes.join("cpu"))
     for pool in (trainer.learning, trainer.held):
         assert not {one.name for one in pool.classes.values()} & {"cow", "bird"}
         for _, photo in pool.entries[:4]:
@@ -149,7 +149,7 @@ def test_unknown_keys_are_named(config: Path):
 
 @pytest.mark.cluster
 def test_two_processes_share_a_batch(config: Path, tmp_path: Path):
-    script = f"from tlg.train import train; train({str(config)!r}, ['optim.epochs=1'])"
+    script = f"from tlg.training.trainer import train; train({str(config)!r}, ['optim.epochs=1'])"
     file = tmp_path / "run.py"
     file.write_text(script)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}

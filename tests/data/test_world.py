@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlg.data.world import BASE, CLASSES, NOVEL, SETTINGS, index_of, scene
-from tlg.data.world.scenes import paint, place
+from tlg.world import BASE, CLASSES, NOVEL, SETTINGS, index_of, scene
+from tlg.world.scenes import paint, place
 
 
 def scenes(count: int, **options: object) -> list:

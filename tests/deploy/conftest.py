@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from deploy.annotators import LocalSegmenter
-from deploy.api import create_app
-from deploy.auth import Keys
-from deploy.config import ServeConfig
-from deploy.metrics import Collector, Meters
+from deploy.endpoint.api import create_app
+from deploy.endpoint.config import ServeConfig
+from deploy.endpoint.metrics import Collector, Meters
+from deploy.guard.auth import Keys
+from deploy.replica.pool import LocalSegmenter
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 240

@@ -7,13 +7,14 @@ import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
-from deploy.annotators import AnnotatorPool, AskedSet, Outcome, Task, at_min_score
-from deploy.app import RETRIES, ServeSegmenter
+from deploy.endpoint.app import RETRIES, ServeSegmenter
+from deploy.endpoint.metrics import Collector, Meters
+from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore
-from deploy.metrics import Collector, Meters
-from deploy.problems import ProblemError
-from tlg import images, records
-from tlg.predict import AnnotateParams, load_annotator
+from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task, at_min_score
+from tlg import pictures
+from tlg.annotate.registry import AnnotateParams, load_annotator
+from tlg.answers import records
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_mixed_batch_gives_each_its_own_answers_in_order(stored, make_pool, ma
     pool, meters = make_pool(4)
     names = ["fox", "bear", "fox", "kite", "bear", "fox"]
     tasks = [task(make_picture(seed), stored[name]) for seed, name in enumerate(names)]
-    batch = [(one, images.decode(one.content)) for one in tasks]
+    batch = [(one, pictures.decode(one.content)) for one in tasks]
     together = pool.answer(batch)
     assert [outcome.answers[0].class_name for outcome in together] == names
     assert together == [pool.answer([one])[0] for one in batch]
@@ -56,7 +57,7 @@ def test_a_mixed_batch_gives_each_its_own_answers_in_order(stored, make_pool, ma
 
 def test_the_least_recently_used_makes_room(stored, make_pool, make_picture):
     pool, meters = make_pool(2)
-    picture = images.decode(make_picture(1))
+    picture = pictures.decode(make_picture(1))
     for name in ("fox", "bear", "fox", "kite", "fox", "bear"):
         pool.answer([(task(b"", stored[name]), picture)])
     assert value(meters, "tlg_annotator_lookups_total", found="no") == 4  # fox, bear, kite, bear again
@@ -65,7 +66,7 @@ def test_the_least_recently_used_makes_room(stored, make_pool, make_picture):
 
 def test_every_min_score_is_answered_by_one_annotator(stored, make_pool, make_picture):
     pool, meters = make_pool(1)
-    picture = images.decode(make_picture(1))
+    picture = pictures.decode(make_picture(1))
     scores = (0.0, 0.3, 0.5, 1.0)
     batch = [(task(b"", stored["fox"], min_score), picture) for min_score in scores]
     answers = [outcome.answers for outcome in pool.answer(batch)]
@@ -87,7 +88,7 @@ def test_a_score_below_the_asked_one_is_absent_as_the_annotator_says_it(score, m
 
 def test_a_set_that_cannot_be_read_fails_its_own_images_alone(stored, make_pool, make_picture):
     pool, _ = make_pool(2)
-    picture = images.decode(make_picture(1))
+    picture = pictures.decode(make_picture(1))
     good, bad = pool.answer([(task(b"", stored["fox"]), picture), (task(b"", "0" * 32), picture)])
     assert good.answers
     assert bad.problem[0] == 422

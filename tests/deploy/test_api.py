@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tlg import exemplars, images, records
-from tlg.predict import AnnotateParams, load_annotator
+from tlg import exemplars, pictures
+from tlg.annotate.registry import AnnotateParams, load_annotator
+from tlg.answers import records
 
 ROW_KEYS = set(records.SCHEMA.names)
 
@@ -25,7 +26,7 @@ def test_same_rows_as_the_annotator_of_a_batch_job(client, make_picture):
     params = AnnotateParams(min_score=0.3)
     annotator = load_annotator("dry-run", exemplars.load(uri), params)
     contents = [make_picture(seed) for seed in range(3)]
-    batch = annotator.annotate([images.decode(content, params.max_pixels) for content in contents])
+    batch = annotator.annotate([pictures.decode(content, params.max_pixels) for content in contents])
     for content, answers in zip(contents, batch, strict=True):
         online = annotate(client, content, min_score=0.3).json()["rows"]
         origin = records.Provenance(annotator.model_digest, digest, params.digest(), online[0]["run_id"])
@@ -183,7 +184,7 @@ def test_jobs_may_only_name_what_the_endpoint_may_reach(make_client, change, nam
 
 
 def test_jobs_are_handed_to_the_cluster_with_the_stored_set(make_client, make_exemplars, monkeypatch):
-    from deploy import cluster_jobs
+    from deploy.endpoint import cluster_jobs
 
     handed = []
 
@@ -206,8 +207,8 @@ def test_jobs_are_handed_to_the_cluster_with_the_stored_set(make_client, make_ex
 
 @pytest.mark.parametrize(("prefix", "told"), [("", "9 of 30 images"), ("other", None)])
 def test_a_job_tells_how_far_it_is_where_the_endpoint_may_write(make_client, monkeypatch, tmp_path, prefix, told):
-    from deploy import cluster_jobs
-    from jobs.runs import RunSummary
+    from deploy.endpoint import cluster_jobs
+    from jobs.output.runs import RunSummary
 
     output = str(tmp_path / "out" / "traps")
     summary = RunSummary("r1", "traps", output, started_at="2026-01-02T00:00:10+00:00", images=30, done=9)

@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from deploy.auth import Keys, checked_exposure, load_keys
-from deploy.config import ServeConfig
+from deploy.endpoint.config import ServeConfig
+from deploy.guard.auth import Keys, checked_exposure, load_keys
 from tlg.errors import SpecError
 
 KEY, OTHER = "correct-horse-battery-staple", "another-key-of-some-length"
@@ -82,7 +82,7 @@ def test_other_addresses_need_keys(host):
 
 
 def test_build_refuses_too(monkeypatch):
-    from deploy.app import build
+    from deploy.endpoint.app import build
 
     monkeypatch.delenv("TLG_API_KEYS", raising=False)
     with pytest.raises(SpecError, match="TLG_API_KEYS"):
@@ -92,7 +92,7 @@ def test_build_refuses_too(monkeypatch):
 def test_serve_makes_a_config_of_arguments():
     import inspect
 
-    from deploy.app import build
+    from deploy.endpoint.app import build
 
     assert inspect.signature(build).parameters["config"].annotation is ServeConfig
 
@@ -113,7 +113,7 @@ def test_keys_come_from_the_environment_and_a_file(tmp_path, monkeypatch):
 def test_a_key_has_so_many_requests_at_a_time():
     import asyncio
 
-    from deploy.auth import AccessMiddleware
+    from deploy.guard.auth import AccessMiddleware
 
     entered, leave, statuses = asyncio.Event(), asyncio.Event(), []
 

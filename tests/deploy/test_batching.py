@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from deploy.batching import Batcher
+from deploy.replica.batching import Batcher
 
 
 class Network:

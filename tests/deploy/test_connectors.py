@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from deploy.connectors.labeling_config import find_control
 from tlg import exemplars
-from tlg.formats import label_studio
+from tlg.answers.formats import label_studio
 
 CONFIG = """<View><Image name="img" value="$picture"/>
 <BrushLabels name="tag" toName="img"><Label value="fox"/><Label value="bear"/></BrushLabels></View>"""

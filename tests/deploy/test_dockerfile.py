@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-DOCKERFILE = REPOSITORY / "deploy/Dockerfile"
+DOCKERFILE = REPOSITORY / "deploy/files/Dockerfile"
 BUILD_STAGE = "build"
 # What the build would fetch from elsewhere or must not do to this machine is said differently here.
 LOCAL_ENVIRONMENT = {"UV_LINK_MODE": "hardlink"}
@@ -92,7 +92,9 @@ def test_the_build_steps_make_an_environment_that_runs(tmp_path):
     programs = root / "opt/tlg/bin"
     for command in (["tlg", "--help"], ["tlg", "schema"], ["ray", "--version"]):
         subprocess.run([programs / command[0], *command[1:]], cwd=root, check=True, capture_output=True, timeout=60)
-    imports = "import tlg.predict, jobs.submit, deploy.manifests, torch, ray.data, ray.serve"
+    imports = (
+        "import tlg.annotate.registry, jobs.cluster.submit, deploy.manifests.kubernetes, torch, ray.data, ray.serve"
+    )
     subprocess.run([programs / "python", "-c", imports], cwd=root, check=True, capture_output=True, timeout=120)
     shutil.rmtree(root)  # gigabytes
 

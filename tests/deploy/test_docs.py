@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from deploy import metrics
+from deploy.endpoint import metrics
 from tlg.cli import app
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / f"docs/{name}.md" for name in ("cluster", "nightly", "sizing", "security", "recovery")]
-DASHBOARD = REPOSITORY / "deploy/grafana/tlg.json"
+DASHBOARD = REPOSITORY / "deploy/files/grafana/tlg.json"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -5,8 +5,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from deploy.fetch import Fetcher, is_below
-from deploy.problems import ProblemError
+from deploy.endpoint.problems import ProblemError
+from deploy.guard.fetch import Fetcher, is_below
 from tlg.errors import StorageError
 
 

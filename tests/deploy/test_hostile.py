@@ -262,12 +262,12 @@ def test_too_many_images(client, make_picture):
 
 
 def test_errors_nobody_foresaw_show_nothing(client, make_picture, monkeypatch):
-    from deploy import render
+    from deploy.endpoint import formats
 
     def fails(_rows, _classes):
         raise RuntimeError(f"the secret is {KEY}")
 
-    monkeypatch.setattr(render, "coco", fails)
+    monkeypatch.setattr(formats, "coco", fails)
     data = {"exemplars": "animals", "format": "coco"}
     is_clean(client.post("/v1/annotate", files={"image": make_picture(1)}, data=data), 500)
 

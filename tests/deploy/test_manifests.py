@@ -14,7 +14,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy import config, cron, manifests, pods, schedule
+from deploy.endpoint import config
+from deploy.manifests import cron, kubernetes, pods, schedule
 from tlg.cli import app
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, WorkersSpec, load_annotate_spec
@@ -23,8 +24,8 @@ REPOSITORY = Path(__file__).parents[2]
 VALIDATOR = REPOSITORY / "../shared/kuberay/validate.py"
 CONFIGS = REPOSITORY / "configs/jobs"
 NIGHTLY = "0 2 * * *"
-KUBERNETES_TARGETS = [target for target in manifests.TARGETS if target != "compose"]
-EXAMPLES = [*sorted((REPOSITORY / "deploy/kuberay").glob("*.yaml")), REPOSITORY / "deploy/compose.yaml"]
+KUBERNETES_TARGETS = [target for target in kubernetes.TARGETS if target != "compose"]
+EXAMPLES = [*sorted((REPOSITORY / "deploy/files/kuberay").glob("*.yaml")), REPOSITORY / "deploy/files/compose.yaml"]
 
 
 def spec_of(name: str) -> AnnotateSpec:
@@ -32,8 +33,8 @@ def spec_of(name: str) -> AnnotateSpec:
 
 
 def rendered(spec: AnnotateSpec, target: str) -> list[dict]:
-    line = NIGHTLY if target in manifests.SCHEDULED else None
-    return list(yaml.safe_load_all(manifests.render(spec, target, line, "Europe/Berlin")))
+    line = NIGHTLY if target in kubernetes.SCHEDULED else None
+    return list(yaml.safe_load_all(kubernetes.render(spec, target, line, "Europe/Berlin")))
 
 
 def one(documents: list[dict], kind: str) -> dict:
@@ -117,7 +118,7 @@ def test_the_endpoint_is_configured_as_it_reads_it():
     (application,) = ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"])).applications
     told = config.ServeConfig.model_validate(application.args)
     assert (told.model, told.replicas.max, told.replicas.gpus) == ("/models/tlg-wildlife", 4, 0.5)
-    files = yaml.safe_load(manifests.render(spec_of("compose"), "compose"))["configs"]
+    files = yaml.safe_load(kubernetes.render(spec_of("compose"), "compose"))["configs"]
     assert config.ServeConfig.model_validate(yaml.safe_load(files["serve-yaml"]["content"])).port == pods.SERVE_PORT
 
 
@@ -125,7 +126,7 @@ def test_an_endpoint_without_keys_is_not_rendered():
     spec = spec_of("compose")
     assert not spec.deploy.secrets
     with pytest.raises(SpecError, match="TLG_API_KEYS"):
-        manifests.render(spec, "rayservice")
+        kubernetes.render(spec, "rayservice")
 
 
 def test_the_nightly_cron_job_forbids_overlap_and_submits_with_the_clusters_token():
@@ -148,7 +149,7 @@ def test_what_pods_mount_reads_back_as_the_same_job(tmp_path):
     assert again == spec.model_copy(update={"exemplars": str(tmp_path / "exemplars.yaml")})
 
 
-@pytest.mark.parametrize("target", manifests.TARGETS)
+@pytest.mark.parametrize("target", kubernetes.TARGETS)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -172,7 +173,7 @@ def test_exemplars_of_this_machine_cannot_be_mounted(tmp_path):
     (tmp_path / "set.yaml").write_text("{name: foxes, classes: [{name: fox, exemplars: [fox.jpg]}]}")
     spec = spec_of("camera-traps").model_copy(update={"exemplars": str(tmp_path / "set.yaml")})
     with pytest.raises(SpecError, match=r"exemplar of 'fox' is .*fox\.jpg, a path of this machine"):
-        manifests.render(spec, "rayjob")
+        kubernetes.render(spec, "rayjob")
 
 
 @pytest.mark.parametrize("line", ["", "0 2 * *", "61 2 * * *", "0 2 * * * *", "@daily", "0 2 L * *", "often"])
@@ -186,7 +187,7 @@ def test_wrong_schedules_are_refused_everywhere(target, line):
 
 def test_an_unknown_time_zone_is_refused():
     with pytest.raises(SpecError, match="Mars/Olympus: unknown"):
-        manifests.render(spec_of("camera-traps"), "cronjob", NIGHTLY, "Mars/Olympus")
+        kubernetes.render(spec_of("camera-traps"), "cronjob", NIGHTLY, "Mars/Olympus")
 
 
 @pytest.mark.parametrize(
@@ -241,10 +242,10 @@ def test_the_crontab_line_survives_percent_signs():
 
 
 def test_compose_counts_workers_and_starts_a_store_only_where_the_spec_names_it():
-    bundled = yaml.safe_load(manifests.render(spec_of("compose"), "compose"))
+    bundled = yaml.safe_load(kubernetes.render(spec_of("compose"), "compose"))
     assert set(bundled["services"]) == {"head", "worker", "job", "endpoint", "store"}
     assert bundled["services"]["worker"]["deploy"]["replicas"] == 2
-    cloud = yaml.safe_load(manifests.render(spec_of("camera-traps-gpu"), "compose"))
+    cloud = yaml.safe_load(kubernetes.render(spec_of("camera-traps-gpu"), "compose"))
     assert "store" not in cloud["services"]
     devices = cloud["services"]["worker"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]

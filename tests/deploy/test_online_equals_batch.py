@@ -9,9 +9,9 @@ from PIL import Image
 
 from jobs.annotate import annotate
 from tests.jobs import collection, odd_files
-from tlg import records
+from tlg import world
+from tlg.answers import records
 from tlg.client import Client
-from tlg.data import world
 
 pytestmark = pytest.mark.cluster
 MODEL = "tlg-tiny"

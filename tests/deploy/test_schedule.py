@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from deploy import schedule
+from deploy.manifests import schedule
 
 BERLIN = "Europe/Berlin"
 

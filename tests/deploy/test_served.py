@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
-from tlg import exemplars, images, records
+from tlg import exemplars
+from tlg import pictures as images
+from tlg.annotate.registry import AnnotateParams, load_annotator
+from tlg.answers import records
 from tlg.client import WORTH_RETRYING, Client
-from tlg.predict import AnnotateParams, load_annotator
 
 pytestmark = pytest.mark.cluster
 PARAMS = AnnotateParams()

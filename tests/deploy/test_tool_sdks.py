@@ -13,7 +13,7 @@ import uvicorn
 from tests.importers.check import READERS
 from tests.servers.environments import Unavailable, environment
 from tests.servers.swift import free_port
-from tlg import records
+from tlg.answers import records
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]

@@ -78,9 +78,9 @@ READERS = {
 
 def write_sample(folder: Path, kind: str) -> Path:
     """Images, our COCO and Label Studio files of them, and the masks themselves."""
-    from tlg import records
-    from tlg.formats import coco, label_studio
-    from tlg.records import Provenance
+    from tlg.answers import records
+    from tlg.answers.formats import coco, label_studio
+    from tlg.answers.records import Provenance
 
     y, x = np.mgrid[:60, :80]
     ring = ((y - 30) ** 2 + (x - 40) ** 2 < 400) & ((y - 30) ** 2 + (x - 40) ** 2 > 100)

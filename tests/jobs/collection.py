@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from jobs import shards
-from tlg import records, storage
+from jobs.output import shards
+from tlg import store
+from tlg.answers import records
 from tlg.spec import AnnotateSpec, parse
 
 PROVENANCE = {"run_id"}
@@ -48,7 +49,7 @@ def spec(source: str, exemplar_folder: Path, out: str, **changes: Any) -> Annota
     return parse(AnnotateSpec, content | changes, "test")
 
 
-def answers(output: str, access: storage.Access = storage.DEFAULT_ACCESS) -> pa.Table:
+def answers(output: str, access: store.Access = store.DEFAULT_ACCESS) -> pa.Table:
     """Every committed row, as any reader of annotations/*.parquet sees it, without the run's name."""
     tables = [shards.read(shard, None, access) for shard in shards.committed(output, access)]
     table = pa.concat_tables(tables).select([name for name in records.SCHEMA.names if name not in PROVENANCE])

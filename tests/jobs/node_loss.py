@@ -11,8 +11,8 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs import shards
 from jobs.annotate import annotate
+from jobs.output import shards
 from tests.jobs import collection
 
 

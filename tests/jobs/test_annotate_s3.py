@@ -6,11 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools.coco import COCO
 
-from jobs import check, shards
 from jobs.annotate import annotate
+from jobs.commands import validate
+from jobs.output import shards
 from tests.jobs import collection
 from tests.servers.moody_proxy import MoodyProxy
-from tlg import storage
+from tlg import store
 from tlg.errors import LeaseHeldError, StorageError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("local_ray")]
@@ -20,11 +21,11 @@ COUNT = 300
 @pytest.fixture(scope="module")
 def bucket(swift):
     """`s3://traps/in/` with a few hundred images."""
-    access = storage.Access(swift.endpoint)
-    storage.s3_client(access).create_bucket(Bucket="traps")
+    access = store.Access(swift.endpoint)
+    store.s3_client(access).create_bucket(Bucket="traps")
     with ThreadPoolExecutor(4) as pool:
         uris = [f"s3://traps/in/{number % 5}/{number:04d}.png" for number in range(COUNT)]
-        list(pool.map(lambda number: storage.write(uris[number], collection.picture(number), access), range(COUNT)))
+        list(pool.map(lambda number: store.write(uris[number], collection.picture(number), access), range(COUNT)))
     return access
 
 
@@ -34,15 +35,15 @@ def spec(exemplar_folder, out, endpoint, **changes):
 
 def test_end_to_end_and_through_a_moody_store(bucket, swift, exemplar_folder, tmp_path):
     calm = spec(exemplar_folder, "s3://traps/calm", swift.endpoint)
-    assert len(list(check.validate(calm))) == 4
+    assert len(list(validate.validate(calm))) == 4
     summary = annotate(calm)
     assert (summary.done, summary.masks, summary.errors) == (COUNT, COUNT, 0)
     answers = collection.answers("s3://traps/calm", bucket)
     collection.assert_each_once(answers)
     assert len(answers) == 2 * COUNT
-    by_arrow = pq.read_table("traps/calm/annotations", filesystem=storage.filesystem("s3", bucket))
+    by_arrow = pq.read_table("traps/calm/annotations", filesystem=store.filesystem("s3", bucket))
     assert len(by_arrow) == 2 * COUNT
-    (tmp_path / "coco.json").write_bytes(storage.read("s3://traps/calm/coco/instances.json", bucket))
+    (tmp_path / "coco.json").write_bytes(store.read("s3://traps/calm/coco/instances.json", bucket))
     assert len(COCO(str(tmp_path / "coco.json")).anns) == COUNT
     assert annotate(calm).images == 0
 
@@ -69,8 +70,8 @@ def test_an_image_that_vanishes_is_an_error_of_its_own(bucket, swift, exemplar_f
 
 def test_wrong_secret_is_one_clear_error(bucket, swift, exemplar_folder, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    storage.s3_client.cache_clear()
-    storage.filesystem.cache_clear()
+    store.s3_client.cache_clear()
+    store.filesystem.cache_clear()
     try:
         with pytest.raises(
             StorageError, match=r"s3://traps/.*the store refuses access; check the credentials"
@@ -78,12 +79,12 @@ def test_wrong_secret_is_one_clear_error(bucket, swift, exemplar_folder, monkeyp
             annotate(spec(exemplar_folder, "s3://traps/never", swift.endpoint))
         assert "\n" not in str(caught.value)
     finally:
-        storage.s3_client.cache_clear()
-        storage.filesystem.cache_clear()
+        store.s3_client.cache_clear()
+        store.filesystem.cache_clear()
 
 
 def test_one_of_two_writers_wins(bucket):
-    from jobs.lease import Lease
+    from jobs.output.lease import Lease
 
     with Lease("s3://traps/lease", "first", bucket) as first:
         assert first.number == 1

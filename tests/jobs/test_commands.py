@@ -5,7 +5,7 @@ import sys
 import pytest
 import yaml
 
-from jobs.lease import Lease
+from jobs.output.lease import Lease
 from tests.jobs import collection
 from tlg import cli
 

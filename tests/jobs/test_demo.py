@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import demo
-from tlg import exemplars, images
-from tlg.data import world
+from jobs.commands import demo
+from tlg import exemplars, pictures, world
 from tlg.errors import InputError, SpecError
 from tlg.spec import load_annotate_spec
 
@@ -29,10 +28,10 @@ def test_broken_files_are_broken_and_the_others_are_not(files):
     for path in files.images.iterdir():
         if path.name.startswith("broken"):
             with pytest.raises(InputError):
-                images.decode(path.read_bytes())
+                pictures.decode(path.read_bytes())
         else:
             truth = np.asarray(Image.open(files.truth / f"{path.stem}.png"))
-            assert images.decode(path.read_bytes()).pixels.shape[:2] == truth.shape
+            assert pictures.decode(path.read_bytes()).pixels.shape[:2] == truth.shape
 
 
 def test_some_pictures_show_none_of_the_classes(files):

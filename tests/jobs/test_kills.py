@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs import runs, shards
 from jobs.annotate import annotate
+from jobs.output import runs, shards
 from tests.jobs import collection
 
 pytestmark = pytest.mark.cluster

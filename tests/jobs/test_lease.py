@@ -8,12 +8,13 @@ import sys
 import pyarrow as pa
 import pytest
 
-from jobs import lease as leases
-from jobs.lease import Lease
-from jobs.shards import ShardWriter, committed
-from tlg import records, storage
+from jobs.output import lease as leases
+from jobs.output.lease import Lease
+from jobs.output.shards import ShardWriter, committed
+from tlg import store
+from tlg.answers import records
+from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import LeaseHeldError
-from tlg.records import Answer, ImageAnswers, Provenance
 
 
 def rows(*uris: str) -> pa.Table:
@@ -24,10 +25,10 @@ def rows(*uris: str) -> pa.Table:
 def written_by_someone_else(output, **changes):
     """A lease of a process on another machine."""
     with Lease(output, "other"):
-        uri = storage.listed(f"{output}/_lease", "*.json")[-1].uri
-        content = json.loads(storage.read(uri))
+        uri = store.listed(f"{output}/_lease", "*.json")[-1].uri
+        content = json.loads(store.read(uri))
     content |= {"machine": "elsewhere", "host": "elsewhere", "released": False}
-    storage.write(uri, json.dumps(content | changes).encode())
+    store.write(uri, json.dumps(content | changes).encode())
 
 
 def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
@@ -36,11 +37,11 @@ def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
         Lease(str(tmp_path), "second").__enter__()
     with Lease(str(tmp_path), "second") as second:
         assert second.number == 2
-        assert len(storage.listed(f"{tmp_path}/_lease", "*.json")) == 1
+        assert len(store.listed(f"{tmp_path}/_lease", "*.json")) == 1
 
 
 def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path):
-    script = f"from jobs.lease import Lease; import os, signal; Lease({str(tmp_path)!r}, 'dead').__enter__(); "
+    script = f"from jobs.output.lease import Lease; import os, signal; Lease({str(tmp_path)!r}, 'dead').__enter__(); "
     subprocess.run(
         [sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGKILL)"], cwd=os.getcwd(), check=False
     )
@@ -64,7 +65,7 @@ def test_a_lease_long_past_its_end_is_not_watched(tmp_path, monkeypatch):
 def test_a_late_writer_cannot_commit(tmp_path):
     output = str(tmp_path)
     late = Lease(output, "late").__enter__()
-    storage.create(f"{output}/_lease/00000002.json", late._content())
+    store.create(f"{output}/_lease/00000002.json", late._content())
     with pytest.raises(LeaseHeldError, match="took over while this one was silent"):
         ShardWriter(output, late, 1).commit(rows("a"))
     assert not committed(output)

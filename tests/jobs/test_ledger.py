@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from jobs import ledger, manifest, shards
-from jobs.lease import Lease
-from tlg import records, storage
+from jobs.flow import ledger, manifest
+from jobs.output import shards
+from jobs.output.lease import Lease
+from tlg import store
+from tlg.answers import records
+from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import SpecError
-from tlg.records import Answer, ImageAnswers, Provenance
 from tlg.spec import ImagesSpec
 
 NOW = Provenance("model", "exemplars", "params", "run")
@@ -79,7 +81,7 @@ def listed(uris):
 def test_work_is_written_in_groups_that_units_never_cross(tmp_path):
     uris = [f"/in/{number}.jpg" for number in range(1300)]
     empty = ledger.load(str(tmp_path), NOW)
-    work = manifest.plan_work(listed([*uris, *uris[:5]]), empty, ["c1"], str(tmp_path), storage.DEFAULT_ACCESS)
+    work = manifest.plan_work(listed([*uris, *uris[:5]]), empty, ["c1"], str(tmp_path), store.DEFAULT_ACCESS)
     assert (work.count, work.listed) == (1300, 1300)
     units = work.units(128)
     read = [row for start, count in units for row in work.read(int(start), int(count)).to_pylist()]

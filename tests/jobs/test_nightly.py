@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from deploy import schedule
+from deploy.manifests import schedule
 from tests.servers import swift
 from tests.servers.counting_proxy import CountingProxy
 from tests.servers.ray_cluster import RayCluster
-from tlg import storage
+from tlg import store as storage
 from tlg.errors import LeaseHeldError
 
 pytestmark = pytest.mark.cluster

@@ -3,7 +3,7 @@
 import pytest
 import ray
 
-from jobs import pipeline
+from jobs.flow import pipeline
 from tlg.errors import ClusterError
 from tlg.spec import WorkersSpec
 

@@ -6,14 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import fetch, segment
-from jobs.fetch import Fetched
-from jobs.progress import Progress, duration, line
-from jobs.runs import RunSummary
-from tlg import records, storage
+from jobs.flow import fetch, segment
+from jobs.flow.fetch import Fetched
+from jobs.flow.progress import Progress, duration, line
+from jobs.output.runs import RunSummary
+from tlg import store
+from tlg.answers import records
+from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import InputError, StorageError
-from tlg.images import Picture
-from tlg.records import Answer, ImageAnswers, Provenance
+from tlg.pictures import Picture
 
 
 class Tight:
@@ -88,9 +89,9 @@ def test_an_unreachable_image_is_deferred_and_no_error(monkeypatch):
     def unreachable(uri, access):
         raise StorageError(f"{uri}: connection refused", transient=True)
 
-    monkeypatch.setattr(storage, "read", unreachable)
+    monkeypatch.setattr(store, "read", unreachable)
     monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
-    fetcher = fetch.Fetcher(None, storage.DEFAULT_ACCESS, 10**6)
+    fetcher = fetch.Fetcher(None, store.DEFAULT_ACCESS, 10**6)
     row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": 10, "asked": None}
     (one,) = fetcher._decoded([row])
     assert (one.deferred, one.error_type, one.position) == (True, "unreachable", 3)

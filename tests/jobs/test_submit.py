@@ -13,16 +13,16 @@ from PIL import Image
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from deploy.annotators import LocalSegmenter
-from deploy.api import create_app
-from deploy.auth import Keys
-from deploy.config import ServeConfig
-from deploy.metrics import Meters
-from jobs import submit
+from deploy.endpoint.api import create_app
+from deploy.endpoint.config import ServeConfig
+from deploy.endpoint.metrics import Meters
+from deploy.guard.auth import Keys
+from deploy.replica.pool import LocalSegmenter
+from jobs.cluster import submit
 from tests.jobs import collection
 from tests.servers.ray_cluster import RayCluster
 from tests.servers.swift import ACCESS_KEY, SECRET_KEY
-from tlg import exemplars, storage
+from tlg import exemplars, store
 from tlg.cli import app
 from tlg.errors import ClusterError, LeaseHeldError, SpecError, StorageError
 from tlg.spec import AnnotateSpec, load_annotate_spec
@@ -212,10 +212,10 @@ def test_unknown_jobs_are_one_clear_error(address):
 def test_the_endpoint_runs_a_job_with_exemplars_from_its_bucket(swift, address):
     """PUT a set (kept in a bucket), POST the job, ask until it is done; images, set and answers are all in S3."""
 
-    access = storage.Access(swift.endpoint)
-    storage.s3_client(access).create_bucket(Bucket="shelf")
+    access = store.Access(swift.endpoint)
+    store.s3_client(access).create_bucket(Bucket="shelf")
     for number in range(IMAGE_COUNT):
-        storage.write(f"s3://shelf/images/{number}.png", collection.picture(number), access)
+        store.write(f"s3://shelf/images/{number}.png", collection.picture(number), access)
     config = ServeConfig(
         model="dry-run:0.3",
         store="s3://shelf/exemplar-sets",

@@ -5,14 +5,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from jobs import fetch, ledger, manifest
+from jobs.flow import fetch, ledger, manifest
 from tests.jobs import collection
-from tlg import storage
+from tlg import store
+from tlg.answers.records import Provenance
 from tlg.errors import StorageError
-from tlg.records import Provenance
 from tlg.spec import ImagesSpec
 
-ACCESS = storage.DEFAULT_ACCESS
+ACCESS = store.DEFAULT_ACCESS
 PICTURE = collection.picture(1)
 LIST = """# the camera at the ford
 good.png
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def web(monkeypatch):
     monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(storage, "HTTP_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(store, "HTTP_TIMEOUT_SECONDS", 0.5)
     server = Web()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

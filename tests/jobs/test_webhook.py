@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from jobs import webhook
+from jobs.output import webhook
 
 
 class Listener(HTTPServer):
@@ -74,5 +74,5 @@ def test_a_deaf_listener_is_logged_without_its_address(listen, caplog):
         assert not webhook.notify("http://127.0.0.1:1/services/secret-part", "traps", "done", {})
     assert len(caplog.records) == 2
     assert "secret-part" not in " ".join(
-        record.getMessage() for record in caplog.records if record.name == "jobs.webhook"
+        record.getMessage() for record in caplog.records if record.name == "jobs.output.webhook"
     )

@@ -1,0 +1,246 @@
+"""API v1 as a FastAPI application, the same whether Serve's replicas answer or a pool in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from pydantic import BaseModel
+from starlette.staticfiles import StaticFiles
+
+from deploy.connectors import label_studio, x_anylabeling
+from deploy.endpoint import bodies, cluster_jobs, problems
+from deploy.endpoint import formats as render
+from deploy.endpoint.config import ServeConfig
+from deploy.endpoint.metrics import Meters
+from deploy.endpoint.problems import ProblemError
+from deploy.endpoint.schema import SET_NAME, AnnotateRequest, BatchRequest, InlineSet, Problem
+from deploy.endpoint.service import Service
+from deploy.guard.auth import AccessMiddleware, Keys
+from deploy.guard.limits import BodyLimitMiddleware, RequestMiddleware
+from deploy.replica.pool import Segmenter
+from tlg.answers.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
+from tlg.spec import AnnotateSpec
+
+UI = Path(__file__).parents[1] / "page"
+Scrape = Callable[[], Awaitable[str]]
+SetNameInPath = Annotated[str, PathParameter(pattern=SET_NAME, description="Name (or, to read, digest) of a set")]
+REFUSALS = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504)
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": problems.TITLES[status],
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status in REFUSALS
+}
+BINARY = {"type": "string", "format": "binary"}
+EXEMPLAR_PARTS = {
+    "exemplar": {"type": "array", "items": BINARY},
+    "label": {"type": "array", "items": {"type": "string"}},
+    "negative": {"type": "array", "items": BINARY},
+}
+
+
+def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Meters, scrape: Scrape) -> FastAPI:
+    """The whole endpoint; `scrape` gives the metrics of every process as text."""
+    service = Service(config, segmenter, meters)
+    app = FastAPI(title="tlg", version="1", docs_url=None, redoc_url=None, responses=PROBLEMS)
+    problems.install(app)
+    _add_pages(app)
+    _add_operations(app, config, service, scrape)
+    _add_exemplar_sets(app, service)
+    _add_annotation(app, service)
+    _add_jobs(app, config, service)
+    app.include_router(label_studio.router(config, service))
+    app.include_router(x_anylabeling.router(config, service))
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    # The last added is the outermost.
+    app.add_middleware(BodyLimitMiddleware, max_bytes=int(config.limits.body_mb * 1_000_000))
+    app.add_middleware(
+        AccessMiddleware, keys=keys, insecure=config.insecure, requests_per_key=config.limits.requests_per_key
+    )
+    app.add_middleware(RequestMiddleware, meters=meters)
+    return app
+
+
+def run_id(request: Request) -> str:
+    return request.scope["tlg.request_id"]
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(UI / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> FileResponse:
+        return FileResponse(UI / "docs.html")
+
+    app.mount("/ui", StaticFiles(directory=UI), name="ui")
+
+
+def _add_operations(app: FastAPI, config: ServeConfig, service: Service, scrape: Scrape) -> None:
+    @app.get("/healthz", tags=["operations"])
+    def healthz() -> Health:
+        """This process answers."""
+        return Health(status="ok", model=config.model)
+
+    @app.get("/readyz", tags=["operations"])
+    async def readyz() -> Health:
+        """Models can be asked and the store can be read."""
+        if not await service.segmenter.ready():
+            raise ProblemError(503, "not-ready", "no model replica answers yet", {"Retry-After": "2"})
+        await service.list_sets()
+        return Health(status="ok", model=config.model)
+
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Prometheus text, summed over every process of this endpoint."""
+        return PlainTextResponse(await scrape(), media_type="text/plain; version=0.0.4")
+
+
+def _add_exemplar_sets(app: FastAPI, service: Service) -> None:
+    tags: list[Any] = ["exemplar sets"]
+
+    @app.get("/v1/exemplar-sets", tags=tags)
+    async def list_sets() -> StoredSets:
+        return StoredSets(exemplar_sets=await service.list_sets())
+
+    multipart = {"type": "object", "properties": EXEMPLAR_PARTS, "required": ["exemplar", "label"]}
+
+    @app.put(
+        "/v1/exemplar-sets/{name}",
+        tags=tags,
+        responses={201: {"model": StoredSet, "description": "The name is new"}},
+        openapi_extra=_body("InlineSet", multipart),
+    )
+    async def put_set(name: SetNameInPath, request: Request) -> StoredSet:
+        """Keep labelled images under a name. The digest depends on names, texts and bytes alone."""
+        if bodies.is_json(request):
+            inline = await bodies.read_json(request, InlineSet)
+        else:
+            inline = await bodies.inline_set(await bodies.read_form(request))
+        stored, is_new = await service.put_set(name, inline)
+        return JSONResponse(stored.model_dump(), 201 if is_new else 200)  # type: ignore[return-value]
+
+    @app.get("/v1/exemplar-sets/{name}", tags=tags)
+    async def get_set(name: SetNameInPath) -> StoredSet:
+        return await service.get_set(name)
+
+    @app.delete("/v1/exemplar-sets/{name}", tags=tags, status_code=204)
+    async def delete_set(name: SetNameInPath) -> None:
+        await service.delete_set(name)
+
+
+def _add_annotation(app: FastAPI, service: Service) -> None:
+    tags: list[Any] = ["annotation"]
+    fields = {
+        "exemplars": {"type": "string"},
+        "classes": {"type": "array", "items": {"type": "string"}},
+        "min_score": {"type": "number"},
+        "model": {"type": "string"},
+        **EXEMPLAR_PARTS,
+    }
+    formats = {"type": "string", "enum": ["rle", "polygon", "coco"]}
+    one = fields | {"image": BINARY, "format": formats | {"enum": [*formats["enum"], "png"]}}
+    many = fields | {"image": {"type": "array", "items": BINARY}, "format": formats}
+    answers: dict[str, Any] = {
+        "description": "Rows, or a COCO document",
+        "content": {"application/json": {"schema": _either("Answers", "Coco")}},
+    }
+    picture = {"content": {**answers["content"], "image/png": {"schema": BINARY}}}
+
+    @app.post(
+        "/v1/annotate",
+        tags=tags,
+        response_model=None,
+        responses={200: answers | picture},
+        openapi_extra=_body("AnnotateRequest", {"type": "object", "properties": one, "required": ["image"]}),
+    )
+    async def annotate(request: Request) -> Response:
+        """Masks for one image. `png` gives an indexed picture whose values are class ids."""
+        asked = await bodies.read_request(request, AnnotateRequest)
+        rows, classes = await service.annotate(asked, run_id(request))
+        if asked.format == "png":
+            return Response(await asyncio.to_thread(render.png, rows), media_type="image/png")
+        return await _answer(rows, classes, asked.format)
+
+    @app.post(
+        "/v1/annotate/batch",
+        tags=tags,
+        response_model=None,
+        responses={200: answers},
+        openapi_extra=_body("BatchRequest", {"type": "object", "properties": many, "required": ["image"]}),
+    )
+    async def annotate_batch(request: Request) -> Response:
+        """Masks for up to 64 images. An image that cannot be read is a row with status `error`."""
+        asked = await bodies.read_request(request, BatchRequest)
+        rows, classes = await service.annotate(asked, run_id(request))
+        return await _answer(rows, classes, asked.format)
+
+
+async def _answer(rows: list[render.Row], classes: list[str], form: Literal["rle", "polygon", "coco"]) -> Response:
+    if form == "coco":
+        document = await asyncio.to_thread(render.coco, rows, classes)
+        return Response(document, media_type="application/json")
+    if form == "polygon":
+        rows = await asyncio.to_thread(render.with_polygons, rows)
+    return JSONResponse({"rows": rows})
+
+
+def _add_jobs(app: FastAPI, config: ServeConfig, service: Service) -> None:
+    tags: list[Any] = ["jobs"]
+    body = {"required": True, "content": {"application/json": {"schema": _ref("AnnotateSpec")}}}
+
+    @app.post("/v1/jobs", tags=tags, status_code=202, openapi_extra={"requestBody": body})
+    async def submit(request: Request) -> JobState:
+        """Run a job spec on the cluster. `exemplars` names a stored set; the same spec is the same job."""
+        if not bodies.is_json(request):
+            raise ProblemError(415, "media-type", "found multipart/form-data, expected application/json")
+        spec = await bodies.read_json(request, AnnotateSpec)
+        return await asyncio.to_thread(cluster_jobs.submit, spec, config, service.store)
+
+    @app.get("/v1/jobs/{job_id}", tags=tags)
+    async def job(job_id: Annotated[str, PathParameter(pattern=r"^[a-z0-9-]{1,100}$")]) -> JobState:
+        return await asyncio.to_thread(cluster_jobs.state, job_id, config)
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _either(*names: str) -> dict[str, Any]:
+    return {"anyOf": [_ref(name) for name in names]}
+
+
+def _body(json_model: str, multipart: dict[str, Any]) -> dict[str, Any]:
+    media = {"application/json": {"schema": _ref(json_model)}, "multipart/form-data": {"schema": multipart}}
+    return {"requestBody": {"required": True, "content": media}}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the models that routes read and write by hand."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    document = get_openapi(
+        title=app.title, version=app.version, routes=app.routes, description="Few exemplars to masks."
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    models: list[type[BaseModel]] = [Problem, AnnotateRequest, BatchRequest, InlineSet, AnnotateSpec, Answers, Coco]
+    for model in models:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    document["security"] = [{}, {"bearer": []}, {"header": []}]
+    app.openapi_schema = document
+    return document

@@ -1,0 +1,102 @@
+"""What whoever runs the endpoint writes: a YAML file, or key=value arguments of `serve run`."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from tlg import store as storage
+from tlg.spec import Document, StorageSpec, apply_overrides, parse, read_text
+from tlg.store import Access
+
+
+class LimitsSpec(Document):
+    body_mb: float = Field(64, gt=0, description="Larger requests are refused with 413")
+    image_pixels: int = Field(50_000_000, ge=1, description="Larger images are refused before decoding")
+    exemplars_per_set: int = Field(200, ge=1)
+    requests_per_key: int = Field(64, ge=1, description="Requests of one key at the same time, for each API replica")
+    queued: int = Field(256, ge=1, description="Images waiting for a model before requests are refused with 503")
+    timeout_seconds: float = Field(60, gt=0)
+
+
+class BatchingSpec(Document):
+    size: int = Field(8, ge=1, description="At most this many images go through the network together")
+    wait_ms: float = Field(10, ge=0, description="How long a batch waits to fill")
+
+
+class ReplicasSpec(Document):
+    """Processes that hold models; they scale with the number of waiting images."""
+
+    min: int = Field(1, ge=1)
+    max: int = Field(1, ge=1)
+    cpus: float = Field(1, ge=0)
+    gpus: float = Field(0, ge=0)
+    threads: int = Field(1, ge=1, description="CPU threads of one network")
+    annotators: int = Field(4, ge=1, description="Pairs of model and exemplar set kept in memory")
+    api: int = Field(1, ge=1, description="Processes that answer HTTP")
+
+
+class LabelStudioSpec(Document):
+    url: str = Field(description="Where Label Studio is; its /data/ files are fetched from there and nowhere else")
+    exemplars: str | None = Field(None, description="Exemplar set for projects that name none and have no labels yet")
+
+
+class ServeConfig(Document):
+    """One endpoint."""
+
+    model: str = Field("tlg-tiny", description="What answers when a request names no model")
+    models: list[str] = Field(default=[], description="Further models that requests may name")
+    store: str = Field("exemplar-store", description="Folder or bucket prefix for exemplar sets")
+    storage: StorageSpec = StorageSpec()
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    insecure: bool = Field(False, description="Serve other machines without API keys")
+    keys_file: str | None = Field(None, description="One API key per line; TLG_API_KEYS in the environment adds to it")
+    uri_prefixes: list[str] = Field(default=[], description="Images and exemplars may be fetched from below these")
+    output_prefixes: list[str] = Field(default=[], description="Jobs submitted here may write below these")
+    jobs_address: str | None = Field(None, description="Ray cluster that runs submitted jobs, like http://head:8265")
+    label_studio: LabelStudioSpec | None = None
+    limits: LimitsSpec = LimitsSpec()
+    batching: BatchingSpec = BatchingSpec()
+    replicas: ReplicasSpec = ReplicasSpec()
+
+    @field_validator("uri_prefixes", "output_prefixes")
+    @classmethod
+    def prefixes_name_a_place(cls, prefixes: list[str]) -> list[str]:
+        for prefix in prefixes:
+            if storage.scheme(prefix) == "file":
+                if not storage.path_in_store(prefix).strip("/"):
+                    raise ValueError(f"'{prefix}' would open the whole disk; name a folder")
+            elif not urlsplit(prefix).netloc:
+                raise ValueError(f"'{prefix}' names no host or bucket; expected like https://images.example.org/")
+        return prefixes
+
+    @property
+    def access(self) -> Access:
+        return Access(self.storage.endpoint, self.storage.region)
+
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([self.model, *self.models]))
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load_config(path: str | None, assignments: list[str]) -> ServeConfig:
+    """Read a configuration file (none: the defaults). Its relative `store` and `keys_file` count from its folder."""
+    written = {} if path is None else read_text(storage.read_text(path), path)
+    config = parse(ServeConfig, apply_overrides(written, assignments), path or "serve")
+    folder = "." if path is None else storage.parent(path)
+    places = {"store": storage.join(folder, config.store)}
+    if config.keys_file:
+        places["keys_file"] = storage.join(folder, config.keys_file)
+    return config.model_copy(update=places)

@@ -1,0 +1,88 @@
+"""API v1: what travels in and out. Answers are rows of `tlg.answers.records`, the client's types `tlg.answers.wire`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PrivateAttr, StringConstraints, model_validator
+
+from tlg.annotate.registry import AnnotateParams
+from tlg.spec import Document
+
+SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+MAX_IMAGES = 64
+SetName = Annotated[str, StringConstraints(pattern=SET_NAME)]
+ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+
+class Problem(Document):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+class Content(Document):
+    """An image or mask: where it is, or its bytes."""
+
+    uri: Uri | None = Field(None, description="Below one of the endpoint's `uri_prefixes`")
+    data: str | None = Field(None, description="Base64, a data: URI is fine")
+    name: str | None = Field(None, max_length=500, description="What `data` is called in answers")
+    _raw: bytes | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def one_source(self) -> Content:
+        if (self.uri is None) == (self.data is None):
+            raise ValueError("give exactly one of `uri` and `data`")
+        return self
+
+    @classmethod
+    def of_bytes(cls, raw: bytes, name: str) -> Content:
+        """A multipart part: its bytes need no base64."""
+        content = cls(data="", name=name[:500])
+        content._raw = raw
+        return content
+
+    @property
+    def raw(self) -> bytes | None:
+        return self._raw
+
+
+class Exemplar(Document):
+    image: Content
+    mask: Content | None = None
+
+
+class InlineClass(Document):
+    name: ClassName
+    attributes: str | None = Field(None, max_length=500)
+    context: list[Annotated[str, StringConstraints(max_length=200)]] = Field([], max_length=50)
+    exemplars: list[Exemplar] = Field(min_length=1, max_length=10_000)
+
+
+class InlineSet(Document):
+    """An exemplar set in a request: classes with their exemplars, negatives without any of them."""
+
+    classes: list[InlineClass] = Field(min_length=1, max_length=1000)
+    negatives: list[Content] = Field([], max_length=10_000)
+
+
+class _Asked(Document):
+    exemplars: SetName | InlineSet = Field(description="Name or digest of a stored set, or the exemplars themselves")
+    classes: list[ClassName] | None = Field(None, max_length=1000, description="All classes of the set if left out")
+    min_score: float = Field(AnnotateParams().min_score, ge=0, le=1)
+    model: str | None = Field(None, max_length=500)
+
+
+class AnnotateRequest(_Asked):
+    image: Content
+    format: Literal["rle", "polygon", "coco", "png"] = "rle"
+
+
+class BatchRequest(_Asked):
+    images: list[Content] = Field(min_length=1, max_length=MAX_IMAGES)
+    format: Literal["rle", "polygon", "coco"] = "rle"

@@ -1,0 +1,131 @@
+"""The outermost layer of every request: an id, a log line, counts, a bounded body, and no error that escapes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deploy.endpoint import problems
+from deploy.endpoint.metrics import Meters
+from deploy.endpoint.problems import ProblemError
+
+logger = logging.getLogger("tlg.serve")
+REQUEST_ID = "x-request-id"
+MAX_HEADER_BYTES = 32 * 1024
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+}
+
+
+class RequestMiddleware:
+    """Logs carry ids, routes and times: no image data, no query strings, no keys."""
+
+    def __init__(self, app: ASGIApp, meters: Meters):
+        self.app, self.meters = app, meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope["tlg.request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        self.meters.in_flight.inc()
+        try:
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+                problem = ProblemError(431, "headers", f"the headers have more than {MAX_HEADER_BYTES:,} bytes")
+                await problems.response(problem, request_id)(scope, receive, send_marked)
+                return
+            await self.app(scope, receive, send_marked)
+        except Exception:  # the last line of defence: the client gets an id, the log gets the rest
+            logger.exception("request %s failed", request_id)
+            self.meters.errors.labels("internal").inc()
+            if status:
+                raise
+            problem = ProblemError(500, "internal", "the request failed; its id is in the logs")
+            await problems.response(problem, request_id)(scope, receive, send_marked)
+        finally:
+            self.meters.in_flight.dec()
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "none")
+            self.meters.requests.labels(_known_method(scope["method"]), route, str(status)).inc()
+            self.meters.latency.labels(route).observe(seconds)
+            logger.info(
+                "%s %s %s %s %.0f ms caller=%s",
+                request_id, scope["method"], route, status, seconds * 1000, scope.get("tlg.caller", "refused"),
+            )  # fmt: skip
+
+
+class BodyLimitMiddleware:
+    """413 for bodies over the limit: by their Content-Length before reading, chunked ones while reading."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int):
+        self.app, self.max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = scope.get("tlg.request_id", "unknown")
+        too_large = ProblemError(413, "too-large", f"the body is larger than {self.max_bytes / 1e6:g} MB")
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not re.fullmatch(r"[0-9]{1,18}", announced):
+            wrong = ProblemError(400, "bad-length", "Content-Length is not a number")
+            await problems.response(wrong, request_id)(scope, receive, send)
+            return
+        if int(announced) > self.max_bytes:
+            await problems.response(too_large, request_id)(scope, receive, send)
+            return
+        read, started = 0, False
+
+        async def receive_bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.max_bytes:
+                raise too_large
+            return message
+
+        async def send_unless_too_large(message: Message) -> None:
+            # A framework that meets the error while reading may have made another answer of it.
+            nonlocal started
+            if read > self.max_bytes and not started:
+                return
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive_bounded, send_unless_too_large)
+        except ProblemError as problem:
+            if problem is not too_large:
+                raise
+        if read > self.max_bytes and not started:
+            await problems.response(too_large, request_id)(scope, receive, send)
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's own id if it is harmless in a log, else a new one."""
+    offered = headers.get(REQUEST_ID, "")
+    return offered if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", offered) else uuid.uuid4().hex[:16]
+
+
+def _known_method(method: str) -> str:
+    return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"

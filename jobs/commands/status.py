@@ -1,0 +1,50 @@
+"""`tlg status`: the last runs of an output, the one running now, and what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow.compute as pc
+
+from jobs.flow.progress import duration
+from jobs.output import runs, shards
+from tlg import store
+from tlg.errors import StorageError
+
+# A run writes its record every few seconds; silence for so long means that it is gone.
+SILENT_SECONDS = 120
+
+
+def status(output: str, access: store.Access = store.DEFAULT_ACCESS) -> list[str]:
+    recorded = runs.recorded(output, access)
+    if not recorded:
+        raise StorageError(f"{output}: no runs recorded here; expected {runs.FOLDER}/*.json", missing=True)
+    return [line(run) for run in recorded] + _answers(output, access)
+
+
+def line(run: dict[str, Any]) -> str:
+    """How far a recorded run is."""
+    state = run["state"]
+    silent = (datetime.now(timezone.utc) - datetime.fromisoformat(run["updated_at"])).total_seconds()
+    if state == "running" and silent > SILENT_SECONDS:
+        state = f"silent for {duration(silent)}; run the job again to go on"
+    text = f"{run['run_id']}  {state}: {run['done']:,} of {run['images']:,} images in {duration(run['seconds'])}"
+    text += f", {run['masks']:,} masks, {run['errors']:,} errors"
+    if run["state"] == "running" and run["seconds_left"] is not None:
+        text += f", {run['images_per_second']:,.1f}/s, about {duration(run['seconds_left'])} left"
+    return text + (f"\n    {run['message']}" if run["message"] else "")
+
+
+def _answers(output: str, access: store.Access) -> list[str]:
+    images = 0
+    statuses: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
+    for table in shards.current(output, access, ["status", "error_type"]):
+        images += len(pc.unique(table["image_id"]))
+        for column, counter in (("status", statuses), ("error_type", failures)):
+            for one in pc.value_counts(table[column].drop_null()).to_pylist():
+                counter[one["values"]] += one["counts"]
+    lines = [f"{images:,} images answered: {statuses['mask']:,} masks, {statuses['absent']:,} absent"]
+    return lines + [f"  {count:,} failed: {kind}" for kind, count in failures.most_common()]

@@ -1,0 +1,52 @@
+"""`tlg validate`: everything that can be wrong with a job and can be found without running it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+from jobs.flow import manifest
+from tlg import exemplars, pictures, store
+from tlg.annotate.registry import model_digest
+from tlg.errors import InputError, SpecError, StorageError
+from tlg.spec import AnnotateSpec
+
+
+def validate(spec: AnnotateSpec) -> Iterator[str]:
+    """One line per check that passed; the first that does not raises its own error."""
+    access = store.Access(spec.storage.endpoint, spec.storage.region)
+    loaded = exemplars.load(spec.exemplars, access)
+    shots = sum(len(one.exemplars) for one in loaded.classes)
+    yield f"exemplars: {len(loaded.classes)} classes, {shots} images, digest {loaded.digest[:12]}"
+    yield f"model: {spec.model}, digest {model_digest(spec.model)[:12]}"
+    yield _check_images(spec, access)
+    yield _check_output(spec, access)
+
+
+def _check_images(spec: AnnotateSpec, access: store.Access) -> str:
+    source = spec.images.manifest or f"{spec.images.uri} ({spec.images.pattern})"
+    first = next((batch for batch in manifest.listed(spec.images, access) if batch.uris), None)
+    if first is None:
+        raise SpecError(f"images: nothing matches {source}; expected files ending in {', '.join(pictures.EXTENSIONS)}")
+    try:
+        picture = pictures.decode(store.read(first.uris[0], access), spec.run.max_pixels)
+        seen = f"{first.uris[0]} is {picture.width}x{picture.height}"
+    except InputError as error:
+        seen = f"{first.uris[0]} would be quarantined: {error}"
+    return f"images: {source} can be listed and read; {seen}"
+
+
+def _check_output(spec: AnnotateSpec, access: store.Access) -> str:
+    """A file is made, made again, which must be refused, and removed."""
+    uri = f"{spec.output.uri.rstrip('/')}/_lease/.probe-{uuid.uuid4().hex}"
+    if not store.create(uri, b"probe", access):
+        raise StorageError(f"{uri}: could not be created")
+    try:
+        if store.create(uri, b"second", access):
+            raise StorageError(
+                f"{spec.output.uri}: the store ignores conditional puts (If-None-Match), which keep two runs apart; "
+                "use a store that honours them"
+            )
+    finally:
+        store.delete(uri, access)
+    return f"output: {spec.output.uri} can be written"

@@ -1,0 +1,210 @@
+"""The first stage, on CPUs: a unit of work -> bytes -> pixels, or a row that says why not.
+
+A store that is slow or refuses for a while is asked again; an image that still cannot be had is `deferred`,
+which is no answer: the next run tries it again. Only what the store or the decoder says for certain is an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.flow.manifest import Work
+from tlg import pictures as images
+from tlg import store
+from tlg.errors import InputError, StorageError
+
+PIXEL_SCHEMA = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("asked", pa.list_(pa.string())),
+        ("height", pa.int32()),  # of the image itself
+        ("width", pa.int32()),
+        ("pixels_height", pa.int32()),  # of the pixels, scaled down where the image is very large
+        ("pixels_width", pa.int32()),
+        ("pixels", pa.large_binary()),
+        ("error_type", pa.string()),
+        ("error_message", pa.string()),
+        ("deferred", pa.bool_()),
+        ("fetch_seconds", pa.float32()),
+        ("decode_seconds", pa.float32()),
+    ]
+)
+# A table of decoded images goes on to the model when it is this large.
+TABLE_BYTES = 24 * 2**20
+TABLE_IMAGES = 512
+# Downloads run ahead of decoding by this much.
+AHEAD_IMAGES = 32
+AHEAD_BYTES = 64 * 2**20
+DOWNLOAD_THREADS = 16
+ATTEMPTS = 7
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 20.0
+
+
+@dataclass
+class Fetched:
+    """One image on its way: pixels, or an error, or deferred."""
+
+    position: int
+    uri: str
+    etag: str | None
+    asked: list[str] | None
+    picture: images.Picture | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    deferred: bool = False
+    fetch_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Turns units of work into tables of PIXEL_SCHEMA."""
+
+    work: Work
+    access: store.Access
+    max_pixels: int
+
+    def fetch(self, start: int, count: int) -> Iterator[pa.Table]:
+        """The images at positions `start` to `start + count`."""
+        rows = patiently(lambda: self.work.read(start, count), Random(start))
+        ready: list[Fetched] = []
+        ready_bytes = 0
+        for one in self._decoded(rows.to_pylist()):
+            ready.append(one)
+            ready_bytes += one.picture.pixels.nbytes if one.picture else 0
+            if ready_bytes >= TABLE_BYTES or len(ready) >= TABLE_IMAGES:
+                yield to_table(ready)
+                ready, ready_bytes = [], 0
+        if ready:
+            yield to_table(ready)
+
+    def _decoded(self, rows: list[dict]) -> Iterator[Fetched]:
+        for row, load in downloads(rows, self.access):
+            one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
+            try:
+                content, one.fetch_seconds = load()
+                start = time.perf_counter()
+                one.picture = images.decode(content, self.max_pixels)
+                one.decode_seconds = time.perf_counter() - start
+            except InputError as error:
+                one.error_type, one.error_message = error.kind, str(error)
+            except StorageError as error:
+                one.error_type = "vanished" if error.missing else "access_denied" if error.denied else "unreachable"
+                one.error_message = str(error)
+                one.deferred = error.transient
+            except MemoryError:
+                one.error_type, one.error_message = "too_large", "decoding needs more memory than the worker has"
+            yield one
+
+
+def downloads(rows: list[dict], access: store.Access) -> Iterator[tuple[dict, Callable[[], tuple[bytes, float]]]]:
+    """Each row with a call that gives its bytes and the seconds they took; remote ones are read ahead."""
+
+    def load(row: dict) -> tuple[bytes, float]:
+        start = time.perf_counter()
+        content = patiently(lambda: _read_whole(row, access), Random(row["position"]))
+        return content, time.perf_counter() - start
+
+    if all(store.scheme(row["uri"]) == "file" for row in rows):
+        for row in rows:
+            yield row, partial(load, row)
+        return
+    waiting: deque[tuple[dict, Future]] = deque()
+    ahead = 0
+    with ThreadPoolExecutor(DOWNLOAD_THREADS) as pool:
+        for row in rows:
+            while waiting and (len(waiting) >= AHEAD_IMAGES or ahead + (row["size"] or 0) > AHEAD_BYTES):
+                ready, future = waiting.popleft()
+                ahead -= ready["size"] or 0
+                yield ready, future.result
+            waiting.append((row, pool.submit(load, row)))
+            ahead += row["size"] or 0
+        while waiting:
+            ready, future = waiting.popleft()
+            yield ready, future.result
+
+
+def patiently(action: Callable, rng: Random, pause: Callable[[float], None] = time.sleep):
+    """`action()`, tried again with growing pauses as long as its store may recover."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return action()
+        except StorageError as error:
+            if not error.transient or attempt == ATTEMPTS - 1:
+                raise
+        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt)
+        pause(longest * rng.uniform(0.5, 1.0))
+    raise AssertionError("unreachable")
+
+
+def to_table(fetched: list[Fetched]) -> pa.Table:
+    pictures = [one.picture for one in fetched]
+
+    def of_picture(value: Callable[[images.Picture], int]) -> list[int | None]:
+        return [None if picture is None else value(picture) for picture in pictures]
+
+    columns = [
+        pa.array([one.position for one in fetched], pa.int64()),
+        pa.array([one.uri for one in fetched], pa.string()),
+        pa.array([one.etag for one in fetched], pa.string()),
+        pa.array([one.asked for one in fetched], pa.list_(pa.string())),
+        pa.array(of_picture(lambda picture: picture.height), pa.int32()),
+        pa.array(of_picture(lambda picture: picture.width), pa.int32()),
+        pa.array(of_picture(lambda picture: picture.pixels.shape[0]), pa.int32()),
+        pa.array(of_picture(lambda picture: picture.pixels.shape[1]), pa.int32()),
+        _joined([np.zeros(0, np.uint8) if picture is None else picture.pixels for picture in pictures]),
+        pa.array([one.error_type for one in fetched], pa.string()),
+        pa.array([one.error_message for one in fetched], pa.string()),
+        pa.array([one.deferred for one in fetched], pa.bool_()),
+        pa.array([one.fetch_seconds for one in fetched], pa.float32()),
+        pa.array([one.decode_seconds for one in fetched], pa.float32()),
+    ]
+    return pa.Table.from_arrays(columns, schema=PIXEL_SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[Fetched]:
+    """The inverse of `to_table`; pixels are views into the table, not copies."""
+    plain = table.drop_columns(["pixels"]).to_pylist()
+    fetched = []
+    for row, pixels in zip(plain, table["pixels"], strict=True):
+        one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
+        one.error_type, one.error_message, one.deferred = row["error_type"], row["error_message"], row["deferred"]
+        one.fetch_seconds, one.decode_seconds = row["fetch_seconds"], row["decode_seconds"]
+        if row["height"] is not None:
+            values = np.frombuffer(pixels.as_buffer(), np.uint8)
+            shaped = values.reshape(row["pixels_height"], row["pixels_width"], 3)
+            one.picture = images.Picture(shaped, row["height"], row["width"])
+        fetched.append(one)
+    return fetched
+
+
+def _joined(arrays: list[np.ndarray]) -> pa.Array:
+    """Binary values from arrays with a single copy."""
+    offsets = np.zeros(len(arrays) + 1, np.int64)
+    np.cumsum([array.nbytes for array in arrays], out=offsets[1:])
+    values = np.empty(offsets[-1], np.uint8)
+    for array, start, stop in zip(arrays, offsets[:-1], offsets[1:], strict=True):
+        values[start:stop] = array.reshape(-1)
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(arrays), [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    )
+
+
+def _read_whole(row: dict, access: store.Access) -> bytes:
+    content = store.read(row["uri"], access)
+    if row["size"] is not None and len(content) != row["size"] and store.scheme(row["uri"]) != "file":
+        # Cut short on the way, or replaced since it was listed: neither says anything about the image.
+        raise StorageError(f"{row['uri']}: {len(content)} bytes, listed with {row['size']}", transient=True)
+    return content

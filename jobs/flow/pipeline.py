@@ -1,0 +1,203 @@
+"""The pipeline on Ray Data: units of work -> fetched and decoded images -> answers, streamed to the driver.
+
+Every block that reaches the driver carries the positions of its images; the driver counts those, so a task that
+Ray runs again after a lost worker or node can neither double nor lose an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.flow.fetch import Fetcher
+from jobs.flow.manifest import IMAGES_PER_GROUP, Work
+from jobs.flow.segment import Segmenter
+from tlg import store
+from tlg.annotate.registry import AnnotateParams
+from tlg.answers.records import Provenance
+from tlg.errors import ClusterError, TlgError
+from tlg.exemplars import LoadedExemplars
+from tlg.spec import AnnotateSpec, WorkersSpec
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+# Blocks between stages: small enough to keep memory flat, large enough to be worth a task.
+BLOCK_BYTES = 32 * 2**20
+UNIT_BYTES = 64 * 2**20
+UNITS_WANTED = 32
+SMALLEST_UNIT = 8
+FETCH_MEMORY_BYTES = 512 * 2**20
+OBJECT_STORE_BYTES = 512 * 2**20
+EMBEDDED_DECODERS = 1
+# In the text of the bare Exception with which Ray gives up on its own processes.
+SLOW_START = "timed out during startup"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Everything the two stages need to know."""
+
+    spec: AnnotateSpec
+    exemplars: LoadedExemplars
+    params: AnnotateParams
+    provenance: Provenance
+    access: store.Access
+
+
+def images_per_unit(work: Work) -> int:
+    """A power of two: units are many enough to spread, small enough in bytes, and never cross a group."""
+    mean_bytes = max(1, work.total_bytes // max(1, work.count))
+    wanted = min(work.count // UNITS_WANTED, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
+    return 1 << (max(wanted, SMALLEST_UNIT).bit_length() - 1)
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
+    """Ray, as found: the running one, the one at `address` or in RAY_ADDRESS, else one of our own for this run."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        _connect(address=address, **quiet)
+    else:
+        # The workers may use every core; decoding needs a place beside them.
+        cpus = max(os.cpu_count() or 1, int(np.ceil(workers.max * workers.cpus))) + EMBEDDED_DECODERS
+        embedded = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        _connect(num_cpus=cpus, **embedded, **quiet)
+    try:
+        _check_room(workers, is_embedded=not address)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_on_cluster(address: str, action: Callable[..., R], *arguments: Any, **options: Any) -> R:
+    """Call `action` inside the cluster behind a ray:// address: a driver far away would be in every block's way.
+
+    The cluster's nodes need the product installed; paths in the arguments are theirs.
+    """
+    import ray
+
+    _connect(address=address, log_to_driver=True, logging_level=logging.ERROR)
+    try:
+        return ray.get(ray.remote(num_cpus=0)(action).remote(*arguments, **options))
+    except ray.exceptions.RayError as error:
+        raise _own_error(error) from error
+    finally:
+        ray.shutdown()
+
+
+def _check_room(workers: WorkersSpec, is_embedded: bool) -> None:
+    """A worker that fits nowhere would be waited for without a word."""
+    import ray
+
+    there = ray.cluster_resources()
+    for name, wanted in (("CPU", workers.cpus), ("GPU", workers.gpus)):
+        if wanted > there.get(name, 0.0):
+            text = f"a worker needs {wanted:g} {name}, Ray has {there.get(name, 0.0):g} in all"
+            if is_embedded:
+                raise ClusterError(f"{text}; lower workers.{name.lower()}s or run on a larger machine")
+            log.warning("%s; waiting for nodes that the cluster may still add", text)
+
+
+def _connect(**options: Any) -> None:
+    """`ray.init`, a second time where the first was too slow: on a busy machine Ray gives up after 30 s."""
+    import ray
+
+    for is_last in (False, True):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray raises bare Exceptions here
+            ray.shutdown()
+            text = " ".join(str(error).split())
+            is_slow = SLOW_START in text
+            if is_slow and not is_last:
+                continue
+            if options["address"] != "local":
+                way_out = "check the address and the token"
+            elif is_slow:
+                way_out = "the machine is too busy: run again when it has less to do, or use a running Ray (--address)"
+            else:
+                way_out = "free some memory and disk, or use a running Ray (--address)"
+            raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
+
+
+def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]:
+    """Tables of answer rows with their trace columns, in whatever order they are finished."""
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    from jobs.flow.source import UnitSource
+
+    for name in ("ray.data", "ray.data._internal"):  # the run prints its own progress
+        logging.getLogger(name).setLevel(logging.ERROR)
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = 0  # a failure is a row; anything else must be seen
+    context.execution_options.preserve_order = False
+    spec, workers = stages.spec, stages.spec.workers
+    source = UnitSource(Fetcher(work, stages.access, spec.run.max_pixels), units)
+    memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
+    arguments = {
+        "model": spec.model,
+        "exemplars": ray.put(stages.exemplars),
+        "params": stages.params,
+        "provenance": stages.provenance,
+        "batch_size": spec.run.batch_size,
+        "device": "cuda" if workers.gpus else "cpu",
+    }
+    with DataContext.current(context):
+        # Asking for memory also keeps Ray Data from fusing this stage into the next one's workers.
+        dataset = ray.data.read_datasource(
+            source, override_num_blocks=len(units), num_cpus=1, memory=FETCH_MEMORY_BYTES
+        )
+        dataset = dataset.map_batches(
+            _RemoteSegmenter,
+            fn_constructor_kwargs=arguments,
+            compute=ActorPoolStrategy(min_size=workers.min, max_size=workers.max),
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+            **memory,
+        )
+    try:
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+    except ray.exceptions.RayError as error:
+        raise _own_error(error) from error
+
+
+class _RemoteSegmenter(Segmenter):
+    """A Segmenter whose exemplars are fetched from Ray's object store."""
+
+    def __init__(self, exemplars: Any, **arguments: Any):
+        import ray
+
+        super().__init__(exemplars=ray.get(exemplars), **arguments)
+
+
+def _own_error(error: BaseException) -> BaseException:
+    """What a worker raised, if it was meant for the user."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, TlgError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return ClusterError(f"the pipeline stopped: {' '.join(str(error).split())[-2000:]}")

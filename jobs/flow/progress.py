@@ -1,0 +1,75 @@
+"""How far a run is: one line that rewrites itself on a terminal, log lines elsewhere. Counted in images."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+from jobs.output.runs import RunSummary
+
+TERMINAL_SECONDS = 0.5
+LOG_SECONDS = 15.0
+# The rate is that of the last minutes: start-up and long-gone slowness do not colour what is still to come.
+WINDOW_SECONDS = 120.0
+
+
+class Progress:
+    """`update()` after every block; `rate` in images a second and `seconds_left`, None until something is known."""
+
+    def __init__(self, summary: RunSummary, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        self._summary, self._stream, self._clock = summary, stream or sys.stderr, clock
+        self._on_terminal = self._stream.isatty()
+        self._points: deque[tuple[float, int]] = deque()
+        self._first: tuple[float, int] | None = None
+        self._shown = clock()
+
+    def start(self) -> None:
+        """The pipeline starts now."""
+        self._points.append((self._clock(), 0))
+
+    def update(self, received: int) -> None:
+        now = self._clock()
+        self._points.append((now, received))
+        while len(self._points) > 2 and self._points[1][0] < now - WINDOW_SECONDS:
+            self._points.popleft()
+        (began, before), (ended, after) = self._points[0], self._points[-1]
+        if ended > began and after > before:
+            self._summary.images_per_second = (after - before) / (ended - began)
+            self._summary.seconds_left = (self._summary.images - received) / self._summary.images_per_second
+        if self._first is None:
+            self._first = (now, received)
+        elif now > self._first[0]:
+            self._summary.steady_images_per_second = (received - self._first[1]) / (now - self._first[0])
+        if now - self._shown >= (TERMINAL_SECONDS if self._on_terminal else LOG_SECONDS):
+            self._shown = now
+            self._show(line(self._summary, received))
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._stream.write(("\r\x1b[K" if self._on_terminal else "") + text + "\n")
+        self._stream.flush()
+
+    def _show(self, text: str) -> None:
+        self._stream.write(f"\r\x1b[K{text}" if self._on_terminal else f"{text}\n")
+        self._stream.flush()
+
+
+def line(summary: RunSummary, received: int) -> str:
+    parts = [f"{received:,} / {summary.images:,} images", f"{summary.images_per_second:,.1f}/s"]
+    parts += [f"{summary.masks:,} masks", f"{summary.errors:,} errors"]
+    if summary.deferred:
+        parts.append(f"{summary.deferred:,} deferred")
+    if summary.seconds_left is not None:
+        parts.append(f"about {duration(summary.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """As people say it: `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

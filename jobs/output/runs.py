@@ -1,0 +1,118 @@
+"""What a run did: `runs/<run_id>.json`, rewritten while it runs, so that anyone can see how far it is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from tlg import store
+from tlg.spec import AnnotateSpec
+
+FOLDER = "runs"
+State = Literal["running", "succeeded", "stopped", "failed"]
+PACKAGES = ("tlg", "ray", "torch", "pyarrow", "pillow", "numpy")
+
+
+@dataclass
+class RunSummary:
+    """The counts and times of one run. `images` is what it had to do, `done` how many of those it committed."""
+
+    run_id: str
+    name: str
+    output: str
+    collection: str = ""
+    state: State = "running"
+    message: str = ""
+    started_at: str = ""
+    seconds: float = 0.0
+    listed: int = 0
+    images: int = 0
+    done: int = 0
+    masks: int = 0
+    absent: int = 0
+    errors: int = 0
+    deferred: int = 0
+    replaced: int = 0
+    shards: int = 0
+    rows: int = 0
+    images_per_second: float = 0.0
+    # From the first answers, when all workers are up, to the last.
+    steady_images_per_second: float = 0.0
+    seconds_left: float | None = None
+    error_types: dict[str, int] = field(default_factory=dict)
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    slowest: list[tuple[float, str]] = field(default_factory=list)
+    model: str = ""
+    digests: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    workers: int = 0
+    cost: float | None = None
+    updated_at: str = ""
+
+    @property
+    def remaining(self) -> int:
+        return self.images - self.done
+
+    def write(self, access: store.Access) -> None:
+        self.updated_at = now()
+        content = json.dumps(asdict(self), indent=1)
+        store.write(f"{self.output.rstrip('/')}/{FOLDER}/{self.run_id}.json", content.encode(), access)
+
+
+def new_run_id() -> str:
+    """Sorts by time; no two runs of an output share one, since only one at a time holds its lease."""
+    return datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def begin(spec: AnnotateSpec, run_id: str) -> RunSummary:
+    collection = spec.images.uri or store.parent(spec.images.manifest or "")
+    summary = RunSummary(run_id, spec.name, spec.output.uri, collection, started_at=now(), model=spec.model)
+    summary.versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            summary.versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # run from a checkout
+    return summary
+
+
+def recorded(output: str, access: store.Access = store.DEFAULT_ACCESS, last: int = 5) -> list[dict[str, Any]]:
+    """The newest runs of an output, newest first."""
+    found = store.listed(f"{output.rstrip('/')}/{FOLDER}", "*.json", access)
+    return [json.loads(store.read(entry.uri, access)) for entry in reversed(found[-last:])]
+
+
+class Tally:
+    """Adds up what reaches the driver into a RunSummary."""
+
+    def __init__(self, summary: RunSummary, price_per_hour: float | None):
+        self.summary = summary
+        self._price = price_per_hour
+        self._start = time.monotonic()
+        self._types: Counter[str] = Counter()
+
+    def add(self, statuses: dict[str, int], error_types: list[str], seconds: dict[str, float]) -> None:
+        one = self.summary
+        one.masks += statuses.get("mask", 0)
+        one.absent += statuses.get("absent", 0)
+        one.errors += statuses.get("error", 0)
+        self._types.update(error_types)
+        one.error_types = dict(self._types.most_common())
+        for stage, value in seconds.items():
+            one.stage_seconds[stage] = one.stage_seconds.get(stage, 0.0) + value
+
+    def tick(self) -> None:
+        one = self.summary
+        one.seconds = time.monotonic() - self._start
+        if self._price is not None:
+            one.cost = round(self._price * max(1, one.workers) * one.seconds / 3600, 4)

@@ -1,0 +1,197 @@
+"""Ways to answer few-shot episodes: the network, and the baselines it is compared with.
+
+Only those that say so in `reads_support_masks` are handed a way to read a support's mask; none can read a query's.
+Shapes: B episodes, S shots, H x W the input size, h x w a map's grid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tlg.datasets.episodes import Episode, Photo, open_image
+from tlg.evidence import Prior
+from tlg.evidence.episode_priors import episode_priors
+from tlg.hub.text_encoder import ClassText, TextEncoder
+from tlg.network.backbones.backbone import Backbone
+from tlg.network.features import Features
+from tlg.network.text import TextVectors
+from tlg.network.tlg import TLG
+from tlg.pictures import to_network_input
+from tlg.training.batches.feature_bank import keep, weights_digest
+
+REMEMBERED_PHOTOS = 400
+MaskReader = Callable[[Photo, int], np.ndarray]
+
+
+class Answerer(Protocol):
+    """Answers a batch of episodes with equally many shots: one mask per query, at the query's own size."""
+
+    reads_support_masks: bool
+
+    def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]: ...
+
+
+class AllForeground:
+    """Everything is the class."""
+
+    reads_support_masks = False
+
+    def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
+        return [np.ones(open_image(episode.query.image).shape[:2], bool) for episode in episodes]
+
+
+class PhotoFeatures:
+    """Features of photographs, remembered: queries and supports of an evaluation repeat.
+
+    With a folder they are also kept there, for other evaluations of the same photographs and backbone.
+    """
+
+    def __init__(self, backbone: Backbone, side: int, device: torch.device, folder: Path | None = None) -> None:
+        self.backbone, self.side, self.device, self.folder = backbone, side, device, folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._weights = weights_digest(backbone)
+        self._one = lru_cache(REMEMBERED_PHOTOS)(self._kept)
+        self.size = lru_cache(None)(photo_size)
+
+    def _kept(self, photo: Photo, mirrored: bool) -> Features:
+        if self.folder is None:
+            return self._compute(photo, mirrored)
+        name = f"{self._weights}, {photo.image.resolve()}, side {self.side}, mirrored {mirrored}"
+        file = self.folder / f"{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}.pt"
+        if not file.exists():
+            keep(file, [one.cpu().clone() for one in self._compute(photo, mirrored).maps])
+        maps = torch.load(file, weights_only=True)
+        return Features([one.to(self.device) for one in maps], (self.side, self.side))
+
+    def _compute(self, photo: Photo, mirrored: bool) -> Features:
+        image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
+        image = (image.flip(-1) if mirrored else image).contiguous(memory_format=torch.channels_last)
+        half = torch.autocast(self.device.type, torch.bfloat16)
+        with torch.inference_mode(), half:
+            maps = self.backbone(image)
+        return Features([one.half() for one in maps], (self.side, self.side))
+
+    def of(self, photos: Sequence[Photo], mirrored: bool = False) -> Features:
+        return Features.cat([self._one(photo, mirrored) for photo in photos]).to(torch.float32)
+
+
+class Network:
+    """TLG. `masks` gives the supports' true masks in place of their pseudo-masks, to see what these cost."""
+
+    def __init__(
+        self,
+        net: TLG,
+        prior: Prior | None,
+        text: TextEncoder | None,
+        features: PhotoFeatures,
+        mirrored: bool,
+        masks: MaskReader | None,
+    ) -> None:
+        self.net, self.prior, self.text, self.features = net.eval(), prior, text, features
+        self.mirrored, self.masks = mirrored, masks
+        self.reads_support_masks = masks is not None
+
+    def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
+        text = None if self.text is None else self.text.encode([ClassText(name) for name in names])
+        text = None if text is None else text.to(self.features.device)
+        margin_BHW = self._margin(episodes, text, mirrored=False)
+        if self.mirrored:
+            margin_BHW = margin_BHW + self._margin(episodes, text, mirrored=True).flip(-1)
+        return [
+            at_own_size(margin_HW, self.features.size(episode.query)).cpu().numpy() > 0
+            for margin_HW, episode in zip(margin_BHW, episodes, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _margin(self, episodes: Sequence[Episode], text: TextVectors | None, mirrored: bool) -> Tensor:
+        query = self.features.of([episode.query for episode in episodes], mirrored)
+        supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
+        support = self.features.of([photo for _, photo in supports], mirrored)
+        query_prior, support_prior = None, None
+        if self.prior is not None and self.net.spec.prior:
+            shots = len(support) // len(query)
+            query_prior, support_prior = episode_priors(self.prior, query, support, shots)
+        if self.masks is not None:
+            truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
+            stacked = torch.stack(truth).to(self.features.device)
+            support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
+        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text).query
+        return logits_B2HW[:, 1] - logits_B2HW[:, 0]
+
+
+class PriorAlone:
+    """The exemplar prior, from image-level labels alone."""
+
+    reads_support_masks = False
+
+    def __init__(self, prior: Prior, features: PhotoFeatures) -> None:
+        self.prior, self.features = prior, features
+
+    def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
+        query = self.features.of([episode.query for episode in episodes])
+        support = self.features.of([photo for episode in episodes for photo in episode.supports])
+        maps_BHW, _ = episode_priors(self.prior, query, support, len(support) // len(query))
+        return [
+            at_own_size(map_HW - 0.5, self.features.size(episode.query)).cpu().numpy() > 0
+            for map_HW, episode in zip(maps_BHW, episodes, strict=True)
+        ]
+
+
+class Prototypes:
+    """Nearest of two mean vectors, inside and outside the supports' true masks."""
+
+    reads_support_masks = True
+
+    def __init__(self, features: PhotoFeatures, masks: MaskReader) -> None:
+        self.features, self.masks = features, masks
+
+    @torch.inference_mode()
+    def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
+        return [self._answer(episode) for episode in episodes]
+
+    def _answer(self, episode: Episode) -> np.ndarray:
+        support_SCP = self._vectors(episode.supports)
+        mask_SP = self._masks(episode, support_SCP)
+        inside = F.normalize(torch.einsum("scp,sp->c", support_SCP, mask_SP), dim=0)
+        outside = F.normalize(torch.einsum("scp,sp->c", support_SCP, 1 - mask_SP), dim=0)
+        margin_P = (inside - outside) @ self._vectors([episode.query])[0]
+        side = round(margin_P.numel() ** 0.5)
+        return at_own_size(margin_P.view(side, side), self.features.size(episode.query)).cpu().numpy() > 0
+
+    def _vectors(self, photos: Sequence[Photo]) -> Tensor:
+        """Unit vectors (S, C, P) of the deeper half of the pyramid on the middle level's grid."""
+        backbone = self.features.backbone
+        grid = self.features.of(photos).maps[backbone.levels[1][-1]].shape[-2:]
+        maps = [self.features.of(photos).maps[level[-1]] for level in backbone.levels[1:]]
+        resized = [F.interpolate(F.normalize(one, dim=1), size=grid, mode="bilinear") for one in maps]
+        return F.normalize(torch.cat(resized, dim=1).flatten(2), dim=1)
+
+    def _masks(self, episode: Episode, like_SCP: Tensor) -> Tensor:
+        side = round(like_SCP.shape[-1] ** 0.5)
+        masks = [mask_at(self.masks(photo, episode.class_id), side) for photo in episode.supports]
+        return torch.stack(masks).flatten(1).to(like_SCP)
+
+
+def photo_size(photo: Photo) -> tuple[int, int]:
+    """The photograph's own (H, W)."""
+    height, width = open_image(photo.image).shape[:2]
+    return height, width
+
+
+def at_own_size(margin_HW: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(margin_HW[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def mask_at(mask_HW: np.ndarray, side: int) -> Tensor:
+    """A mask (H, W) as the share of each of side x side cells that it covers."""
+    return F.adaptive_avg_pool2d(torch.from_numpy(mask_HW.astype(np.float32))[None], side)[0]

@@ -1,0 +1,71 @@
+"""`tlg prior IMAGE... --exemplars SET --out DIR`: what the model is fed, for a person to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tlg import pictures, store
+from tlg.annotate.network import NetworkAnnotator
+from tlg.annotate.registry import AnnotateParams
+from tlg.answers.formats import overlay
+from tlg.evidence import Prior
+from tlg.evidence.open_clip.image_prior import ImagePrior, TextSide, at_own_size
+from tlg.exemplars import LoadedExemplars
+from tlg.hub.folder import Model
+from tlg.pictures import to_network_input
+
+# RGB pixels -> maps (N, h, w) in 0..1 at the picture's own size, presence (N,).
+Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def as_fed(model: Model, exemplars: LoadedExemplars) -> Look:
+    """What the annotator hands to the model's network."""
+    return Onlooker(model, exemplars, AnnotateParams(), prior_only=True).look
+
+
+class Onlooker(NetworkAnnotator):
+    """The annotator up to where it asks the network: exemplars' maps, fused with its own CLIP's where it has one."""
+
+    @torch.inference_mode()
+    def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        image_13HW = to_network_input(pixels, self.model.input_size)[None].to(self.device)
+        evidence = self._evidence(self._encode(image_13HW), image_13HW)
+        return at_own_size(evidence.maps[0], pixels), evidence.presence[0].cpu().numpy()
+
+
+def with_text(model: Model, exemplars: LoadedExemplars, text: TextSide) -> Look:
+    """The exemplars' maps fused with those of another CLIP than the model's own."""
+    prior = ImagePrior(model.backbone, model.input_size[0], Prior(model.background), text)
+
+    def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (maps,), presence = prior.of_pictures([pixels], exemplars)
+        return maps, presence[0]
+
+    return look
+
+
+def write_maps(
+    uris: Sequence[str],
+    class_names: Sequence[str],
+    look: Look,
+    out: Path,
+    access: store.Access = store.DEFAULT_ACCESS,
+) -> list[tuple[str, str, float, Path]]:
+    """For every image and class `<image>--<class>.map.png` and `.overlay.png`; returns (uri, class, presence, map)."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for uri in uris:
+        pixels = pictures.decode(store.read(uri, access)).pixels
+        maps, presence = look(pixels)
+        for class_name, map_hw, probability in zip(class_names, maps, presence, strict=True):
+            stem = f"{Path(uri).stem}--{class_name}".replace("/", "_")
+            path = out / f"{stem}.map.png"
+            Image.fromarray((map_hw * 255).round().astype(np.uint8)).save(path)
+            Image.fromarray(overlay.tinted(pixels, map_hw)).save(out / f"{stem}.overlay.png")
+            written.append((uri, class_name, float(probability), path))
+    return written

@@ -1,0 +1,163 @@
+"""The prior as one call: images and an exemplar set in, maps and presence out.
+
+Shapes: B images, N classes, S exemplars and negatives, H x W the backbone's input size.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tlg.errors import SpecError
+from tlg.evidence.exemplar import FittedPrior, Prior
+from tlg.evidence.fusion import TextPresence, fuse
+from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD, ClassTexts, ClipPrior, EncodeText, check_prompt
+from tlg.exemplars import LoadedExemplars
+from tlg.network.backbones.backbone import Backbone
+from tlg.network.features import Features
+from tlg.pictures import IMAGENET_MEAN, IMAGENET_STD, to_network_input
+
+# Fitted exemplar sets kept at once; an endpoint that serves more refits the least used.
+KEPT_SETS = 8
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """An open_clip model ready for priors: its image tower, its text encoder, its tokenizer."""
+
+    prior: ClipPrior
+    encode: EncodeText
+    tokenize: Callable[..., Tensor]
+    context_length: int
+    side: int
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+
+    def input_of(self, images_B3HW: Tensor) -> Tensor:
+        """ImageNet-normalised images as this model wants them."""
+
+        def channels(values: tuple[float, ...]) -> Tensor:
+            return images_B3HW.new_tensor(values)[:, None, None]
+
+        pixels = images_B3HW * channels(IMAGENET_STD) + channels(IMAGENET_MEAN)
+        pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", align_corners=False, antialias=True)
+        return (pixels - channels(self.mean)) / channels(self.std)
+
+
+@dataclass(frozen=True)
+class FittedSet:
+    exemplars: FittedPrior
+    texts: ClassTexts | None = None
+    text_presence: TextPresence | None = None
+
+
+@dataclass
+class ImagePrior:
+    """`prior(images, exemplar_set) -> (maps (B, N, H, W), presence (B, N))`; exemplars are fitted once per digest."""
+
+    backbone: Backbone
+    side: int
+    prior: Prior = field(default_factory=Prior)
+    text: TextSide | None = None
+    _fitted: OrderedDict[str, FittedSet] = field(default_factory=OrderedDict, repr=False)
+
+    @torch.no_grad()
+    def __call__(self, images_B3HW: Tensor, exemplars: LoadedExemplars) -> tuple[Tensor, Tensor]:
+        """Images are ImageNet-normalised and on the backbone's device."""
+        fitted = self.fit(exemplars)
+        query = self.encode(images_B3HW)
+        maps, presence = fitted.exemplars.maps(query, images_B3HW), fitted.exemplars.presence(query)
+        if self.text is None or fitted.texts is None or fitted.text_presence is None:
+            return maps, presence
+        clip_images = self.text.input_of(images_B3HW)
+        text_maps = self.text.prior.maps(clip_images, fitted.texts)
+        text_maps = F.interpolate(text_maps, size=maps.shape[-2:], mode="bilinear", align_corners=False)
+        evidence = self.text.prior.presence_evidence(clip_images, fitted.texts)
+        return fuse(maps, text_maps), fuse(presence, fitted.text_presence.probability(evidence))
+
+    def of_pictures(
+        self, pictures: Sequence[np.ndarray], exemplars: LoadedExemplars
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """RGB pixels of any sizes -> maps (N, h, w) at each picture's own size, presence (B, N)."""
+        device = next(self.backbone.parameters()).device
+        batch = torch.stack([to_network_input(pixels, self.side) for pixels in pictures]).to(device)
+        maps, presence = self(batch, exemplars)
+        own = [at_own_size(one, pixels) for one, pixels in zip(maps, pictures, strict=True)]
+        return own, presence.cpu().numpy()
+
+    def fit(self, exemplars: LoadedExemplars) -> FittedSet:
+        if exemplars.digest not in self._fitted:
+            self._fitted[exemplars.digest] = self._fit(exemplars)
+            while len(self._fitted) > KEPT_SETS:
+                self._fitted.popitem(last=False)
+        self._fitted.move_to_end(exemplars.digest)
+        return self._fitted[exemplars.digest]
+
+    @torch.no_grad()
+    def encode(self, images_B3HW: Tensor) -> Features:
+        return Features(self.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
+
+    @torch.no_grad()
+    def _fit(self, exemplars: LoadedExemplars) -> FittedSet:
+        check_usable(exemplars)
+        device = next(self.backbone.parameters()).device
+        labels: list[int | None] = []
+        inputs, masks = [], []
+        for index, one in enumerate(exemplars.classes):
+            for exemplar in one.exemplars:
+                labels.append(index)
+                inputs.append(to_network_input(exemplar.pixels, self.side))
+                masks.append(None if exemplar.mask is None else resized_mask(exemplar.mask, self.side).to(device))
+        for exemplar in exemplars.negatives:
+            labels.append(None)
+            inputs.append(to_network_input(exemplar.pixels, self.side))
+            masks.append(None)
+        images = [one[None].to(device) for one in inputs]
+        fitted = self.prior.fit(
+            [(self.encode(image), label, mask) for image, label, mask in zip(images, labels, masks, strict=True)]
+        )
+        if self.text is None:
+            return FittedSet(fitted)
+        for one in exemplars.classes:
+            prompt = self.text.prior.spec.template.format(one.name)
+            check_prompt(prompt, self.text.tokenize, self.text.context_length, f"{exemplars.name}: class '{one.name}'")
+        texts = self.text.prior.texts(exemplars.class_names, self.text.encode)
+        evidence = [self.text.prior.presence_evidence(self.text.input_of(image), texts) for image in images]
+        return FittedSet(fitted, texts, TextPresence.fit(torch.cat(evidence), labels))
+
+
+def at_own_size(maps_NHW: Tensor, pixels: np.ndarray) -> np.ndarray:
+    """(N, h, w): the maps of a picture at its own size."""
+    resized = F.interpolate(maps_NHW[None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
+    return resized[0].cpu().numpy()
+
+
+def check_usable(exemplars: LoadedExemplars) -> None:
+    """An exemplar set that was put together in code gets the same checks as one that was read from a file."""
+    if not exemplars.classes:
+        raise SpecError(f"exemplar set '{exemplars.name}' has no classes; give at least one with an exemplar image")
+    seen = set()
+    for one in exemplars.classes:
+        if one.name.casefold() in seen:
+            raise SpecError(f"exemplar set '{exemplars.name}': two classes are named '{one.name}'; names must differ")
+        seen.add(one.name.casefold())
+        if not one.exemplars:
+            raise SpecError(f"exemplar set '{exemplars.name}': class '{one.name}' has no exemplar; give at least one")
+        for exemplar in one.exemplars:
+            if exemplar.mask is not None and exemplar.mask.shape != exemplar.pixels.shape[:2]:
+                found, expected = exemplar.mask.shape[::-1], exemplar.pixels.shape[1::-1]
+                raise SpecError(
+                    f"class '{one.name}': the mask of {exemplar.uri} is {found[0]}x{found[1]}, the image is"
+                    f" {expected[0]}x{expected[1]}; sizes must agree"
+                )
+
+
+def resized_mask(mask_hw: np.ndarray, side: int) -> Tensor:
+    mask = torch.from_numpy(mask_hw.astype(np.float32))[None, None]
+    return F.interpolate(mask, size=(side, side), mode="area")[0, 0]

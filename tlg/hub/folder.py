@@ -1,0 +1,235 @@
+"""A model folder: `model.json`, safetensors beside it, and the digests that bind them.
+
+`model.json` names everything needed to rebuild the model; the digest of every file is verified before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from tlg import store
+from tlg.errors import CheckpointError, StorageError
+from tlg.evidence.background import Background
+from tlg.hub.published import from_published
+from tlg.hub.text_encoder import TextEncoder, TextSpec, build_text_encoder
+from tlg.hub.weights import read_state_dict
+from tlg.network.backbones.backbone import Backbone, BackboneName, build_backbone
+from tlg.network.spec import NetworkSpec
+from tlg.network.tlg import TLG
+
+if TYPE_CHECKING:
+    from tlg.evidence.tiny_clip import TinyClip
+
+__all__ = ["Model", "ModelFile", "from_published", "import_checkpoint", "load_model", "save_model"]
+
+MODEL_FILE = "model.json"
+BACKBONE_FILE = "backbone.safetensors"
+HEAD_FILE = "network.safetensors"
+PRIOR_FILE = "prior.safetensors"
+CLIP_FILE = "clip.safetensors"
+FORMAT = "tlg-model-1"
+
+
+class ClipSpec(BaseModel):
+    """A CLIP that lies in the folder: its open_clip config and the words it knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: dict[str, Any]
+    words: list[str]
+
+
+class ModelFile(BaseModel):
+    """The content of `model.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: str = FORMAT
+    name: str
+    backbone: BackboneName
+    network: NetworkSpec | None = Field(None, description="None: the model answers with its prior alone")
+    text: TextSpec | None = Field(None, description="None: the network reads no text, or that of `clip`")
+    clip: ClipSpec | None = Field(None, description="The model's own CLIP: text vectors and a text prior")
+    prior: dict[str, Any] = Field({}, description="The prior's own settings")
+    input_size: tuple[int, int] = Field((400, 400), description="Height and width images are resized to")
+    backbone_weights: str | None = Field(None, description="Path, URI or `imagenet`, where no file holds the backbone")
+    files: dict[str, str] = Field({}, description="SHA-256 of every file beside this one")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model ready for use. Without a network it answers with its prior alone."""
+
+    name: str
+    digest: str
+    backbone: Backbone
+    network: TLG | None = None
+    text: TextSpec | None = None
+    prior: dict[str, Any] = field(default_factory=dict)
+    input_size: tuple[int, int] = (400, 400)
+    background: Background | None = None  # what the exemplar prior knows of ordinary pictures
+    clip: TinyClip | None = None
+
+    def text_encoder(self, device: str = "cpu") -> TextEncoder | None:
+        """The encoder of class names, or None where the network reads no text. Nothing is loaded before this."""
+        if self.clip is not None:
+            return self.clip
+        return None if self.text is None else build_text_encoder(self.text, device)
+
+    def to(self, device: torch.device | str) -> Model:
+        """Moves the weights and gives the model itself."""
+        self.backbone.to(device)
+        if self.network is not None:
+            self.network.to(device)
+        if self.clip is not None:
+            self.clip.to(device)
+        return self
+
+
+def save_model(
+    folder: str | Path,
+    name: str,
+    backbone: Backbone,
+    network: TLG | None = None,
+    *,
+    text: TextSpec | None = None,
+    prior: dict[str, Any] | None = None,
+    input_size: tuple[int, int] = (400, 400),
+    background: Background | None = None,
+    clip: TinyClip | None = None,
+) -> ModelFile:
+    """Writes the folder and gives what `model.json` says; `model.json` comes last, so a folder is whole or foreign."""
+    contents = {BACKBONE_FILE: tensors(backbone)}
+    if network is not None:
+        contents[HEAD_FILE] = tensors(network.head)
+    if background is not None:
+        contents[PRIOR_FILE] = background.tensors()
+    if clip is not None:
+        contents[CLIP_FILE] = {key: half(value) for key, value in tensors(clip.clip).items()}
+    files = {}
+    for file, state in contents.items():
+        data = save_safetensors(state)
+        files[file] = hashlib.sha256(data).hexdigest()
+        store.write(store.join(str(folder), file), data)
+    written = ModelFile(
+        name=name,
+        backbone=backbone.name,
+        network=None if network is None else network.spec,
+        text=text,
+        clip=None if clip is None else ClipSpec(config=clip.config, words=clip.tokenizer.words),
+        prior=prior or {},
+        input_size=input_size,
+        files=files,
+    )
+    store.write(store.join(str(folder), MODEL_FILE), (written.model_dump_json(indent=2) + "\n").encode())
+    return written
+
+
+def tensors(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+
+
+def half(value: Tensor) -> Tensor:
+    """A CLIP in half precision answers as well and takes half the room."""
+    return value.half() if value.is_floating_point() else value
+
+
+def model_digest(written: ModelFile) -> str:
+    """What answers depend on: the spec and the files' digests, not the name."""
+    content = written.model_dump(mode="json", exclude={"name"})
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def read_model_file(folder: str | Path) -> ModelFile:
+    place = store.join(str(folder), MODEL_FILE)
+    try:
+        return ModelFile.model_validate_json(store.read(place))
+    except StorageError as error:
+        raise CheckpointError(f"{folder} is not a model folder: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CheckpointError(f"{place} is not a {MODEL_FILE} of ours: {where}: {first['msg']}") from error
+
+
+def load_model(folder: str | Path, device: torch.device | str | None = None) -> Model:
+    """The model of a folder or URI; every file's digest is verified first."""
+    written = read_model_file(folder)
+    if written.format != FORMAT:
+        raise CheckpointError(f"{folder} has format {written.format!r}, this version reads {FORMAT!r}; update tlg")
+    states = {file: verified(folder, file, digest) for file, digest in written.files.items()}
+    if BACKBONE_FILE in states:
+        backbone = build_backbone(written.backbone)
+        fill(backbone, states[BACKBONE_FILE], f"{folder}/{BACKBONE_FILE}")
+    else:
+        backbone = build_backbone(written.backbone, written.backbone_weights)
+    network = None
+    if written.network is not None:
+        if HEAD_FILE not in states:
+            raise CheckpointError(f"{folder} describes a network, but lists no {HEAD_FILE}; save the model anew")
+        network = TLG(written.network, backbone)
+        fill(network.head, states[HEAD_FILE], f"{folder}/{HEAD_FILE}")
+        network.eval()
+    background = Background.from_tensors(states[PRIOR_FILE]) if PRIOR_FILE in states else None
+    clip = None
+    if written.clip is not None:
+        if CLIP_FILE not in states:
+            raise CheckpointError(f"{folder} describes a CLIP, but lists no {CLIP_FILE}; save the model anew")
+        from tlg.evidence.tiny_clip import build_tiny_clip  # open_clip takes seconds to import
+
+        clip = build_tiny_clip(written.clip.config, written.clip.words, states[CLIP_FILE])
+    model = Model(
+        written.name,
+        model_digest(written),
+        backbone,
+        network,
+        written.text,
+        written.prior,
+        written.input_size,
+        background,
+        clip,
+    )
+    return model if device is None else model.to(device)
+
+
+def verified(folder: str | Path, file: str, digest: str) -> dict[str, Tensor]:
+    place = store.join(str(folder), file)
+    try:
+        data = store.read(place)
+    except StorageError as error:
+        raise CheckpointError(f"{folder} is not whole: {error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise CheckpointError(
+            f"{place} is damaged or not the file it was: its SHA-256 is {found[:16]}..., {MODEL_FILE} says"
+            f" {digest[:16]}...; copy or export the model again"
+        )
+    try:
+        return load_safetensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{place} is not a safetensors file ({error})") from error
+
+
+def fill(module: torch.nn.Module, state: dict[str, Tensor], source: str) -> None:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise CheckpointError(f"{source} does not fit the network that {MODEL_FILE} describes: {lines[1]}") from error
+
+
+def import_checkpoint(path: str | Path, backbone: BackboneName, out: str | Path) -> ModelFile:
+    """Turns a published `best_model.pt` into a model folder; nothing inside the file is run."""
+    network = from_published(read_state_dict(path), backbone)
+    return save_model(out, f"tlg-published-{backbone}", network.backbone, network, text=TextSpec())

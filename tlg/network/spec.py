@@ -1,0 +1,35 @@
+"""What a network is made of; written into every model folder."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tlg.network.backbones.backbone import BackboneName
+
+
+class NetworkSpec(BaseModel):
+    """The choices behind a `TLG`. `released` follows published checkpoints and reads `backbone` alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: BackboneName = "resnet50"
+    behaviour: Literal["released", "repaired"] = "repaired"
+    width: int = Field(64, ge=16, multiple_of=16, description="Channels of every learnt map")
+    text_dim: int = Field(512, ge=1, description="Length of the text vectors")
+    support_grid: int = Field(8, ge=2, description="Each exemplar is condensed to this many cells a side")
+    peers: bool = Field(
+        False,
+        description="The support branch matches an exemplar with its class's other shots (off: with itself alone)",
+    )
+    aggregation: bool = Field(True, description="HA: branches read their own backbone maps (off: ablation)")
+    deep: bool = Field(
+        True, description="HA reads every map, and the decoder sees what it reads (off: one map of each level)"
+    )
+    transport: bool = Field(True, description="HT: attention re-weighted by optimal transport (off: ablation)")
+    text: bool = Field(True, description="HC: branches are modulated by text vectors (off: no text is needed)")
+    prior: bool = Field(True, description="Pseudo-masks are read (off: ablation)")
+    prior_trust: float = Field(
+        0.75, ge=0, description="How much more answers lean on the pseudo-mask than training did: for novel classes"
+    )
