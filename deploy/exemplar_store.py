@@ -20,9 +20,9 @@ from pathlib import Path
 from deploy.endpoint.problems import ProblemError
 from tlg import exemplars, store
 from tlg.answers.wire import StoredClass, StoredSet
+from tlg.documents import parse
 from tlg.errors import SpecError, StorageError
 from tlg.exemplars import LoadedExemplars
-from tlg.spec import parse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{32}")

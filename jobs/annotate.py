@@ -21,7 +21,8 @@ from jobs.output import exports, runs, shards, webhook
 from jobs.output.lease import Lease
 from jobs.output.runs import RunSummary
 from tlg import exemplars, store
-from tlg.annotate.registry import AnnotateParams, model_digest
+from tlg.annotate.protocol import AnnotateParams
+from tlg.annotate.registry import model_digest
 from tlg.answers import records
 from tlg.answers.records import Provenance
 from tlg.errors import StorageError, TooManyErrors

@@ -8,7 +8,8 @@ import pytest
 
 from tlg import world
 from tlg.annotate.network import soft_iou
-from tlg.annotate.registry import AnnotateParams, load_annotator, model_digest
+from tlg.annotate.protocol import AnnotateParams
+from tlg.annotate.registry import load_annotator, model_digest
 from tlg.answers import records
 from tlg.exemplars import LoadedClass, LoadedExemplar, LoadedExemplars
 from tlg.hub import zoo

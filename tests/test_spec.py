@@ -2,14 +2,14 @@
 
 import pytest
 
-from tlg import spec
+from tlg import documents, spec
 from tlg.errors import SpecError
 
 MINIMAL = {"name": "traps", "images": {"uri": "pics"}, "exemplars": "ex.yaml", "output": {"uri": "out"}}
 
 
 def test_defaults_fill_what_is_left_out():
-    read = spec.parse(spec.AnnotateSpec, MINIMAL, "job.yaml")
+    read = documents.parse(spec.AnnotateSpec, MINIMAL, "job.yaml")
     assert read.model == "tlg-tiny"
     assert read.run.min_score == 0.5
     assert read.output.formats == ["parquet", "coco"]
@@ -17,12 +17,12 @@ def test_defaults_fill_what_is_left_out():
 
 def test_unknown_key_names_the_nearest():
     with pytest.raises(SpecError, match=r"job.yaml: unknown key 'run.min_scor' \(did you mean 'min_score'\?\)"):
-        spec.parse(spec.AnnotateSpec, MINIMAL | {"run": {"min_scor": 0.4}}, "job.yaml")
+        documents.parse(spec.AnnotateSpec, MINIMAL | {"run": {"min_scor": 0.4}}, "job.yaml")
 
 
 def test_every_problem_is_listed():
     with pytest.raises(SpecError) as caught:
-        spec.parse(spec.AnnotateSpec, {"name": "x", "exemplar": 1}, "job.yaml")
+        documents.parse(spec.AnnotateSpec, {"name": "x", "exemplar": 1}, "job.yaml")
     text = str(caught.value)
     assert "did you mean 'exemplars'" in text
     assert "key 'images' is missing" in text
@@ -40,4 +40,4 @@ def test_overrides_reach_nested_keys(tmp_path):
 
 def test_workers_must_be_ordered():
     with pytest.raises(SpecError, match=r"workers\.min is 5, above workers\.max 2"):
-        spec.parse(spec.AnnotateSpec, MINIMAL | {"workers": {"min": 5, "max": 2}}, "job.yaml")
+        documents.parse(spec.AnnotateSpec, MINIMAL | {"workers": {"min": 5, "max": 2}}, "job.yaml")

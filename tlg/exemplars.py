@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from tlg import pictures, store
+from tlg.documents import Document, parse, read_text
 from tlg.errors import InputError, SpecError, StorageError
-from tlg.spec import Document, parse, read_text
 
 NEGATIVES_FOLDER = "_negatives"
 

@@ -1,22 +1,13 @@
-"""The job spec a user writes, and how any user-written document is read: strictly, with errors that help."""
+"""The job spec that a user writes."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tlg.errors import SpecError
-
-
-class Document(BaseModel):
-    """Base of everything users write: unknown keys are errors, values never change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+from tlg import store
+from tlg.documents import Document, apply_overrides, parse, read_text
 
 
 class ImagesSpec(Document):
@@ -38,7 +29,9 @@ class ImagesSpec(Document):
 
 class OutputSpec(Document):
     uri: str = Field(description="Folder or prefix that receives annotations/, coco/, quarantine/, runs/, report/")
-    formats: list[Literal["parquet", "coco", "label_studio", "overlay"]] = ["parquet", "coco"]
+    formats: list[Literal["parquet", "coco", "label_studio", "overlay"]] = Field(
+        ["parquet", "coco"], description="What a run writes beside the ledger's own shards"
+    )
     masks: Literal["rle", "polygon"] = Field("rle", description="How COCO writes masks; Parquet always has RLE")
 
 
@@ -113,69 +106,22 @@ class AnnotateSpec(Document):
         return value.strip() if isinstance(value, str) else value
 
 
-D = TypeVar("D", bound=Document)
-
-
-def parse(kind: type[D], content: dict[str, Any], source: str) -> D:
-    """`content` as a `kind`; raises SpecError listing every problem with its place and the nearest right key."""
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        problems = [_explain(kind, problem) for problem in error.errors()]
-        raise SpecError("\n".join(f"{source}: {problem}" for problem in problems)) from None
-
-
-def read_text(text: str, source: str) -> dict[str, Any]:
-    """A YAML or JSON mapping out of `text`; `source` is named in errors."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SpecError(f"{source}: not valid YAML or JSON: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
-        raise SpecError(f"{source}: found {found}, expected keys and values; `tlg schema` prints the format")
-    return content
-
-
-def apply_overrides(content: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """`--set a.b=value` on top of a document; values are read as YAML."""
-    content = json.loads(json.dumps(content, default=str))
-    for assignment in assignments:
-        path, separator, value = assignment.partition("=")
-        if not separator or not path:
-            raise SpecError(f"--set {assignment}: expected key=value, for example --set run.min_score=0.6")
-        node = content
-        *parents, leaf = path.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise SpecError(f"--set {assignment}: `{parent}` is a value, not a group of keys")
-        try:
-            node[leaf] = yaml.safe_load(value)
-        except yaml.YAMLError:  # `*.tif` and its like mean themselves
-            node[leaf] = value
-    return content
-
-
 def load_annotate_spec(path: str, assignments: list[str] | None = None) -> AnnotateSpec:
     """Read a job spec file. Relative `exemplars`, `images`, `model` and `output` paths count from the file's folder."""
-    from tlg import store as storage
-
-    content = apply_overrides(read_text(storage.read_text(path), path), assignments or [])
+    content = apply_overrides(read_text(store.read_text(path), path), assignments or [])
     spec = parse(AnnotateSpec, content, path)
-    return anchored(spec, storage.parent(path))
+    return anchored(spec, store.parent(path))
 
 
 def anchored(spec: AnnotateSpec, folder: str) -> AnnotateSpec:
     """The spec with every relative path made absolute from `folder`, so that it means the same anywhere."""
-    from tlg import store as storage
 
     def place(value: str | None) -> str | None:
-        return None if value is None else storage.join(folder, value)
+        return None if value is None else store.join(folder, value)
 
     model = spec.model
     if "/" in model or model.startswith("."):
-        model = storage.join(folder, model)
+        model = store.join(folder, model)
     return spec.model_copy(
         update={
             "images": spec.images.model_copy(
@@ -186,38 +132,3 @@ def anchored(spec: AnnotateSpec, folder: str) -> AnnotateSpec:
             "output": spec.output.model_copy(update={"uri": place(spec.output.uri)}),
         }
     )
-
-
-def _explain(kind: type[BaseModel], problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(kind, problem["loc"][:-1])
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key '{where}' ({hint})"
-    if problem["type"] == "missing":
-        return f"key '{where}' is missing"
-    found = problem.get("input")
-    shown = f" (found {found!r})" if isinstance(found, (str, int, float, bool)) else ""
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}{shown}" if where else f"{message}{shown}"
-
-
-def _known_keys(kind: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    for part in path:
-        if isinstance(part, int):
-            continue
-        field = kind.model_fields.get(str(part))
-        if field is None:
-            continue
-        for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                kind = candidate
-    return list(kind.model_fields)
-
-
-def local_path(value: str) -> Path | None:
-    """The path behind a local reference, None for a URI of another store."""
-    if value.startswith("file://"):
-        return Path(value.removeprefix("file://"))
-    return None if "://" in value else Path(value)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from deploy.endpoint.problems import ProblemError, explain_validation
 from deploy.endpoint.schema import AnnotateRequest, BatchRequest, Content, InlineSet
-from tlg.spec import Document
+from tlg.documents import Document
 
 R = TypeVar("R", bound=Document)
 MAX_PARTS = 2000

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from tlg import store as storage
-from tlg.spec import Document, StorageSpec, apply_overrides, parse, read_text
+from tlg.documents import Document, apply_overrides, parse, read_text
+from tlg.spec import StorageSpec
 from tlg.store import Access
 
 

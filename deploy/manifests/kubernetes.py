@@ -11,7 +11,8 @@ import yaml
 from deploy.manifests import compose, cron, endpoint, pods
 from tlg import exemplars
 from tlg.errors import SpecError
-from tlg.spec import AnnotateSpec, local_path
+from tlg.spec import AnnotateSpec
+from tlg.store import local_path
 
 Target = Literal["rayjob", "raycluster", "rayservice", "cronjob", "raycronjob", "compose"]
 TARGETS: tuple[str, ...] = get_args(Target)

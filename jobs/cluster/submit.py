@@ -22,7 +22,8 @@ from jobs.commands import status as run_status
 from jobs.output import runs
 from tlg import exemplars, store
 from tlg.errors import ClusterError, SpecError, TlgError
-from tlg.spec import AnnotateSpec, local_path
+from tlg.spec import AnnotateSpec
+from tlg.store import local_path
 
 ENTRYPOINT = "python -m jobs.annotate spec.yaml"
 PACKAGE_LIMIT_MB = 100

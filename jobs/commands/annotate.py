@@ -13,8 +13,9 @@ import typer
 from jobs.annotate import annotate
 from jobs.flow.progress import duration
 from jobs.output.runs import RunSummary
+from tlg.documents import apply_overrides, parse
 from tlg.errors import SpecError
-from tlg.spec import AnnotateSpec, anchored, apply_overrides, load_annotate_spec, parse
+from tlg.spec import AnnotateSpec, anchored, load_annotate_spec
 
 INTERRUPTED = 130
 

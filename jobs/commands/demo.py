@@ -20,7 +20,8 @@ from rich.table import Table
 
 from tlg import exemplars, world
 from tlg import pictures as images
-from tlg.annotate.registry import AnnotateParams, load_annotator
+from tlg.annotate.protocol import AnnotateParams
+from tlg.annotate.registry import load_annotator
 from tlg.answers import records
 from tlg.errors import SpecError
 

@@ -17,7 +17,8 @@ import httpx
 
 from tlg import exemplars, store
 from tlg.errors import TlgError
-from tlg.spec import AnnotateSpec, load_annotate_spec, local_path
+from tlg.spec import AnnotateSpec, load_annotate_spec
+from tlg.store import local_path
 
 OLDEST_PYTHON = (3, 10)
 # Who binds them by default: Ray's dashboard and job API, and the endpoint.

@@ -12,7 +12,8 @@ from jobs.flow.fetch import Fetcher
 from jobs.flow.progress import duration
 from jobs.flow.segment import Segmenter
 from tlg import exemplars, store
-from tlg.annotate.registry import AnnotateParams, model_digest
+from tlg.annotate.protocol import AnnotateParams
+from tlg.annotate.registry import model_digest
 from tlg.answers.records import Provenance
 from tlg.spec import AnnotateSpec
 

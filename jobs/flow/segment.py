@@ -12,7 +12,8 @@ import pyarrow as pa
 from PIL import Image
 
 from jobs.flow.fetch import Fetched, from_table
-from tlg.annotate.registry import AnnotateParams, Annotator, load_annotator
+from tlg.annotate.protocol import AnnotateParams, Annotator
+from tlg.annotate.registry import load_annotator
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import InputError

@@ -45,7 +45,8 @@ def loop(work: Path, model: str) -> dict[str, float]:
 
     from tlg import exemplars
     from tlg import pictures as images
-    from tlg.annotate.registry import AnnotateParams, load_annotator
+    from tlg.annotate.protocol import AnnotateParams
+    from tlg.annotate.registry import load_annotator
     from tlg.answers import records
     from tlg.spec import RunSpec
 
@@ -74,7 +75,8 @@ def loop(work: Path, model: str) -> dict[str, float]:
 def job(work: Path, model: str) -> dict[str, float]:
     """The whole job's rate from start to end, and that of its pipeline once workers are up."""
     from jobs.annotate import annotate
-    from tlg.spec import AnnotateSpec, parse
+    from tlg.documents import parse
+    from tlg.spec import AnnotateSpec
 
     cores = os.cpu_count() or 1
     # A run before this one would leave nothing to do.

@@ -53,7 +53,8 @@ def run_once(work: Path) -> dict[str, float]:
 
 def run_here(work: Path) -> None:
     from jobs.annotate import annotate
-    from tlg.spec import AnnotateSpec, parse
+    from tlg.documents import parse
+    from tlg.spec import AnnotateSpec
 
     content = {
         "name": "scale",

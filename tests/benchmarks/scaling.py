@@ -16,7 +16,8 @@ from PIL import Image
 
 from jobs.annotate import annotate
 from tests.servers.ray_cluster import RayCluster
-from tlg.spec import AnnotateSpec, parse
+from tlg.documents import parse
+from tlg.spec import AnnotateSpec
 
 SECONDS_PER_IMAGE = 1.0
 IMAGES_PER_WORKER = 128

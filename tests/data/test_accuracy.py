@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tlg.documents import parse, read_text
 from tlg.evaluation.comparison import Comparison, classes_table, compare, figure, means_table
-from tlg.spec import parse, read_text
 from tlg.training.trainer import load_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"

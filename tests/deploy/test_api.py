@@ -10,7 +10,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from tlg import exemplars, pictures
-from tlg.annotate.registry import AnnotateParams, load_annotator
+from tlg.annotate.protocol import AnnotateParams
+from tlg.annotate.registry import load_annotator
 from tlg.answers import records
 
 ROW_KEYS = set(records.SCHEMA.names)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from tlg import exemplars
 from tlg.annotate.network import NetworkAnnotator
-from tlg.annotate.registry import AnnotateParams
+from tlg.annotate.protocol import AnnotateParams
 from tlg.cli import app
 from tlg.errors import CheckpointError, SpecError, TlgError
 from tlg.evaluation import looking

@@ -13,7 +13,8 @@ from PIL import Image
 from jobs.output import shards
 from tlg import store
 from tlg.answers import records
-from tlg.spec import AnnotateSpec, parse
+from tlg.documents import parse
+from tlg.spec import AnnotateSpec
 
 PROVENANCE = {"run_id"}
 

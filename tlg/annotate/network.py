@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tlg.annotate.protocol import AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.evidence.exemplar import FittedPrior, Prior
 from tlg.evidence.fusion import TextPresence, bounded_log_odds, fuse
@@ -24,11 +24,8 @@ from tlg.hub.folder import Model
 from tlg.hub.text_encoder import ClassText
 from tlg.network.features import Features
 from tlg.network.text import TextVectors
+from tlg.network.tlg import Support
 from tlg.pictures import Picture, to_network_input
-
-if TYPE_CHECKING:
-    from tlg.annotate.registry import AnnotateParams
-    from tlg.network.tlg import Support
 
 # Below it a class is more likely absent than present, and the network is not run for it.
 PRESENT = 0.5

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from tlg.annotate.protocol import AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.errors import SpecError
+from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
-
-if TYPE_CHECKING:
-    from tlg.annotate.registry import AnnotateParams
-    from tlg.exemplars import LoadedExemplars
 
 PREFIX = "dry-run"
 

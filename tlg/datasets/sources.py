@@ -22,8 +22,8 @@ from tlg.datasets.episodes import (
 from tlg.datasets.folder import IndexMapFolder, PairFolder
 from tlg.datasets.fss import FSS1000
 from tlg.datasets.pascal import PascalVOC, pascal_novel_classes
+from tlg.documents import Document
 from tlg.errors import SpecError
-from tlg.spec import Document
 
 GROUP_EPISODES = 10
 

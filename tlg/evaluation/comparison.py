@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tlg import store
+from tlg.documents import Document, parse, read_text
 from tlg.evaluation.evaluate import evaluate
-from tlg.spec import Document, parse, read_text
 from tlg.training.trainer import load_spec, train
 
 SHOTS = ("1", "5")

@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tlg import spec as documents
-from tlg import store
+from tlg import documents, store
 from tlg.datasets.episodes import IGNORED, Collection, Episode
 from tlg.datasets.sources import EvaluationSet
 from tlg.errors import SpecError

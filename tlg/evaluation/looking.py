@@ -11,7 +11,7 @@ from PIL import Image
 
 from tlg import pictures, store
 from tlg.annotate.network import NetworkAnnotator
-from tlg.annotate.registry import AnnotateParams
+from tlg.annotate.protocol import AnnotateParams
 from tlg.answers.formats import overlay
 from tlg.evidence import Prior
 from tlg.evidence.open_clip.image_prior import ImagePrior, TextSide, at_own_size

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from tlg import spec as documents
-from tlg import store
+from tlg import documents, store
 from tlg.answers.formats import overlay
 from tlg.datasets.episodes import Episode, open_image
 from tlg.datasets.sources import EvaluationSet

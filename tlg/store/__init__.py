@@ -410,3 +410,10 @@ def _comes_from_a_store(error: BaseException) -> bool:
         return True
     # botocore takes a while to import; where it raised, it is there already.
     return type(error).__module__.split(".")[0] in ("botocore", "boto3")
+
+
+def local_path(value: str) -> Path | None:
+    """The path behind a local reference, None for a URI of another store."""
+    if value.startswith("file://"):
+        return Path(value.removeprefix("file://"))
+    return None if "://" in value else Path(value)

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from tlg.datasets.sources import Benchmark, Source
+from tlg.documents import Document
 from tlg.hub.text_encoder import TextSpec
 from tlg.network.spec import NetworkSpec
-from tlg.spec import Document
 from tlg.training.pseudo_masks.pseudo_masks import PseudoMaskSpec
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tlg import spec as documents
-from tlg import store
+from tlg import documents, store
 from tlg.datasets.episodes import Collection, Photo
 from tlg.errors import CheckpointError, SpecError
 from tlg.evaluation.metrics import IoUTally

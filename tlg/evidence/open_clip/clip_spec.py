@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tlg import store
-from tlg.spec import Document, apply_overrides, parse, read_text
+from tlg.documents import Document, apply_overrides, parse, read_text
 
 DEFAULT_BACKGROUND = Path(__file__).with_name("background_prompts.yaml")
 

@@ -20,11 +20,11 @@ from PIL import Image
 from pydantic import Field
 
 from tlg.datasets.episodes import BACKGROUND, Collection, Photo, open_image, open_index_map, photos_of
+from tlg.documents import Document
 from tlg.errors import InputError, SpecError
 from tlg.evidence.exemplar import FittedPrior, Prior
 from tlg.network.features import Features
 from tlg.pictures import to_network_input
-from tlg.spec import Document
 
 Layout = Literal["per_class", "per_image"]
 HIGHEST_ID = 255
