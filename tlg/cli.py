@@ -271,7 +271,7 @@ def prior(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Write where the prior sees each class: maps and overlays of pictures, or a training set's pseudo-masks."""
-    from tlg.training.pseudo_masks import command
+    from tlg.evaluation import prior_command as command
 
     text = {"architecture": clip, "weights": clip_weights, "family": family}
     if dataset is None:

@@ -11,8 +11,7 @@ from types import FrameType
 import typer
 
 from jobs.annotate import annotate
-from jobs.flow.progress import duration
-from jobs.output.runs import RunSummary
+from jobs.output.runs import RunSummary, duration
 from tlg.documents import apply_overrides, parse
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, anchored, load_annotate_spec

@@ -19,9 +19,9 @@ from tlg.answers.records import Answer, answer_from_mask
 from tlg.evidence.exemplar import FittedPrior, Prior
 from tlg.evidence.fusion import TextPresence, bounded_log_odds, fuse
 from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
+from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplars
 from tlg.hub.folder import Model
-from tlg.hub.text_encoder import ClassText
 from tlg.network.features import Features
 from tlg.network.text import TextVectors
 from tlg.network.tlg import Support

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from tlg.errors import SpecError
-from tlg.training.pseudo_masks.pseudo_masks import Layout, PseudoMaskSpec
+from tlg.training.pseudo_masks import Layout, PseudoMaskSpec
 
 DEFAULT_MODEL = "tlg-tiny"
 TWO_WAYS = (
@@ -57,7 +57,7 @@ def of_dataset(config: str, overrides: Sequence[str], out: Path, layout: str | N
     """Makes the pseudo-masks of a training config."""
     if layout not in (None, *get_args(Layout)):
         raise SpecError(f"--layout {layout}: expected {' or '.join(get_args(Layout))}")
-    from tlg.training.pseudo_masks.training_set import make_pseudo_masks
+    from tlg.training.training_set import make_pseudo_masks
 
     masks = PseudoMaskSpec(folder=str(out), layout=cast(Layout, layout or "per_class"))
     yield from make_pseudo_masks(config, overrides, masks)

@@ -20,7 +20,7 @@ from tlg.network.features import Features
 from tlg.training import trainer as training
 from tlg.training.batches.feature_bank import LiveFeatures, weights_digest
 from tlg.training.batches.pool import Pool, Views
-from tlg.training.pseudo_masks.pseudo_masks import PseudoMasks, PseudoMaskSpec, precompute
+from tlg.training.pseudo_masks import PseudoMasks, PseudoMaskSpec, precompute
 from tlg.training.spec import TrainSpec
 
 MADE_FROM_FILE = "made_from.json"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tlg.training.batches.collage import Cut
 from tlg.training.batches.pool import Pool, Views, altered
-from tlg.training.pseudo_masks.pseudo_masks import PseudoMaskSpec
+from tlg.training.pseudo_masks import PseudoMaskSpec
 
 View = tuple[int, int]
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from tlg.errors import CheckpointError, SpecError
-from tlg.hub import text_encoder
-from tlg.hub.text_encoder import ClassText, ClipTextEncoder, TableTextEncoder, TextSpec, build_text_encoder
+from tlg.evidence import text_encoder
+from tlg.evidence.text_encoder import ClassText, ClipTextEncoder, TableTextEncoder, TextSpec, build_text_encoder
 
 NAMES = ["cat", "cat with fur", "house", "garden", "cow"]
 
