@@ -21,8 +21,8 @@ from jobs.output import exports, runs, shards, webhook
 from jobs.output.lease import Lease
 from jobs.output.runs import RunSummary, duration
 from tlg import exemplars, store
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import model_digest
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import model_digest
 from tlg.answers import records
 from tlg.answers.records import Provenance
 from tlg.errors import StorageError, TooManyErrors

@@ -23,7 +23,7 @@ from deploy.endpoint.schema import AnnotateRequest, Content
 from deploy.endpoint.service import Service
 from deploy.exemplar_store import NAME
 from deploy.guard.fetch import Fetcher
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.formats import label_studio
 from tlg.errors import TlgError
 

@@ -15,8 +15,8 @@ from deploy.endpoint.schema import AnnotateRequest, BatchRequest, Content, Inlin
 from deploy.exemplar_store import DIGEST, ExemplarStore, PackedSet
 from deploy.guard.fetch import Fetcher
 from deploy.replica.pool import AskedSet, Outcome, Segmenter, Task, checked_header
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import model_digest
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import model_digest
 from tlg.answers import records
 from tlg.answers.wire import StoredSet
 from tlg.errors import InputError, TlgError

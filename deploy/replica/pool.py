@@ -18,8 +18,8 @@ from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from tlg import pictures
-from tlg.annotate.protocol import AnnotateParams, Annotator
-from tlg.annotate.registry import load_annotator
+from tlg.annotators.protocol import AnnotateParams, Annotator
+from tlg.annotators.registry import load_annotator
 from tlg.answers.records import Answer
 from tlg.errors import InputError, TlgError
 from tlg.pictures import Picture

@@ -20,7 +20,7 @@ from jobs.flow.fetch import Fetcher
 from jobs.flow.manifest import IMAGES_PER_GROUP, Work
 from jobs.flow.segment import Segmenter
 from tlg import store
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Provenance
 from tlg.errors import ClusterError, TlgError
 from tlg.exemplars import LoadedExemplars

@@ -13,8 +13,8 @@ from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore
 from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task, at_min_score
 from tlg import pictures
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import load_annotator
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import load_annotator
 from tlg.answers import records
 
 

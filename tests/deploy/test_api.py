@@ -10,8 +10,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from tlg import exemplars, pictures
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import load_annotator
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import load_annotator
 from tlg.answers import records
 
 ROW_KEYS = set(records.SCHEMA.names)

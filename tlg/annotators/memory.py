@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlg.annotate.protocol import Annotator
+from tlg.annotators.protocol import Annotator
 from tlg.answers.records import Answer
 from tlg.errors import InputError
 from tlg.pictures import Picture

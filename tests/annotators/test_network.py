@@ -6,11 +6,11 @@ import socket
 import numpy as np
 import pytest
 
-from tests.annotate.sets import NAMES, exemplar_set, picture, scene
+from tests.annotators.sets import NAMES, exemplar_set, picture, scene
 from tlg import world
-from tlg.annotate.network import soft_iou
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import load_annotator, model_digest
+from tlg.annotators.network import soft_iou
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import load_annotator, model_digest
 from tlg.answers import records
 from tlg.hub import zoo
 from tlg.pictures import Picture

@@ -7,9 +7,9 @@ import pytest
 
 from jobs.flow import fetch
 from jobs.flow.segment import Segmenter
-from tests.annotate.sets import NAMES, exemplar_set, picture, scene
-from tlg.annotate import registry
-from tlg.annotate.protocol import AnnotateParams
+from tests.annotators.sets import NAMES, exemplar_set, picture, scene
+from tlg.annotators import registry
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Provenance
 from tlg.errors import CheckpointError, SpecError
 

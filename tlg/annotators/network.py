@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.evidence.exemplar import FittedPrior, Prior
 from tlg.evidence.fusion import TextPresence, bounded_log_odds, fuse
@@ -45,7 +45,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """See `tlg.annotate.protocol.LoadedModel`."""
+    """See `tlg.annotators.protocol.LoadedModel`."""
 
     model: Model
 
@@ -125,7 +125,7 @@ class NetworkAnnotator:
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
     ) -> list[list[Answer]]:
-        """See `tlg.annotate.protocol.Annotator`."""
+        """See `tlg.annotators.protocol.Annotator`."""
         wanted = [self._wanted(None if asked is None else asked[row]) for row in range(len(pictures))]
         answers: list[list[Answer]] = []
         for start in range(0, len(pictures), PICTURES_AT_ONCE):

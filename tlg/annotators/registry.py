@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from tlg.annotate.protocol import AnnotateParams, Annotator, LoadedModel, ModelLoader
+from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel, ModelLoader
 from tlg.errors import CheckpointError
 from tlg.exemplars import LoadedExemplars
 
@@ -17,8 +17,8 @@ GROUP = "tlg.annotators"
 NETWORK = "network"
 # Named, not imported: the network's libraries take seconds, and a dry run does without them.
 OURS = {
-    "dry-run": EntryPoint("dry-run", "tlg.annotate.rehearsal:RehearsalLoader", GROUP),
-    NETWORK: EntryPoint(NETWORK, "tlg.annotate.network_loader:NetworkLoader", GROUP),
+    "dry-run": EntryPoint("dry-run", "tlg.annotators.rehearsal:RehearsalLoader", GROUP),
+    NETWORK: EntryPoint(NETWORK, "tlg.annotators.network_loader:NetworkLoader", GROUP),
 }
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.errors import SpecError
 from tlg.exemplars import LoadedExemplars
@@ -20,7 +20,7 @@ DIGEST = "dry-run"  # the pace does not change the answers
 
 
 class RehearsalLoader:
-    """See `tlg.annotate.protocol.ModelLoader`; the name is the pace."""
+    """See `tlg.annotators.protocol.ModelLoader`; the name is the pace."""
 
     def load(self, name: str, device: str | None = None) -> RehearsalModel:
         try:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tlg.annotate.protocol import LoadedModel
+from tlg.annotators.protocol import LoadedModel
 
 
 class NetworkLoader:
-    """See `tlg.annotate.protocol.ModelLoader`."""
+    """See `tlg.annotators.protocol.ModelLoader`."""
 
     def load(self, name: str, device: str | None = None) -> LoadedModel:
         import torch
 
-        from tlg.annotate.network import NetworkModel
+        from tlg.annotators.network import NetworkModel
         from tlg.hub import zoo
 
         return NetworkModel(zoo.load(name, device or ("cuda" if torch.cuda.is_available() else "cpu")))

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from tests.annotate.sets import NAMES, exemplar_set, picture, scene
-from tlg.annotate.memory import annotate_within_memory
-from tlg.annotate.network import NetworkModel
+from tests.annotators.sets import NAMES, exemplar_set, picture, scene
+from tlg.annotators.memory import annotate_within_memory
+from tlg.annotators.network import NetworkModel
 from tlg.errors import InputError
 from tlg.hub import zoo
 
