@@ -124,7 +124,7 @@ class ExemplarStore:
         """The whole set, to add to it and put it again."""
         folder = self._folder(self.get(reference).digest)
         document = json.loads(store.read(f"{folder}/{DOCUMENT}", self.access))
-        written = parse(exemplars.ExemplarSet, document, reference)
+        written = parse(exemplars.ExemplarDocument, document, reference)
         refs = [ref for one in written.classes for ref in one.exemplars]
         paths = [ref.image for ref in refs] + [ref.mask for ref in refs if ref.mask] + list(written.negatives)
         return PackedSet(document, {path: store.read(f"{folder}/{path}", self.access) for path in paths})

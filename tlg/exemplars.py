@@ -44,7 +44,7 @@ class ExemplarClass(Document):
         return value.strip()
 
 
-class ExemplarSet(Document):
+class ExemplarDocument(Document):
     """What the user wrote. Class ids are positions in `classes`, starting at 1."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -52,7 +52,7 @@ class ExemplarSet(Document):
     negatives: list[str] = Field(default=[])
 
     @model_validator(mode="after")
-    def distinct_names(self) -> ExemplarSet:
+    def distinct_names(self) -> ExemplarDocument:
         seen: set[str] = set()
         for one in self.classes:
             if one.name.casefold() in seen:
@@ -91,15 +91,15 @@ class LoadedExemplars:
         return tuple(one.name for one in self.classes)
 
 
-def describe(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> ExemplarSet:
+def describe(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> ExemplarDocument:
     """The exemplar set behind a YAML or JSON file or a folder `class name/*.jpg`, with absolute references."""
     if store.is_folder(uri, access):
         return _describe_folder(uri, access)
-    written = parse(ExemplarSet, read_text(store.read_text(uri, access), uri), uri)
+    written = parse(ExemplarDocument, read_text(store.read_text(uri, access), uri), uri)
     return anchored(written, store.parent(uri))
 
 
-def anchored(written: ExemplarSet, folder: str) -> ExemplarSet:
+def anchored(written: ExemplarDocument, folder: str) -> ExemplarDocument:
     classes = [
         one.model_copy(
             update={
@@ -123,7 +123,7 @@ def load(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExempla
     return load_described(describe(uri, access), access)
 
 
-def load_described(written: ExemplarSet, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExemplars:
+def load_described(written: ExemplarDocument, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExemplars:
     digest = hashlib.blake2b(digest_size=16)
     classes = []
     for class_id, one in enumerate(written.classes, start=1):
@@ -156,7 +156,7 @@ def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: sto
     return LoadedExemplar(ref.image, pixels, mask)
 
 
-def _describe_folder(folder: str, access: store.Access) -> ExemplarSet:
+def _describe_folder(folder: str, access: store.Access) -> ExemplarDocument:
     base = folder.rstrip("/")
     by_class: dict[str, list[str]] = {}
     for entry in store.entries(base, "*/*", access):
@@ -169,7 +169,7 @@ def _describe_folder(folder: str, access: store.Access) -> ExemplarSet:
         )
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", base.split("/")[-1]).strip("-._") or "exemplars"
     classes = [{"name": one, "exemplars": sorted(uris)} for one, uris in sorted(by_class.items())]
-    return parse(ExemplarSet, {"name": name, "classes": classes, "negatives": sorted(negatives)}, folder)
+    return parse(ExemplarDocument, {"name": name, "classes": classes, "negatives": sorted(negatives)}, folder)
 
 
 def _feed(digest: hashlib.blake2b, *parts: str) -> None:

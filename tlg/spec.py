@@ -113,6 +113,12 @@ def load_annotate_spec(path: str, assignments: list[str] | None = None) -> Annot
     return anchored(spec, store.parent(path))
 
 
+def short_spec(images: str, exemplars: str, output: str, assignments: list[str]) -> AnnotateSpec:
+    """A job of the three places that every job needs, relative ones counted from the working directory."""
+    content = {"name": "job", "images": {"uri": images}, "exemplars": exemplars, "output": {"uri": output}}
+    return anchored(parse(AnnotateSpec, apply_overrides(content, assignments), "command line"), ".")
+
+
 def anchored(spec: AnnotateSpec, folder: str) -> AnnotateSpec:
     """The spec with every relative path made absolute from `folder`, so that it means the same anywhere."""
 
