@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check architecture bench accuracy bundled-model importers constraints clean
+.PHONY: demo test check architecture configuration docs bench accuracy bundled-model importers constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,9 +25,16 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# The drawing of the packages in docs/architecture.md, made from the imports of the code.
+# What the documentation takes from the code: the drawing of the packages and the configuration reference.
 architecture: $(STAMP)
 	$(BIN)/python docs/draw_architecture.py
+
+configuration: $(STAMP)
+	$(BIN)/python docs/write_configuration.py
+
+# The documentation as a site in build/site; a link that leads nowhere is an error.
+docs: architecture configuration
+	$(BIN)/zensical build --strict --config-file mkdocs.yml
 
 constraints: $(STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras \

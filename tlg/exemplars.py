@@ -19,15 +19,17 @@ NEGATIVES_FOLDER = "_negatives"
 class ExemplarRef(Document):
     """Where an exemplar is; a mask is optional."""
 
-    image: str
-    mask: str | None = None
+    image: str = Field(description="Path or URI; relative paths count from the document's folder")
+    mask: str | None = Field(None, description="Mask of the same size, marked pixels non-zero")
 
 
 class ExemplarClass(Document):
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, description="What the class is called in every answer")
     attributes: str | None = Field(None, description="The name with its attributes: `red fox with a bushy tail`")
     context: list[str] = Field(default=[], description="Typical surroundings: [forest, snow]")
-    exemplars: list[ExemplarRef] = Field(min_length=1)
+    exemplars: list[ExemplarRef] = Field(
+        min_length=1, description="Images that show the class: a path or URI each, or `image` and `mask`"
+    )
 
     @field_validator("exemplars", mode="before")
     @classmethod
@@ -47,9 +49,9 @@ class ExemplarClass(Document):
 class ExemplarDocument(Document):
     """What the user wrote. Class ids are positions in `classes`, starting at 1."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    classes: list[ExemplarClass] = Field(min_length=1)
-    negatives: list[str] = Field(default=[])
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="What the set is called")
+    classes: list[ExemplarClass] = Field(min_length=1, description="The classes, numbered from 1 in this order")
+    negatives: list[str] = Field(default=[], description="Images that show none of the classes")
 
     @model_validator(mode="after")
     def distinct_names(self) -> ExemplarDocument:
