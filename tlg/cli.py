@@ -203,6 +203,7 @@ def schedule(
     spec: str,
     cron: Annotated[str, typer.Option(help='Five fields: "0 2 * * *" is every night at two')],
     target: Annotated[str, typer.Option(help="cronjob, raycronjob, systemd, crontab or local")],
+    overrides: Overrides = [],  # noqa: B006
     timezone: Timezone = "Etc/UTC",
     address: Annotated[str | None, typer.Option(help="Submit to this cluster instead of running here")] = None,
 ) -> None:
@@ -210,11 +211,12 @@ def schedule(
     from deploy.manifests import schedule as nightly
     from tlg.spec import load_annotate_spec
 
-    loaded = load_annotate_spec(spec)
+    loaded = load_annotate_spec(spec, overrides)
+    night = nightly.command(spec, address, overrides)
     if target == "local":
-        nightly.run_local(nightly.command(spec, address), cron, timezone, show=typer.echo)
+        nightly.run_local(night, cron, timezone, show=typer.echo)
     else:
-        typer.echo(nightly.render(loaded, spec, target, cron, timezone, address), nl=False)
+        typer.echo(nightly.entries(loaded, night, target, cron, timezone), nl=False)
 
 
 @app.command()

@@ -102,7 +102,7 @@ class AnnotateSpec(Document):
 
     @field_validator("name", mode="before")
     @classmethod
-    def explain_name(cls, value: object) -> object:
+    def stripped(cls, value: object) -> object:
         return value.strip() if isinstance(value, str) else value
 
 

@@ -222,7 +222,9 @@ def test_systemd_means_the_same_times(line, calendar):
 def test_systemd_accepts_the_units(tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
-    text = schedule.render(spec_of("camera-traps"), "spec.yaml", "systemd", NIGHTLY, "Europe/Berlin")
+    text = schedule.entries(
+        spec_of("camera-traps"), schedule.command("spec.yaml", None), "systemd", NIGHTLY, "Europe/Berlin"
+    )
     units = re.split(r"^# .*/(tlg-[\w.-]+)$", text, flags=re.MULTILINE)[1:]
     paths = []
     for name, content in zip(units[::2], units[1::2], strict=True):
@@ -235,7 +237,9 @@ def test_systemd_accepts_the_units(tmp_path):
 
 
 def test_the_crontab_line_survives_percent_signs():
-    text = schedule.render(spec_of("camera-traps"), "/jobs/50%.yaml", "crontab", NIGHTLY, "Etc/UTC")
+    text = schedule.entries(
+        spec_of("camera-traps"), schedule.command("/jobs/50%.yaml", None), "crontab", NIGHTLY, "Etc/UTC"
+    )
     last = text.splitlines()[-1]
     assert last.startswith(f"{NIGHTLY} timeout 21600 ")
     assert last.endswith(r"-m tlg annotate '/jobs/50\%.yaml'") or last.endswith(r"-m tlg annotate /jobs/50\%.yaml")
