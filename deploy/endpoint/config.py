@@ -50,6 +50,9 @@ class ServeConfig(Document):
     model: str = Field("tlg-tiny", description="What answers when a request names no model")
     models: list[str] = Field(default=[], description="Further models that requests may name")
     store: str = Field("exemplar-store", description="Folder or bucket prefix for exemplar sets")
+    keep_days: float = Field(
+        30, ge=0, description="Exemplars that no name means any more are kept so long after their last use by digest"
+    )
     storage: StorageSpec = StorageSpec()
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
