@@ -20,10 +20,10 @@ from rich.table import Table
 
 from tlg import exemplars, world
 from tlg import pictures as images
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import load_annotator
+from tlg.annotate.network import NetworkModel
 from tlg.answers import records
 from tlg.errors import SpecError
+from tlg.hub import zoo
 
 CLASS_COUNT = 4
 IMAGES_PER_CLASS = 10
@@ -118,7 +118,7 @@ def measure(files: DemoFiles, answers: Iterable[dict]) -> float:
 
 def prior_alone(files: DemoFiles, model: str) -> list[dict]:
     """Answer rows of the prior without the network, for comparison."""
-    annotator = load_annotator(model, exemplars.load(str(files.exemplars)), AnnotateParams(), prior_only=True)
+    annotator = NetworkModel(zoo.load(model)).without_network().with_exemplars(exemplars.load(str(files.exemplars)))
     provenance = records.Provenance(annotator.model_digest, annotator.exemplars_digest, "", "")
     rows = []
     for truth_file in sorted(files.truth.glob("*.png")):

@@ -1,4 +1,4 @@
-"""The two stages without Ray: patience with stores, and memory that does not suffice."""
+"""The two stages without Ray: patience with stores, and rows that travel."""
 
 from random import Random
 
@@ -6,59 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.flow import fetch, segment
+from jobs.flow import fetch
 from jobs.flow.fetch import Fetched
 from jobs.flow.progress import Progress, duration, line
 from jobs.output.runs import RunSummary
 from tlg import store
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
-from tlg.errors import InputError, StorageError
+from tlg.errors import StorageError
 from tlg.pictures import Picture
-
-
-class Tight:
-    """An annotator whose memory holds so many pixels at once."""
-
-    def __init__(self, pixels, error):
-        self.pixels, self.error, self.calls = pixels, error, []
-
-    def annotate(self, pictures, asked=None):
-        total = sum(picture.pixels.shape[0] * picture.pixels.shape[1] for picture in pictures)
-        self.calls.append(len(pictures))
-        if total > self.pixels:
-            raise self.error
-        return [[Answer("fox", 1, "absent", 0.0, 0.0, one.height, one.width)] for one in pictures]
-
-
-def pictures(count, side=128):
-    return [Picture(np.zeros((side, side, 3), np.uint8), side, side) for _ in range(count)]
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
-def test_a_batch_that_does_not_fit_is_halved(error):
-    tight = Tight(2 * 128**2, error)
-    answers = segment.annotate_within_memory(tight, pictures(8), [None] * 8)
-    assert [one[0].height for one in answers] == [128] * 8
-    assert tight.calls == [8, 4, 2, 2, 4, 2, 2]
-
-
-def test_a_single_image_that_does_not_fit_is_scaled_and_keeps_its_size():
-    answers = segment.annotate_within_memory(Tight(70**2, MemoryError()), pictures(1), [None])
-    assert answers[0][0].height == 128
-
-
-def test_an_image_that_never_fits_is_an_error_of_its_own():
-    big, small = pictures(1, 256), pictures(1, 16)
-    found = segment.annotate_within_memory(Tight(20**2, MemoryError()), big + small, [None, None])
-    assert isinstance(found[0], InputError)
-    assert found[0].kind == "out_of_memory"
-    assert found[1][0].height == 16
-
-
-def test_a_defect_is_not_taken_for_a_lack_of_memory():
-    with pytest.raises(RuntimeError, match="shape mismatch"):
-        segment.annotate_within_memory(Tight(0, RuntimeError("shape mismatch")), pictures(2), [None] * 2)
 
 
 def test_transient_failures_are_tried_again_with_growing_pauses():

@@ -7,7 +7,7 @@ model's input size, D the width of text vectors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,13 +43,31 @@ class Evidence:
     presence: Tensor
 
 
+@dataclass(frozen=True)
+class NetworkModel:
+    """See `tlg.annotate.protocol.LoadedModel`."""
+
+    model: Model
+
+    @property
+    def digest(self) -> str:
+        return self.model.digest
+
+    def without_network(self) -> NetworkModel:
+        """The model's prior alone, to see what the network adds."""
+        return NetworkModel(replace(self.model, network=None))
+
+    def with_exemplars(self, exemplars: LoadedExemplars, params: AnnotateParams | None = None) -> NetworkAnnotator:
+        return NetworkAnnotator(self.model, exemplars, params or AnnotateParams())
+
+
 class NetworkAnnotator:
     """Exemplars are encoded when it is made; `annotate` then costs one backbone pass per picture and little more."""
 
-    def __init__(self, model: Model, exemplars: LoadedExemplars, params: AnnotateParams, prior_only: bool = False):
+    def __init__(self, model: Model, exemplars: LoadedExemplars, params: AnnotateParams):
         check_usable(exemplars)
         self.model = model
-        self.network = None if prior_only else model.network
+        self.network = model.network
         self.model_digest = model.digest
         self.exemplars_digest = exemplars.digest
         self.params = params
@@ -107,13 +125,24 @@ class NetworkAnnotator:
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
     ) -> list[list[Answer]]:
-        """See `tlg.annotate.registry.Annotator`."""
+        """See `tlg.annotate.protocol.Annotator`."""
         wanted = [self._wanted(None if asked is None else asked[row]) for row in range(len(pictures))]
         answers: list[list[Answer]] = []
         for start in range(0, len(pictures), PICTURES_AT_ONCE):
             some = slice(start, start + PICTURES_AT_ONCE)
             answers += self._annotate_some(pictures[some], wanted[some])
         return answers
+
+    def release_memory(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def healthy(self) -> bool:
+        """A GPU with an error that stays (an illegal access, a lost device) fails at the smallest piece of work."""
+        try:
+            return float(torch.ones(1, device=self.device).sum()) == 1.0
+        except RuntimeError:
+            return False
 
     def _wanted(self, asked: Sequence[str] | None) -> list[int]:
         return [index for index, name in enumerate(self.class_names) if asked is None or name in asked]

@@ -1,4 +1,4 @@
-"""What an annotator is: a model that holds an exemplar set and answers batches of pictures."""
+"""What annotating needs: a model takes an exemplar set and becomes an annotator, which answers batches of pictures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tlg.answers.records import Answer
 from tlg.documents import Document
+from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
 
 
@@ -24,7 +25,7 @@ class AnnotateParams(Document):
 
 
 class Annotator(Protocol):
-    """Holds a model and an encoded exemplar set; answers batches. Same input, same answer, in any batch."""
+    """A model with an encoded exemplar set; answers batches. Same input, same answer, in any batch."""
 
     model_digest: str
     exemplars_digest: str
@@ -34,5 +35,43 @@ class Annotator(Protocol):
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
     ) -> list[list[Answer]]:
-        """One answer per picture and asked class (all classes where `asked` is None), in class order."""
+        """One answer per picture and asked class (all classes where `asked` is None), in class order.
+
+        Raises MemoryError (or its library's RuntimeError that says "out of memory") where the batch does not fit.
+        """
+        ...
+
+    def release_memory(self) -> None:
+        """Give back what a failed batch left behind, so that a smaller one may fit."""
+        ...
+
+    def healthy(self) -> bool:
+        """Whether the annotator can still answer: False after a failure that only a new process mends."""
+        ...
+
+
+class LoadedModel(Protocol):
+    """A model in memory, without exemplars. It serves any number of exemplar sets."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def with_exemplars(self, exemplars: LoadedExemplars, params: AnnotateParams | None = None) -> Annotator:
+        """Encodes the set, once; the annotators of a model share its weights."""
+        ...
+
+
+class ModelLoader(Protocol):
+    """How the models of one family are found by name: what an entry point of the group `tlg.annotators` names.
+
+    The entry point's name is the family. A job that says `model: acme:birds` has the loader of the family `acme` load
+    `birds`; `model: acme` has the loader load the empty name.
+    """
+
+    def load(self, name: str, device: str | None = None) -> LoadedModel:
+        """`device` None takes a GPU where there is one."""
+        ...
+
+    def digest_of(self, name: str) -> str:
+        """The digest that the loaded model will carry, without loading it."""
         ...

@@ -1,40 +1,65 @@
-"""A model's name -> an annotator that holds an exemplar set. Batch jobs and the endpoint both call this."""
+"""A model's name -> a loaded model, whoever made it. Batch jobs and the endpoint both call this.
+
+A name is `family:name`, where the family is one of ours or an entry point of the group `tlg.annotators`. Any other
+name, folder or URI is a model of the network's.
+"""
 
 from __future__ import annotations
 
-from tlg.annotate.protocol import AnnotateParams, Annotator
-from tlg.annotate.rehearsal import DryRunAnnotator, is_dry_run
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from tlg.annotate.protocol import AnnotateParams, Annotator, LoadedModel, ModelLoader
+from tlg.errors import CheckpointError
 from tlg.exemplars import LoadedExemplars
+
+GROUP = "tlg.annotators"
+NETWORK = "network"
+# Named, not imported: the network's libraries take seconds, and a dry run does without them.
+OURS = {
+    "dry-run": EntryPoint("dry-run", "tlg.annotate.rehearsal:RehearsalLoader", GROUP),
+    NETWORK: EntryPoint(NETWORK, "tlg.annotate.network_loader:NetworkLoader", GROUP),
+}
+
+
+def load_model(model: str, device: str | None = None) -> LoadedModel:
+    """The model of a name, folder or URI. `device` None takes a GPU where there is one."""
+    loader, name = _loader(model)
+    return loader.load(name, device)
 
 
 def load_annotator(
-    model: str,
-    exemplars: LoadedExemplars,
-    params: AnnotateParams | None = None,
-    device: str | None = None,
-    prior_only: bool = False,
+    model: str, exemplars: LoadedExemplars, params: AnnotateParams | None = None, device: str | None = None
 ) -> Annotator:
-    """The annotator for a model name, folder or URI. Exemplars are encoded here, once.
-
-    `device` None takes a GPU where there is one. `prior_only` leaves the network out, to see what it adds.
-    """
-    params = params or AnnotateParams()
-    if is_dry_run(model):
-        return DryRunAnnotator(model, exemplars, params)
-    # The network's libraries take seconds to import; a dry run and the ledger do without them.
-    import torch
-
-    from tlg.annotate.network import NetworkAnnotator
-    from tlg.hub import zoo
-
-    loaded = zoo.load(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return NetworkAnnotator(loaded, exemplars, params, prior_only)
+    """The annotator of one exemplar set, its model loaded for this set alone."""
+    return load_model(model, device).with_exemplars(exemplars, params)
 
 
 def model_digest(model: str) -> str:
     """The digest that a loaded `model` will carry, without loading it."""
-    if is_dry_run(model):
-        return DryRunAnnotator.digest_of(model)
-    from tlg.hub import zoo
+    loader, name = _loader(model)
+    return loader.digest_of(name)
 
-    return zoo.digest_of(model)
+
+def families() -> dict[str, EntryPoint]:
+    """Ours and those of installed packages, by name; a name of ours is never taken by another package."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)} | OURS
+
+
+def _loader(model: str) -> tuple[ModelLoader, str]:
+    family, _, name = model.partition(":")
+    # A URI's scheme is no family, and a path may hold a colon.
+    if family not in families() or name.startswith("//"):
+        family, name = NETWORK, model
+    return _made(families()[family]), name
+
+
+@cache
+def _made(entry: EntryPoint) -> ModelLoader:
+    try:
+        return entry.load()()
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(
+            f"models named {entry.name}:... come from {entry.value}, which cannot be loaded ({error});"
+            " install its package anew"
+        ) from error

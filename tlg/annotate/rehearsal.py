@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tlg.annotate.protocol import AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
@@ -15,36 +16,52 @@ from tlg.errors import SpecError
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
 
-PREFIX = "dry-run"
+DIGEST = "dry-run"  # the pace does not change the answers
 
 
-def is_dry_run(model: str) -> bool:
-    return model == PREFIX or model.startswith(PREFIX + ":")
+class RehearsalLoader:
+    """See `tlg.annotate.protocol.ModelLoader`; the name is the pace."""
 
-
-class DryRunAnnotator:
-    """The Annotator of `model: dry-run`."""
-
-    def __init__(self, model: str, exemplars: LoadedExemplars, params: AnnotateParams):
-        _, _, seconds = model.partition(":")
+    def load(self, name: str, device: str | None = None) -> RehearsalModel:
         try:
-            self.seconds_per_image = float(seconds or 0)
+            return RehearsalModel(float(name or 0))
         except ValueError:
-            raise SpecError(f"model {model}: expected dry-run or dry-run:SECONDS_PER_IMAGE") from None
-        self.model_digest = self.digest_of(model)
+            raise SpecError(f"model dry-run:{name}: expected dry-run or dry-run:SECONDS_PER_IMAGE") from None
+
+    def digest_of(self, name: str) -> str:
+        return DIGEST
+
+
+@dataclass(frozen=True)
+class RehearsalModel:
+    seconds_per_image: float
+    digest: str = DIGEST
+
+    def with_exemplars(self, exemplars: LoadedExemplars, params: AnnotateParams | None = None) -> RehearsalAnnotator:
+        return RehearsalAnnotator(self, exemplars, params or AnnotateParams())
+
+
+class RehearsalAnnotator:
+    """The annotator of `model: dry-run`."""
+
+    def __init__(self, model: RehearsalModel, exemplars: LoadedExemplars, params: AnnotateParams):
+        self.seconds_per_image = model.seconds_per_image
+        self.model_digest = model.digest
         self.exemplars_digest = exemplars.digest
         self.params = params
         self.class_names = exemplars.class_names
-
-    @staticmethod
-    def digest_of(model: str) -> str:
-        return PREFIX  # the pace does not change the answers
 
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
     ) -> list[list[Answer]]:
         time.sleep(self.seconds_per_image * len(pictures))
         return [self._answers(picture, asked[i] if asked else None) for i, picture in enumerate(pictures)]
+
+    def release_memory(self) -> None:
+        """Nothing is held."""
+
+    def healthy(self) -> bool:
+        return True
 
     def _answers(self, picture: Picture, asked: Sequence[str] | None) -> list[Answer]:
         names = self.class_names if asked is None else [name for name in self.class_names if name in asked]

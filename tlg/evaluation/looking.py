@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 def as_fed(model: Model, exemplars: LoadedExemplars) -> Look:
     """What the annotator hands to the model's network."""
-    return Onlooker(model, exemplars, AnnotateParams(), prior_only=True).look
+    return Onlooker(replace(model, network=None), exemplars, AnnotateParams()).look
 
 
 class Onlooker(NetworkAnnotator):

@@ -6,40 +6,16 @@ import socket
 import numpy as np
 import pytest
 
+from tests.annotate.sets import NAMES, exemplar_set, picture, scene
 from tlg import world
 from tlg.annotate.network import soft_iou
 from tlg.annotate.protocol import AnnotateParams
 from tlg.annotate.registry import load_annotator, model_digest
 from tlg.answers import records
-from tlg.exemplars import LoadedClass, LoadedExemplar, LoadedExemplars
 from tlg.hub import zoo
 from tlg.pictures import Picture
 
 torch = pytest.importorskip("torch")
-NAMES = ("mug", "truck")
-
-
-def scene(seed, names, required=None):
-    return world.scene(np.random.default_rng(seed), 192, names, required)
-
-
-def exemplar_set(names=NAMES, shown=NAMES):
-    classes = tuple(
-        LoadedClass(
-            name,
-            number,
-            None,
-            (),
-            tuple(LoadedExemplar(f"{name}{k}", scene([number, k], [what], what).image) for k in range(2)),
-        )
-        for number, (name, what) in enumerate(zip(names, shown, strict=True), start=1)
-    )
-    negatives = tuple(LoadedExemplar(f"n{k}", scene([9, k], ["leaf", "gear"]).image) for k in range(2))
-    return LoadedExemplars("set", classes, negatives, "digest")
-
-
-def picture(one):
-    return Picture(one.image, *one.image.shape[:2])
 
 
 @pytest.fixture(scope="module")
