@@ -23,7 +23,7 @@ from deploy.endpoint.problems import ProblemError
 from deploy.endpoint.schema import SET_NAME, AnnotateRequest, BatchRequest, InlineSet, Problem
 from deploy.endpoint.service import Service
 from deploy.guard.auth import AccessMiddleware, Keys
-from deploy.guard.limits import BodyLimitMiddleware, RequestMiddleware
+from deploy.guard.limits import BodyLimitMiddleware, DeadlineMiddleware, MemoryBudget, RequestMiddleware
 from deploy.replica.pool import Segmenter
 from tlg.answers.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
 from tlg.spec import AnnotateSpec
@@ -31,7 +31,7 @@ from tlg.spec import AnnotateSpec
 UI = Path(__file__).parents[1] / "page"
 Scrape = Callable[[], Awaitable[str]]
 SetNameInPath = Annotated[str, PathParameter(pattern=SET_NAME, description="Name (or, to read, digest) of a set")]
-REFUSALS = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504)
+REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": problems.TITLES[status],
@@ -49,7 +49,10 @@ EXEMPLAR_PARTS = {
 
 def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Meters, scrape: Scrape) -> FastAPI:
     """The whole endpoint; `scrape` gives the metrics of every process as text."""
-    service = Service(config, segmenter, meters)
+    budget = MemoryBudget(int(config.limits.bodies_mb * 1_000_000))
+    meters.held_bytes.set_function(lambda: budget.held)
+    is_private = not keys and not config.insecure
+    service = Service(config, segmenter, meters, budget, is_private)
     app = FastAPI(title="tlg", version="1", docs_url=None, redoc_url=None, responses=PROBLEMS)
     problems.install(app)
     _add_pages(app)
@@ -61,7 +64,8 @@ def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Me
     app.include_router(x_anylabeling.router(config, service))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     # The last added is the outermost.
-    app.add_middleware(BodyLimitMiddleware, max_bytes=int(config.limits.body_mb * 1_000_000))
+    app.add_middleware(BodyLimitMiddleware, max_bytes=int(config.limits.body_mb * 1_000_000), budget=budget)
+    app.add_middleware(DeadlineMiddleware, seconds=config.limits.timeout_seconds)
     app.add_middleware(
         AccessMiddleware, keys=keys, insecure=config.insecure, requests_per_key=config.limits.requests_per_key
     )
@@ -94,9 +98,7 @@ def _add_operations(app: FastAPI, config: ServeConfig, service: Service, scrape:
     @app.get("/readyz", tags=["operations"])
     async def readyz() -> Health:
         """Models can be asked and the store can be read."""
-        if not await service.segmenter.ready():
-            raise ProblemError(503, "not-ready", "no model replica answers yet", {"Retry-After": "2"})
-        await service.list_sets()
+        await service.check_ready()
         return Health(status="ok", model=config.model)
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, StringConstraints, model_validator
 
@@ -69,6 +69,31 @@ class InlineSet(Document):
 
     classes: list[InlineClass] = Field(min_length=1, max_length=1000)
     negatives: list[Content] = Field([], max_length=10_000)
+
+    def laid_out(self) -> tuple[dict[str, Any], dict[str, Content]]:
+        """The exemplar document of this set, and the content of each file that it names."""
+        contents: dict[str, Content] = {}
+
+        def placed(content: Content, path: str) -> str:
+            contents[path] = content
+            return path
+
+        document: dict[str, Any] = {"name": "inline", "classes": []}
+        for number, one in enumerate(self.classes, start=1):
+            exemplars = []
+            for position, ref in enumerate(one.exemplars, start=1):
+                place = f"images/class-{number}/exemplar-{position}"
+                described = {"image": placed(ref.image, place)}
+                if ref.mask:
+                    described["mask"] = placed(ref.mask, f"{place}-mask")
+                exemplars.append(described)
+            texts = {"name": one.name, "attributes": one.attributes, "context": one.context}
+            document["classes"].append(texts | {"exemplars": exemplars})
+        document["negatives"] = [
+            placed(content, f"images/negatives/exemplar-{position}")
+            for position, content in enumerate(self.negatives, start=1)
+        ]
+        return document, contents
 
 
 class _Asked(Document):

@@ -179,16 +179,19 @@ def test_puts_and_deletes_of_common_content_end_well(folder, make_packed):
     kept = ExemplarStore(str(folder), keep_days=0)
     packed = make_packed(1)
 
+    refusals = []
+
     def put_and_delete(number):
         for turn in range(8):
             kept.put(f"name-{(number + turn) % 3}", packed)
             try:
                 kept.delete(f"name-{number % 3}")
             except ProblemError as problem:
-                assert problem.status == 404
+                refusals.append(problem.status)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(put_and_delete, range(4)))
+    assert set(refusals) <= {404}
     digest = kept.put("last", packed)[0].digest
     assert kept.load(digest).digest == digest
 
