@@ -81,7 +81,8 @@ class PackedSet:
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            Path(folder, DOCUMENT).write_text(json.dumps(self.document))
+            # Unescaped: YAML, which reads it, does not know JSON's two escapes for one character.
+            Path(folder, DOCUMENT).write_text(json.dumps(self.document, ensure_ascii=False), "utf-8")
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)

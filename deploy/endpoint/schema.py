@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, StringConstraints, model_validator
+from pydantic import Field, PrivateAttr, StringConstraints, WithJsonSchema, model_validator
 
 from tlg.annotate.protocol import AnnotateParams
 from tlg.documents import Document
 
 SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_IMAGES = 64
+Binary = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 SetName = Annotated[str, StringConstraints(pattern=SET_NAME)]
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -110,4 +111,34 @@ class AnnotateRequest(_Asked):
 
 class BatchRequest(_Asked):
     images: list[Content] = Field(min_length=1, max_length=MAX_IMAGES)
+    format: Literal["rle", "polygon", "coco"] = "rle"
+
+
+class ExemplarForm(Document):
+    """An exemplar set as multipart: as many labels as exemplars, in the same order."""
+
+    exemplar: list[Binary] = Field(description="Image files")
+    label: list[str] = Field(description="The class of each exemplar")
+    negative: list[Binary] = Field([], description="Images with none of the classes")
+
+
+class _AskedForm(Document):
+    """A request as multipart: `exemplars`, or exemplars with their labels."""
+
+    exemplars: str | None = Field(None, description="Name or digest of a stored set, or an exemplar set as JSON")
+    exemplar: list[Binary] = Field([], description="Image files, instead of `exemplars`")
+    label: list[str] = Field([], description="The class of each exemplar")
+    negative: list[Binary] = Field([], description="Images with none of the classes")
+    classes: list[str] = Field([], description="All classes of the set if left out")
+    min_score: float = Field(AnnotateParams().min_score, ge=0, le=1)
+    model: str | None = None
+
+
+class AnnotateForm(_AskedForm):
+    image: Binary
+    format: Literal["rle", "polygon", "coco", "png"] = "rle"
+
+
+class BatchForm(_AskedForm):
+    image: list[Binary] = Field(min_length=1, max_length=MAX_IMAGES)
     format: Literal["rle", "polygon", "coco"] = "rle"
