@@ -68,3 +68,7 @@ def test_failures_are_reported_and_do_not_end_the_schedule():
     told = schedule.run_local(["x"], "0 2 * * *", BERLIN, clock, lambda night: next(codes), shown.append, nights=2)
     assert told == [6, 0]
     assert "run ended with exit code 6" in shown
+
+
+def test_systemd_gets_every_word_as_it_is():
+    assert schedule._systemd_word('a "b" 100% $HOME \\') == '"a \\"b\\" 100%% $$HOME \\\\"'
