@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
 import threading
 from functools import cache
 
 from PIL import Image
 
 from tlg import pictures
-from tlg.errors import InputError, TlgError
+from tlg.errors import InputError
 from tlg.pictures import Picture
 
 AT_ONCE = 4
 SECONDS = 20.0
+logger = logging.getLogger("tlg.serve")
 
 
 class Decoder:
@@ -38,7 +40,8 @@ class Decoder:
         """Whether a real picture can be decoded just now, however many others wait."""
         try:
             return (await self._decoded(_probe(), pictures.DEFAULT_MAX_PIXELS)).pixels.shape == (2, 3, 3)
-        except TlgError:
+        except Exception:
+            logger.exception("a plain picture cannot be decoded")
             return False
 
     @property

@@ -1,6 +1,7 @@
 """Batches, memory and failures behind the API; counts that add up."""
 
 import asyncio
+import time
 import weakref
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
-from deploy.endpoint.app import RETRIES, ServeSegmenter
+from deploy.endpoint.app import RETRIES, STUCK_SECONDS, AnnotatorsDeployment, ServeSegmenter
+from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Collector, Meters
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
@@ -368,3 +370,66 @@ def test_what_an_operator_asks_for_is_measured(client, make_picture):
     assert text.count("tlg_build_info{version=") == 1
     assert float(lines["tlg_images_waiting"]) == 0
     assert 'tlg_stage_duration_seconds_count{stage="decode"}' in lines
+
+
+class Silent:
+    """A collector's handle that nobody listens at."""
+
+    class push:  # noqa: N801
+        @staticmethod
+        async def remote(*_):
+            return None
+
+
+@pytest.fixture
+def replica(tmp_path):
+    return AnnotatorsDeployment(ServeConfig(model="dry-run", store=str(tmp_path / "store")), Silent)
+
+
+def test_a_replica_answers_and_says_that_it_is_well(replica, stored, make_picture):
+    async def scenario():
+        outcome = await replica.annotate(task(make_picture(1), stored["fox"]))
+        await replica.check_health()
+        return outcome, await replica.ready()
+
+    outcome, is_ready = asyncio.run(scenario())
+    assert outcome.answers[0].class_name == "fox"
+    assert is_ready
+
+
+def test_a_replica_that_broke_says_so_and_one_that_recovered_does_not(replica, stored, make_picture, toys):
+    async def scenario():
+        await replica.annotate(task(make_picture(1), stored["fox"]))
+        model = toys[1]["dry-run"]()
+        model.errors = [lambda _: RuntimeError("CUDA error: an illegal memory access was encountered")]
+        outcome = await replica.annotate(task(make_picture(1), stored["fox"]))
+        with pytest.raises(RuntimeError, match="no longer answer"):
+            await replica.check_health()
+        model.errors = []
+        await replica.check_health()
+        return outcome.problem[0]
+
+    assert asyncio.run(scenario()) == 500
+
+
+def test_a_replica_whose_network_never_ends_says_so(replica, stored, monkeypatch):
+    async def scenario():
+        replica._busy_since = time.monotonic() - 2 * STUCK_SECONDS
+        with pytest.raises(RuntimeError, match="in the network"):
+            await replica.check_health()
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_that_no_longer_decodes_says_so_and_is_not_ready(replica, monkeypatch):
+    def broken(*_):
+        raise MemoryError
+
+    async def scenario():
+        assert await replica.ready()
+        monkeypatch.setattr(pictures, "decode", broken)
+        assert not await replica.ready()
+        with pytest.raises(RuntimeError, match="no longer decoded"):
+            await replica.check_health()
+
+    asyncio.run(scenario())
