@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +42,9 @@ class ExemplarClass(Document):
     @field_validator("name")
     @classmethod
     def stripped(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("a class needs a name")
+        # A name of blanks, or of characters of no width, would be a nameless class to everyone who reads it.
+        if not any(unicodedata.category(character)[0] in "LNPS" for character in value):
+            raise ValueError("a class needs a name that can be seen")
         return value.strip()
 
 

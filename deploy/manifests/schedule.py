@@ -89,12 +89,16 @@ def run_local(
     return codes
 
 
+def _systemd_word(word: str) -> str:
+    """One argument of ExecStart as it is: systemd would expand `%` and `$` inside quotes too."""
+    for character, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        word = word.replace(character, written)
+    return f'"{word}"'
+
+
 def _systemd(spec: AnnotateSpec, night: Sequence[str], calendar: str) -> str:
     unit = f"tlg-{spec.name}"
-    quoted = " ".join(
-        '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"'
-        for word in night
-    )
+    quoted = " ".join(_systemd_word(word) for word in night)
     return f"""\
 # ~/.config/systemd/user/{unit}.service
 [Unit]

@@ -255,3 +255,12 @@ def test_compose_counts_workers_and_starts_a_store_only_where_the_spec_names_it(
     assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
     for service in bundled["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_a_buckets_name_is_no_shell_program():
+    spec = spec_of("compose")
+    odd = spec.model_copy(update={"images": spec.images.model_copy(update={"uri": "s3://a;id $(id)/x/"})})
+    started = yaml.safe_load(kubernetes.render(odd, "compose"))["services"]["store"]["entrypoint"][2]
+    made = shlex.split(started.replace("$$", "$"))
+    assert "/data/a;id $(id)" in made[: made.index("&&")]
+    assert "$(" not in started.replace("$$", "")

@@ -84,3 +84,7 @@ def test_changed_keys_and_dollars_reach_the_night():
     assert night[-5:] == ["/jobs/job.yaml", "--set", "run.min_score=0.7", "--set", "name=a$b"]
     unit = schedule.entries(short_spec("/i", "/e", "/o", []), night, "systemd", "0 2 * * *", "Etc/UTC")
     assert '"name=a$$b"' in unit
+
+
+def test_systemd_gets_every_word_as_it_is():
+    assert schedule._systemd_word('a "b" 100% $HOME \\') == '"a \\"b\\" 100%% $$HOME \\\\"'
