@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check bench accuracy bundled-model importers constraints clean
+.PHONY: demo test check architecture configuration docs bench accuracy bundled-model importers constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,12 +17,24 @@ demo: $(STAMP)
 	$(BIN)/tlg demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --durations=20 tests
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# What the documentation takes from the code: the drawing of the packages and the configuration reference.
+architecture: $(STAMP)
+	$(BIN)/python docs/draw_architecture.py
+
+configuration: $(STAMP)
+	$(BIN)/python docs/write_configuration.py
+
+# The documentation as a site in build/site; a link that leads nowhere is an error.
+docs: architecture configuration
+	$(BIN)/zensical build --strict --config-file mkdocs.yml
 
 constraints: $(STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras \

@@ -2,20 +2,27 @@
 
     <store>/sets/<digest>/set.json + images/...     the content; an exemplar set that `tlg.exemplars` reads
     <store>/names/<name>.json                       which content a name means
+    <store>/used/<digest>.json                      when the content was last put, replaced or asked for by its digest
+    <store>/sweeping/<digest>.json                  somebody is removing this content just now
 
-A digest names the same content for ever; a name moves in one step, so readers see the old set or the new one.
+A digest names the same content as long as anything may use it: while a name means it, and `keep_days` after the last
+use. A name moves in one step, so readers see the old set or the new one.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from deploy.endpoint.problems import ProblemError
 from tlg import exemplars, store
@@ -27,6 +34,15 @@ from tlg.exemplars import LoadedExemplars
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{32}")
 DOCUMENT = "set.json"
+KEEP_DAYS = 30.0
+DAY_SECONDS = 86_400.0
+# Content that no name means is looked for this often by each process that changes sets.
+SWEEP_SECONDS = 3600.0
+# A removal takes seconds; a claim this old was left by a process that died.
+ABANDONED_SECONDS = 300.0
+PATIENCE_SECONDS = 10.0
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,19 @@ class PackedSet:
 
     document: dict
     files: dict[str, bytes]
+
+    def by_content(self) -> PackedSet:
+        """The same set with files named by their bytes: equal sets have equal files, whoever packed them."""
+        places = {
+            path: f"images/{hashlib.blake2b(content, digest_size=16).hexdigest()}"
+            for path, content in self.files.items()
+        }
+        classes = [
+            one | {"exemplars": [_moved(ref, places) for ref in one["exemplars"]]} for one in self.document["classes"]
+        ]
+        negatives = [places[path] for path in self.document.get("negatives", [])]
+        document = self.document | {"classes": classes, "negatives": negatives}
+        return PackedSet(document, {places[path]: content for path, content in self.files.items()})
 
     def load(self) -> LoadedExemplars:
         with self._unpacked() as folder:
@@ -52,82 +81,256 @@ class PackedSet:
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            Path(folder, DOCUMENT).write_text(json.dumps(self.document))
+            # Unescaped: YAML, which reads it, does not know JSON's two escapes for one character.
+            Path(folder, DOCUMENT).write_text(json.dumps(self.document, ensure_ascii=False), "utf-8")
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _of_no_place(method: Callable[P, R]) -> Callable[P, R]:
+    """Errors speak of the exemplar store, not of where on the server it lies."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        place: str = args[0].place  # type: ignore[attr-defined]
+        try:
+            return method(*args, **kwargs)
+        except SpecError as error:
+            raise SpecError(_without(str(error), place)) from None
+        except StorageError as error:
+            text = _without(str(error), place)
+            raise StorageError(text, error.transient, error.missing, error.denied) from None
+
+    return call
+
+
+def _without(text: str, place: str) -> str:
+    return re.sub(re.escape(place) + r"(/sets/[0-9a-f]{32}/|/|\b)", "", text).removeprefix(": ")
+
+
 class ExemplarStore:
-    """Blocking: call it in a thread."""
+    """Blocking: call it in a thread. `tells_place`: whether answers may say where on this machine a set lies."""
 
-    def __init__(self, uri: str, access: store.Access = store.DEFAULT_ACCESS):
+    def __init__(
+        self,
+        uri: str,
+        access: store.Access = store.DEFAULT_ACCESS,
+        keep_days: float = KEEP_DAYS,
+        tells_place: bool = True,
+    ):
         self.uri, self.access = uri.rstrip("/"), access
+        self.place = store.path_in_store(self.uri) if store.scheme(self.uri) == "file" else self.uri
+        self._keep_seconds = keep_days * DAY_SECONDS
+        self._tells_place = tells_place or store.scheme(self.uri) != "file"
+        self._swept_at = 0.0
 
+    @_of_no_place
     def put(self, name: str, packed: PackedSet) -> tuple[StoredSet, bool]:
         """Keep the set under `name`; True if the name is new. Raises SpecError if an exemplar cannot be used."""
+        if DIGEST.fullmatch(name):
+            raise ProblemError(422, "bad-name", f"{name} could be a set's digest; a name must not look like one")
         self._checked(name)
-        packed = PackedSet(packed.document | {"name": name}, packed.files)
+        packed = PackedSet(packed.document | {"name": name}, packed.files).by_content()
         digest = packed.load().digest
-        if not store.exists(f"{self._folder(digest)}/{DOCUMENT}", self.access):
-            for path, content in packed.files.items():
-                store.write(f"{self._folder(digest)}/{path}", content, self.access)
-            # The document comes last: a set with a document is complete.
-            document = json.dumps(packed.document, ensure_ascii=False).encode()
-            store.write(f"{self._folder(digest)}/{DOCUMENT}", document, self.access)
-        before = self._digest_of(name)
+        before = self._named(name)
+        # First the use, then the content, then the name: a sweep that comes in between sees that somebody needs it.
+        self._mark_used(digest)
+        self._complete(digest, packed)
         record = self._described(name, digest, packed.document)
         store.write(self._name_uri(name), record.model_dump_json().encode(), self.access)
-        if before and before != digest:
-            self._drop_unused(before)
-        return record, before is None
+        # A sweep that looked before may have removed what was there: once it is over, what is missing is written.
+        self._await_sweep(digest)
+        self._complete(digest, packed)
+        if before and before.digest != digest:
+            self._let_go(before.digest)
+        self._sweep_now_and_then()
+        return self._told(record), before is None
 
+    @_of_no_place
     def get(self, reference: str) -> StoredSet:
         """The set behind a name or a digest; a 404 problem if there is none."""
         self._checked(reference)
-        if self._exists(self._name_uri(reference)):
-            return StoredSet.model_validate_json(store.read(self._name_uri(reference), self.access))
-        if DIGEST.fullmatch(reference) and self._exists(f"{self._folder(reference)}/{DOCUMENT}"):
-            document = json.loads(store.read(f"{self._folder(reference)}/{DOCUMENT}", self.access))
-            return self._described(document["name"], reference, document)
-        raise ProblemError(
-            404, "no-such-exemplar-set", f"no exemplar set '{reference}'; PUT /v1/exemplar-sets/{reference} makes one"
-        )
+        found = self._of_digest(reference) if DIGEST.fullmatch(reference) else self._named(reference)
+        if found is None:
+            raise ProblemError(
+                404,
+                "no-such-exemplar-set",
+                f"no exemplar set '{reference}'; PUT /v1/exemplar-sets/{reference} makes one",
+            )
+        return self._told(found)
 
+    @_of_no_place
     def list(self) -> list[StoredSet]:
-        try:
-            found = sorted(entry.uri for entry in store.entries(f"{self.uri}/names", "*.json", self.access))
-        except StorageError as error:
-            if error.transient:
-                raise
-            return []  # nothing was ever stored
-        records = []
-        for uri in found:
-            try:
-                records.append(StoredSet.model_validate_json(store.read(uri, self.access)))
-            except StorageError:
-                continue  # deleted between the two calls
-        return records
+        found = store.listed(f"{self.uri}/names", "*.json", self.access)
+        records = (self._record(entry.uri) for entry in found)
+        return [self._told(record) for record in records if record is not None]
 
+    @_of_no_place
     def delete(self, name: str) -> None:
-        """Forget the name, and the content where no other name means it."""
+        """Forget the name; the content goes when nobody has used it for `keep_days`."""
+        self._checked(name)
+        if DIGEST.fullmatch(name):
+            raise ProblemError(409, "named", f"{name} is a digest; delete the names that mean it instead")
         record = self.get(name)
-        if not self._exists(self._name_uri(name)):
-            raise ProblemError(409, "named", f"{name} is a digest; delete the name '{record.name}' instead")
-        store.delete(self._name_uri(name), self.access)
-        self._drop_unused(record.digest)
+        try:
+            store.delete(self._name_uri(name), self.access)
+        except StorageError as error:
+            if not error.missing:  # somebody else was faster
+                raise
+        self._let_go(record.digest)
+        self._sweep_now_and_then()
 
+    @_of_no_place
     def load(self, digest: str) -> LoadedExemplars:
-        return exemplars.load(f"{self._folder(digest)}/{DOCUMENT}", self.access)
+        return exemplars.load(self.document_uri(digest), self.access)
 
+    @_of_no_place
     def packed(self, reference: str) -> PackedSet:
         """The whole set, to add to it and put it again."""
-        folder = self._folder(self.get(reference).digest)
-        document = json.loads(store.read(f"{folder}/{DOCUMENT}", self.access))
-        written = parse(exemplars.ExemplarSet, document, reference)
-        refs = [ref for one in written.classes for ref in one.exemplars]
-        paths = [ref.image for ref in refs] + [ref.mask for ref in refs if ref.mask] + list(written.negatives)
-        return PackedSet(document, {path: store.read(f"{folder}/{path}", self.access) for path in paths})
+        digest = self.get(reference).digest
+        document = json.loads(store.read(self.document_uri(digest), self.access))
+        files = {path: store.read(f"{self._folder(digest)}/{path}", self.access) for path in _paths(document)}
+        return PackedSet(document, files)
+
+    def document_uri(self, digest: str) -> str:
+        """What a job's `exemplars` may name."""
+        return f"{self._folder(digest)}/{DOCUMENT}"
+
+    @_of_no_place
+    def mark_used(self, digest: str) -> None:
+        """Somebody relies on this digest, whatever becomes of its names."""
+        self._mark_used(digest)
+
+    @_of_no_place
+    def is_reachable(self) -> bool:
+        """One cheap question to the store; an error says why not."""
+        store.exists(f"{self.uri}/names", self.access)
+        return True
+
+    @_of_no_place
+    def sweep(self) -> None:
+        """Remove content that no name means and that was not used for `keep_days`."""
+        base = f"{self.uri}/sets"
+        found = {_digest_in(uri) for uri in self._files(base)}
+        named = {record.digest for record in self.list()}
+        for digest in sorted(digest for digest in found if digest and digest not in named):
+            if self._last_used(digest) is None:
+                self._mark_used(digest)  # from an earlier version: its time begins now
+            else:
+                self._remove_unused(digest)
+
+    def _complete(self, digest: str, packed: PackedSet) -> None:
+        """Write what is missing, the document last: a set with a document is complete."""
+        folder = self._folder(digest)
+        present = {uri.rpartition(f"/{digest}/")[2] for uri in self._files(folder)}
+        if DOCUMENT in present:
+            try:
+                if present.issuperset(_paths(json.loads(store.read(self.document_uri(digest), self.access)))):
+                    return
+            except (StorageError, ValueError, KeyError, TypeError):
+                pass  # cut short, or removed just now: written anew
+        for path, content in packed.files.items():
+            if path not in present:
+                store.write(f"{folder}/{path}", content, self.access)
+        document = json.dumps(packed.document, ensure_ascii=False).encode()
+        store.write(self.document_uri(digest), document, self.access)
+
+    def _files(self, folder: str) -> Sequence[str]:
+        """Every whole file below; a hidden one is still being written beside the place it will take."""
+        uris = (entry.uri for entry in store.listed(folder, "**/*", self.access))
+        return [uri for uri in uris if not uri.rpartition("/")[2].startswith(".")]
+
+    def _let_go(self, digest: str) -> None:
+        """A name no longer means this content: its time begins."""
+        self._mark_used(digest)
+        self._remove_unused(digest)
+
+    def _remove_unused(self, digest: str) -> None:
+        if not self._is_unused(digest) or not self._claim(digest):
+            return
+        try:
+            # Asked again behind the claim: from here on `put` waits for us, before it we would have seen its mark.
+            if not self._is_unused(digest) or any(record.digest == digest for record in self.list()):
+                return
+            # The document first: a set that has one is complete.
+            self._delete(self.document_uri(digest))
+            for uri in self._files(self._folder(digest)):
+                self._delete(uri)
+            self._delete(self._used_uri(digest))
+        finally:
+            self._delete(self._claim_uri(digest))
+
+    def _is_unused(self, digest: str) -> bool:
+        used_at = self._last_used(digest)
+        return used_at is not None and time.time() - used_at >= self._keep_seconds
+
+    def _claim(self, digest: str) -> bool:
+        content = json.dumps({"at": time.time()}).encode()
+        if store.create(self._claim_uri(digest), content, self.access):
+            return True
+        claimed_at = self._time_in(self._claim_uri(digest))
+        if claimed_at is None or time.time() - claimed_at > ABANDONED_SECONDS:
+            self._delete(self._claim_uri(digest))
+        return False
+
+    def _await_sweep(self, digest: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            claimed_at = self._time_in(self._claim_uri(digest))
+            if claimed_at is None:
+                return
+            if time.time() - claimed_at > ABANDONED_SECONDS:
+                self._delete(self._claim_uri(digest))
+                return
+            if time.monotonic() > deadline:
+                raise ProblemError(503, "busy", "this content is being removed; put it again", {"Retry-After": "5"})
+            time.sleep(0.1)
+
+    def _sweep_now_and_then(self) -> None:
+        if time.monotonic() - self._swept_at > SWEEP_SECONDS or not self._swept_at:
+            self._swept_at = time.monotonic()
+            self.sweep()
+
+    def _mark_used(self, digest: str) -> None:
+        store.write(self._used_uri(digest), json.dumps({"at": time.time()}).encode(), self.access)
+
+    def _last_used(self, digest: str) -> float | None:
+        return self._time_in(self._used_uri(digest))
+
+    def _time_in(self, uri: str) -> float | None:
+        """The time that a mark carries; None where there is no mark."""
+        try:
+            return float(json.loads(store.read(uri, self.access))["at"])
+        except StorageError as error:
+            if error.missing:
+                return None
+            raise
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _named(self, name: str) -> StoredSet | None:
+        return self._record(self._name_uri(name))
+
+    def _record(self, uri: str) -> StoredSet | None:
+        try:
+            return StoredSet.model_validate_json(store.read(uri, self.access))
+        except StorageError as error:
+            if error.missing:  # never there, or deleted between two calls
+                return None
+            raise
+
+    def _of_digest(self, digest: str) -> StoredSet | None:
+        try:
+            document = json.loads(store.read(self.document_uri(digest), self.access))
+        except StorageError as error:
+            if error.missing:
+                return None
+            raise
+        used_at = self._last_used(digest)
+        if used_at is None or time.time() - used_at > DAY_SECONDS:
+            self._mark_used(digest)
+        return self._described(document["name"], digest, document)
 
     def _described(self, name: str, digest: str, document: dict) -> StoredSet:
         classes = [
@@ -135,27 +338,25 @@ class ExemplarStore:
                 name=one["name"],
                 class_id=number,
                 attributes=one.get("attributes"),
-                context=one.get("context", []),
+                context=one.get("context") or [],
                 exemplars=len(one["exemplars"]),
                 masks=sum(bool(ref.get("mask")) for ref in one["exemplars"]),
             )
             for number, one in enumerate(document["classes"], start=1)
         ]
         negatives = len(document.get("negatives", []))
-        uri = f"{self._folder(digest)}/{DOCUMENT}"
+        uri = self.document_uri(digest)
         return StoredSet(name=name, digest=digest, classes=classes, negatives=negatives, uri=uri)
 
-    def _drop_unused(self, digest: str) -> None:
-        if any(record.digest == digest for record in self.list()):
-            return
-        for entry in list(store.entries(self._folder(digest), "**/*", self.access)):
-            store.delete(entry.uri, self.access)
+    def _told(self, record: StoredSet) -> StoredSet:
+        return record if self._tells_place else record.model_copy(update={"uri": None})
 
-    def _digest_of(self, name: str) -> str | None:
-        return self.get(name).digest if self._exists(self._name_uri(name)) else None
-
-    def _exists(self, uri: str) -> bool:
-        return store.exists(uri, self.access)
+    def _delete(self, uri: str) -> None:
+        try:
+            store.delete(uri, self.access)
+        except StorageError as error:
+            if not error.missing:
+                raise
 
     def _checked(self, name: str) -> None:
         if not NAME.fullmatch(name):
@@ -168,5 +369,27 @@ class ExemplarStore:
     def _name_uri(self, name: str) -> str:
         return f"{self.uri}/names/{name}.json"
 
+    def _used_uri(self, digest: str) -> str:
+        return f"{self.uri}/used/{digest}.json"
+
+    def _claim_uri(self, digest: str) -> str:
+        return f"{self.uri}/sweeping/{digest}.json"
+
     def _folder(self, digest: str) -> str:
         return f"{self.uri}/sets/{digest}"
+
+
+def _moved(ref: dict, places: dict[str, str]) -> dict:
+    return ref | {part: places[ref[part]] for part in ("image", "mask") if ref.get(part)}
+
+
+def _paths(document: dict) -> list[str]:
+    """Every file that a set's document names."""
+    written = parse(exemplars.ExemplarDocument, document, DOCUMENT)
+    refs = [ref for one in written.classes for ref in one.exemplars]
+    return [*(ref.image for ref in refs), *(ref.mask for ref in refs if ref.mask), *written.negatives]
+
+
+def _digest_in(uri: str) -> str | None:
+    found = re.search(r"/sets/([0-9a-f]{32})/", uri)
+    return found.group(1) if found else None

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.flow import ledger, manifest, pipeline
-from jobs.flow.progress import Progress, duration
+from jobs.flow.progress import Progress
 from jobs.flow.segment import TRACE_SCHEMA
 from jobs.output import exports, runs, shards, webhook
 from jobs.output.lease import Lease
-from jobs.output.runs import RunSummary
+from jobs.output.runs import RunSummary, duration
 from tlg import exemplars, store
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import model_digest
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import model_digest
 from tlg.answers import records
 from tlg.answers.records import Provenance
 from tlg.errors import StorageError, TooManyErrors

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlg.evaluation.metrics import IoUTally
+from tlg.answers.metrics import IoUTally
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 

@@ -12,11 +12,28 @@ from tlg.errors import TlgError
 
 app = typer.Typer(
     name="tlg",
-    help="A handful of image-labelled exemplars in, pixel masks for a whole collection out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: importing rich takes three times as long as everything else
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("tlg"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave")
+    ] = False,
+) -> None:
+    """A handful of image-labelled exemplars in, pixel masks for a whole collection out."""
 
 
 @app.command()
@@ -49,7 +66,7 @@ def annotate_command(
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Try the quarantined images again")] = False,
     force: Annotated[bool, typer.Option("--force", help="Answer everything again")] = False,
 ) -> None:
-    """Annotate a collection; run again, it does only what is missing."""
+    """Annotate a collection. Run again, it does only what is missing."""
     from jobs.commands import annotate
 
     loaded = annotate.read_spec(spec, images, exemplars, out, overrides)
@@ -58,7 +75,7 @@ def annotate_command(
 
 @app.command()
 def validate(spec: str, overrides: Overrides = []) -> None:  # noqa: B006
-    """Check a job without running it: keys, exemplars, model, access to the stores."""
+    """Check a job without running it. Keys, exemplars, model and the access to the stores are looked at."""
     from jobs.commands import validate as check
     from tlg.spec import load_annotate_spec
 
@@ -72,7 +89,7 @@ def plan(
     overrides: Overrides = [],  # noqa: B006
     deadline_hours: Annotated[float, typer.Option(help="For how many workers this needs")] = 8.0,
 ) -> None:
-    """Count what is to do and time a small sample: images, hours, workers, cost."""
+    """Tell images, hours, workers and cost. A small sample is timed."""
     from jobs.commands import plan as planning
     from tlg.spec import load_annotate_spec
 
@@ -82,7 +99,7 @@ def plan(
 
 @app.command()
 def status(output: str, endpoint: Endpoint = None) -> None:
-    """The last runs of an output, how far the running one is, failures by type."""
+    """Tell how far the runs of an output are. Failures are counted by type."""
     from jobs.commands import status as overview
     from tlg.store import Access, join
 
@@ -100,7 +117,7 @@ def export(
     classes: Annotated[list[str], typer.Option("--class", help="Only this class; may be repeated")] = [],  # noqa: B006
     endpoint: Endpoint = None,
 ) -> None:
-    """Any format from an output's committed answers, for all or a part of them."""
+    """Write answers in another format. All of an output's committed answers are taken, or a part of them."""
     from jobs.output import exports
     from tlg.store import Access, join
 
@@ -118,7 +135,7 @@ def submit(
     again: Annotated[bool, typer.Option("--again", help="Run even if the last attempt succeeded")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show the log, leave with the job's exit code")] = False,
 ) -> None:
-    """Hand a job to a Ray cluster; the same spec is the same job and never runs twice at once."""
+    """Hand a job to a Ray cluster. The same spec is the same job and never runs twice at once."""
     from jobs.cluster import submit as submission
     from tlg.spec import load_annotate_spec
 
@@ -131,7 +148,7 @@ def submit(
         raise typer.Exit(submission.exit_code(ended))
 
 
-jobs_app = typer.Typer(help="The jobs that a cluster's head remembers.", no_args_is_help=True)
+jobs_app = typer.Typer(help="The jobs that a cluster's head remembers.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(jobs_app, name="jobs")
 
 
@@ -186,18 +203,20 @@ def schedule(
     spec: str,
     cron: Annotated[str, typer.Option(help='Five fields: "0 2 * * *" is every night at two')],
     target: Annotated[str, typer.Option(help="cronjob, raycronjob, systemd, crontab or local")],
+    overrides: Overrides = [],  # noqa: B006
     timezone: Timezone = "Etc/UTC",
     address: Annotated[str | None, typer.Option(help="Submit to this cluster instead of running here")] = None,
 ) -> None:
-    """Run a job every night: print what a scheduler needs, or be a small scheduler (`local`)."""
+    """Run a job every night. Prints what a scheduler needs, or is a small scheduler (`local`)."""
     from deploy.manifests import schedule as nightly
     from tlg.spec import load_annotate_spec
 
-    loaded = load_annotate_spec(spec)
+    loaded = load_annotate_spec(spec, overrides)
+    night = nightly.command(spec, address, overrides)
     if target == "local":
-        nightly.run_local(nightly.command(spec, address), cron, timezone, show=typer.echo)
+        nightly.run_local(night, cron, timezone, show=typer.echo)
     else:
-        typer.echo(nightly.render(loaded, spec, target, cron, timezone, address), nl=False)
+        typer.echo(nightly.entries(loaded, night, target, cron, timezone), nl=False)
 
 
 @app.command()
@@ -205,7 +224,7 @@ def doctor(
     spec: Annotated[str | None, typer.Argument(help="Also check the stores and exemplars of this job")] = None,
     address: Annotated[str | None, typer.Option(help="Also check the cluster at this address")] = None,
 ) -> None:
-    """Check this machine and say what to do about what is missing."""
+    """Check this machine. Says what to do about what is missing."""
     from jobs.commands import doctor as examination
 
     findings = examination.examine(spec, address)
@@ -227,7 +246,7 @@ def serve(
     insecure: Annotated[bool, typer.Option("--insecure", help="Serve other machines without API keys")] = False,
     address: Annotated[str, typer.Option(help="Ray cluster to serve on; `local` starts one here")] = "local",
 ) -> None:
-    """Annotate on demand: a page, an API and labelling tools' backends, until Ctrl-C."""
+    """Annotate on demand, until Ctrl-C. Serves a page, an API and labelling tools' backends."""
     from deploy.endpoint import config as configuration
     from deploy.endpoint import serving
 
@@ -241,7 +260,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the demo's files")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed gives other pictures and classes")] = 7,
 ) -> None:
-    """Write a small collection, annotate it on an embedded Ray, measure the answer and show a report."""
+    """Try the main job on a small collection. The answers are measured and reported."""
     from jobs.commands.demo import demo as run_demo
 
     run_demo(out, seed)
@@ -249,7 +268,7 @@ def demo(
 
 @app.command()
 def models() -> None:
-    """List the models that can be named in a spec: bundled, cached or to be downloaded."""
+    """List the models that can be named. They are bundled, cached or to be downloaded."""
     from tlg.hub.zoo import known_models
 
     for name, about in known_models().items():
@@ -270,8 +289,8 @@ def prior(
     layout: Annotated[str | None, typer.Option(help="Of pseudo-masks: per_class (default) or per_image")] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Write where the prior sees each class: maps and overlays of pictures, or a training set's pseudo-masks."""
-    from tlg.training.pseudo_masks import command
+    """Draw where each class seems to be. Maps and overlays of pictures, or a training set's pseudo-masks."""
+    from tlg.evaluation import prior_command as command
 
     text = {"architecture": clip, "weights": clip_weights, "family": family}
     if dataset is None:
@@ -296,7 +315,7 @@ def train(
     config: Annotated[str, typer.Argument(help="Training config, like configs/train/pascal-resnet50.yaml")],
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Train a network on episodes; started again, it goes on where it was."""
+    """Train a network on episodes. Started again, it goes on where it was."""
     from tlg.training.trainer import train as run_training
 
     for folder in run_training(config, overrides):
@@ -309,7 +328,7 @@ def evaluate(
     dump: Annotated[Path | None, typer.Option(help="Folder for one PNG per episode")] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Answer a benchmark's episodes and print mIoU and FB-IoU per class and fold."""
+    """Measure a network on episodes. Prints mean intersection over union (mIoU) per class and fold, and FB-IoU."""
     from tlg.evaluation.evaluate import evaluate as run_evaluation
 
     run_evaluation(config, dump, overrides)
@@ -321,7 +340,7 @@ def import_checkpoint(
     backbone: Annotated[str, typer.Option(help="resnet50 or vgg16")],
     out: Annotated[Path, typer.Option(help="Folder of the new model")],
 ) -> None:
-    """Turn a published checkpoint into a model folder; nothing inside the file is run."""
+    """Import a published checkpoint. Nothing inside the file is run."""
     from typing import cast
 
     from tlg.errors import SpecError

@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -27,7 +28,7 @@ from tlg.spec import AnnotateSpec
 KEY_VARIABLE = "TLG_API_KEY"
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
 # The endpoint is busy, a replica died under the request, or something in between restarts.
-WORTH_RETRYING = frozenset({429, 500, 502, 503, 504})
+WORTH_RETRYING = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_PAUSE = 30.0
 Image = str | os.PathLike | bytes
 M = TypeVar("M", bound=BaseModel)
@@ -53,6 +54,9 @@ class _Call(BaseModel):
 class _Calls:
     """What each request looks like; the clients only differ in how they wait."""
 
+    READY = _Call(method="GET", path="/readyz")
+    LIST = _Call(method="GET", path="/v1/exemplar-sets")
+
     @staticmethod
     def put_exemplar_set(name: str, classes: Mapping[str, Sequence[Image]], negatives: Sequence[Image]) -> _Call:
         files, labels = [], []
@@ -62,7 +66,15 @@ class _Calls:
                 labels.append(label)
         files += [("negative", _part(picture)) for picture in negatives]
         arguments = {"files": files, "data": {"label": labels}}
-        return _Call(method="PUT", path=f"/v1/exemplar-sets/{name}", arguments=arguments)
+        return _Call(method="PUT", path=_set_path(name), arguments=arguments)
+
+    @staticmethod
+    def exemplar_set(name_or_digest: str) -> _Call:
+        return _Call(method="GET", path=_set_path(name_or_digest))
+
+    @staticmethod
+    def delete_exemplar_set(name: str) -> _Call:
+        return _Call(method="DELETE", path=_set_path(name))
 
     @staticmethod
     def annotate(
@@ -72,6 +84,19 @@ class _Calls:
         data: dict[str, Any] = fields | ({"classes": list(classes)} if classes is not None else {})
         files = [("image", _part(picture)) for picture in pictures]
         return _Call(method="POST", path=path, arguments={"files": files, "data": data})
+
+    @staticmethod
+    def submit(spec: AnnotateSpec) -> _Call:
+        content = spec.model_dump(mode="json", exclude_defaults=True)
+        return _Call(method="POST", path="/v1/jobs", arguments={"json": content})
+
+    @staticmethod
+    def job(job_id: str) -> _Call:
+        return _Call(method="GET", path=f"/v1/jobs/{quote(job_id, safe='')}")
+
+
+def _set_path(name: str) -> str:
+    return f"/v1/exemplar-sets/{quote(name, safe='')}"
 
 
 class Client:
@@ -92,7 +117,7 @@ class Client:
         self._http.close()
 
     def ready(self) -> Health:
-        return self._typed(_Call(method="GET", path="/readyz"), Health)
+        return self._typed(_Calls.READY, Health)
 
     def put_exemplar_set(
         self, name: str, classes: Mapping[str, Sequence[Image]], negatives: Sequence[Image] = ()
@@ -100,13 +125,13 @@ class Client:
         return self._typed(_Calls.put_exemplar_set(name, classes, negatives), StoredSet)
 
     def exemplar_set(self, name_or_digest: str) -> StoredSet:
-        return self._typed(_Call(method="GET", path=f"/v1/exemplar-sets/{name_or_digest}"), StoredSet)
+        return self._typed(_Calls.exemplar_set(name_or_digest), StoredSet)
 
     def exemplar_sets(self) -> list[StoredSet]:
-        return self._typed(_Call(method="GET", path="/v1/exemplar-sets"), StoredSets).exemplar_sets
+        return self._typed(_Calls.LIST, StoredSets).exemplar_sets
 
     def delete_exemplar_set(self, name: str) -> None:
-        self._send(_Call(method="DELETE", path=f"/v1/exemplar-sets/{name}"))
+        self._send(_Calls.delete_exemplar_set(name))
 
     def annotate(
         self,
@@ -138,11 +163,10 @@ class Client:
         return self._typed(_Calls.annotate("/v1/annotate/batch", images, exemplars, None, more), Coco)
 
     def submit(self, spec: AnnotateSpec) -> JobState:
-        content = spec.model_dump(mode="json", exclude_defaults=True)
-        return self._typed(_Call(method="POST", path="/v1/jobs", arguments={"json": content}), JobState)
+        return self._typed(_Calls.submit(spec), JobState)
 
     def job(self, job_id: str) -> JobState:
-        return self._typed(_Call(method="GET", path=f"/v1/jobs/{job_id}"), JobState)
+        return self._typed(_Calls.job(job_id), JobState)
 
     def _typed(self, call: _Call, kind: type[M]) -> M:
         return _read(self._send(call), kind)
@@ -180,7 +204,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def ready(self) -> Health:
-        return await self._typed(_Call(method="GET", path="/readyz"), Health)
+        return await self._typed(_Calls.READY, Health)
 
     async def put_exemplar_set(
         self, name: str, classes: Mapping[str, Sequence[Image]], negatives: Sequence[Image] = ()
@@ -189,7 +213,13 @@ class AsyncClient:
         return await self._typed(call, StoredSet)
 
     async def exemplar_set(self, name_or_digest: str) -> StoredSet:
-        return await self._typed(_Call(method="GET", path=f"/v1/exemplar-sets/{name_or_digest}"), StoredSet)
+        return await self._typed(_Calls.exemplar_set(name_or_digest), StoredSet)
+
+    async def exemplar_sets(self) -> list[StoredSet]:
+        return (await self._typed(_Calls.LIST, StoredSets)).exemplar_sets
+
+    async def delete_exemplar_set(self, name: str) -> None:
+        await self._send(_Calls.delete_exemplar_set(name))
 
     async def annotate(
         self,
@@ -215,6 +245,17 @@ class AsyncClient:
         more = {"min_score": min_score, "model": model}
         call = await asyncio.to_thread(_Calls.annotate, "/v1/annotate/batch", images, exemplars, classes, more)
         return await self._typed(call, Answers)
+
+    async def annotate_coco(self, images: Sequence[Image], exemplars: str, min_score: float | None = None) -> Coco:
+        more = {"min_score": min_score, "format": "coco"}
+        call = await asyncio.to_thread(_Calls.annotate, "/v1/annotate/batch", images, exemplars, None, more)
+        return await self._typed(call, Coco)
+
+    async def submit(self, spec: AnnotateSpec) -> JobState:
+        return await self._typed(_Calls.submit(spec), JobState)
+
+    async def job(self, job_id: str) -> JobState:
+        return await self._typed(_Calls.job(job_id), JobState)
 
     async def _typed(self, call: _Call, kind: type[M]) -> M:
         return _read(await self._send(call), kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +20,17 @@ NEGATIVES_FOLDER = "_negatives"
 class ExemplarRef(Document):
     """Where an exemplar is; a mask is optional."""
 
-    image: str
-    mask: str | None = None
+    image: str = Field(description="Path or URI; relative paths count from the document's folder")
+    mask: str | None = Field(None, description="Mask of the same size, marked pixels non-zero")
 
 
 class ExemplarClass(Document):
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, description="What the class is called in every answer")
     attributes: str | None = Field(None, description="The name with its attributes: `red fox with a bushy tail`")
     context: list[str] = Field(default=[], description="Typical surroundings: [forest, snow]")
-    exemplars: list[ExemplarRef] = Field(min_length=1)
+    exemplars: list[ExemplarRef] = Field(
+        min_length=1, description="Images that show the class: a path or URI each, or `image` and `mask`"
+    )
 
     @field_validator("exemplars", mode="before")
     @classmethod
@@ -39,20 +42,21 @@ class ExemplarClass(Document):
     @field_validator("name")
     @classmethod
     def stripped(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("a class needs a name")
+        # A name of blanks, or of characters of no width, would be a nameless class to everyone who reads it.
+        if not any(unicodedata.category(character)[0] in "LNPS" for character in value):
+            raise ValueError("a class needs a name that can be seen")
         return value.strip()
 
 
-class ExemplarSet(Document):
+class ExemplarDocument(Document):
     """What the user wrote. Class ids are positions in `classes`, starting at 1."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    classes: list[ExemplarClass] = Field(min_length=1)
-    negatives: list[str] = Field(default=[])
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="What the set is called")
+    classes: list[ExemplarClass] = Field(min_length=1, description="The classes, numbered from 1 in this order")
+    negatives: list[str] = Field(default=[], description="Images that show none of the classes")
 
     @model_validator(mode="after")
-    def distinct_names(self) -> ExemplarSet:
+    def distinct_names(self) -> ExemplarDocument:
         seen: set[str] = set()
         for one in self.classes:
             if one.name.casefold() in seen:
@@ -91,15 +95,15 @@ class LoadedExemplars:
         return tuple(one.name for one in self.classes)
 
 
-def describe(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> ExemplarSet:
+def describe(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> ExemplarDocument:
     """The exemplar set behind a YAML or JSON file or a folder `class name/*.jpg`, with absolute references."""
     if store.is_folder(uri, access):
         return _describe_folder(uri, access)
-    written = parse(ExemplarSet, read_text(store.read_text(uri, access), uri), uri)
+    written = parse(ExemplarDocument, read_text(store.read_text(uri, access), uri), uri)
     return anchored(written, store.parent(uri))
 
 
-def anchored(written: ExemplarSet, folder: str) -> ExemplarSet:
+def anchored(written: ExemplarDocument, folder: str) -> ExemplarDocument:
     classes = [
         one.model_copy(
             update={
@@ -123,7 +127,7 @@ def load(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExempla
     return load_described(describe(uri, access), access)
 
 
-def load_described(written: ExemplarSet, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExemplars:
+def load_described(written: ExemplarDocument, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExemplars:
     digest = hashlib.blake2b(digest_size=16)
     classes = []
     for class_id, one in enumerate(written.classes, start=1):
@@ -156,7 +160,7 @@ def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: sto
     return LoadedExemplar(ref.image, pixels, mask)
 
 
-def _describe_folder(folder: str, access: store.Access) -> ExemplarSet:
+def _describe_folder(folder: str, access: store.Access) -> ExemplarDocument:
     base = folder.rstrip("/")
     by_class: dict[str, list[str]] = {}
     for entry in store.entries(base, "*/*", access):
@@ -169,7 +173,7 @@ def _describe_folder(folder: str, access: store.Access) -> ExemplarSet:
         )
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", base.split("/")[-1]).strip("-._") or "exemplars"
     classes = [{"name": one, "exemplars": sorted(uris)} for one, uris in sorted(by_class.items())]
-    return parse(ExemplarSet, {"name": name, "classes": classes, "negatives": sorted(negatives)}, folder)
+    return parse(ExemplarDocument, {"name": name, "classes": classes, "negatives": sorted(negatives)}, folder)
 
 
 def _feed(digest: hashlib.blake2b, *parts: str) -> None:

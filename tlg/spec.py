@@ -38,17 +38,17 @@ class OutputSpec(Document):
 class RunSpec(Document):
     min_score: float = Field(0.5, ge=0, le=1, description="Masks scored below it are reported as absent")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="The run stops past this share of failed images")
-    batch_size: int = Field(8, ge=1, le=1024)
-    max_pixels: int = Field(50_000_000, ge=1, description="Larger images are scaled for the model, never fatal")
+    batch_size: int = Field(8, ge=1, le=1024, description="Images that go through the model together")
+    max_pixels: int = Field(50_000_000, ge=1, description="Larger images are scaled down for the model")
     price_per_hour: float | None = Field(None, ge=0, description="Price of one worker, for the cost in reports")
 
 
 class WorkersSpec(Document):
-    min: int = Field(1, ge=1)
-    max: int = Field(1, ge=1)
+    min: int = Field(1, ge=1, description="Workers that hold the model from the start")
+    max: int = Field(1, ge=1, description="Workers that a long job may grow to")
     gpus: float = Field(0, ge=0, description="GPUs of one worker; fractions share a GPU")
-    cpus: float = Field(1, gt=0)
-    memory_gb: float | None = Field(None, gt=0)
+    cpus: float = Field(1, gt=0, description="CPU threads of one worker")
+    memory_gb: float | None = Field(None, gt=0, description="Memory that one worker asks of Ray")
 
     @model_validator(mode="after")
     def ordered(self) -> WorkersSpec:
@@ -60,27 +60,27 @@ class WorkersSpec(Document):
 class StorageSpec(Document):
     """How to reach the stores. Credentials come from the environment, never from a spec."""
 
-    endpoint: str | None = None
-    region: str | None = None
+    endpoint: str | None = Field(None, description="Address of an S3 server that is not the provider's own")
+    region: str | None = Field(None, description="S3 region, where the environment names none")
 
 
 class VolumeSpec(Document):
     """A Kubernetes volume claim that every pod sees at the same path, so that paths below it mean the same."""
 
-    claim: str
-    path: str = Field(pattern=r"^/")
+    claim: str = Field(description="Name of the persistent volume claim")
+    path: str = Field(pattern=r"^/", description="Where every pod mounts it")
 
 
 class DeploySpec(Document):
     """What Kubernetes or another cluster has to know beyond the job itself."""
 
-    image: str = "tlg:latest"
+    image: str = Field("tlg:latest", description="Container image of every pod")
     volumes: list[VolumeSpec] = Field(default=[], description="Claims with images, models or outputs on them")
     node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that workers need")
-    namespace: str = "default"
-    service_account: str | None = None
+    namespace: str = Field("default", description="Kubernetes namespace")
+    service_account: str | None = Field(None, description="Service account with access to the stores")
     secrets: list[str] = Field(default=[], description="Kubernetes secrets whose keys become environment variables")
-    deadline_seconds: int = Field(6 * 3600, ge=60)
+    deadline_seconds: int = Field(6 * 3600, ge=60, description="A run that lasts longer is stopped")
     keep_seconds: int = Field(3600, ge=0, description="How long a finished job stays visible")
     webhook: str | None = Field(None, description="Receives the summary of each run as Slack-compatible JSON")
 
@@ -91,18 +91,18 @@ class AnnotateSpec(Document):
     name: str = Field(
         pattern=r"^[a-z0-9]([a-z0-9-]{0,45}[a-z0-9])?$", description="Lower-case letters, digits, hyphens"
     )
-    images: ImagesSpec
+    images: ImagesSpec = Field(description="Which images are annotated")
     exemplars: str = Field(description="Exemplar set: YAML or JSON file, or a folder `class name/*.jpg`")
     model: str = Field("tlg-tiny", description="Bundled or configured name, a model folder or its URI")
-    output: OutputSpec
-    run: RunSpec = RunSpec()
-    workers: WorkersSpec = WorkersSpec()
-    storage: StorageSpec = StorageSpec()
-    deploy: DeploySpec = DeploySpec()
+    output: OutputSpec = Field(description="Where the answers go, and in which formats")
+    run: RunSpec = Field(RunSpec(), description="How images are answered")
+    workers: WorkersSpec = Field(WorkersSpec(), description="How many processes hold the model, and what each needs")
+    storage: StorageSpec = Field(StorageSpec(), description="How to reach the stores")
+    deploy: DeploySpec = Field(DeploySpec(), description="What a cluster has to know")
 
     @field_validator("name", mode="before")
     @classmethod
-    def explain_name(cls, value: object) -> object:
+    def stripped(cls, value: object) -> object:
         return value.strip() if isinstance(value, str) else value
 
 
@@ -111,6 +111,12 @@ def load_annotate_spec(path: str, assignments: list[str] | None = None) -> Annot
     content = apply_overrides(read_text(store.read_text(path), path), assignments or [])
     spec = parse(AnnotateSpec, content, path)
     return anchored(spec, store.parent(path))
+
+
+def short_spec(images: str, exemplars: str, output: str, assignments: list[str]) -> AnnotateSpec:
+    """A job of the three places that every job needs, relative ones counted from the working directory."""
+    content = {"name": "job", "images": {"uri": images}, "exemplars": exemplars, "output": {"uri": output}}
+    return anchored(parse(AnnotateSpec, apply_overrides(content, assignments), "command line"), ".")
 
 
 def anchored(spec: AnnotateSpec, folder: str) -> AnnotateSpec:

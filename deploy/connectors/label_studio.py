@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from deploy.connectors import label_studio_sets as sets
+from deploy.connectors.label_studio_lessons import Lesson
+from deploy.connectors.label_studio_tokens import Tokens
 from deploy.connectors.labeling_config import Control, find_control
 from deploy.endpoint.config import LabelStudioSpec, ServeConfig
 from deploy.endpoint.problems import ProblemError
@@ -23,11 +24,11 @@ from deploy.endpoint.schema import AnnotateRequest, Content
 from deploy.endpoint.service import Service
 from deploy.exemplar_store import NAME
 from deploy.guard.fetch import Fetcher
-from tlg.annotate.protocol import AnnotateParams
+from deploy.replica.pool import checked_header
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.formats import label_studio
-from tlg.errors import TlgError
+from tlg.errors import StorageError, TlgError
 
-TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
 TASKS_AT_ONCE = 8
 TEACHING = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 logger = logging.getLogger("tlg.serve")
@@ -71,6 +72,7 @@ class Backend:
         url = config.label_studio.url.rstrip("/") if config.label_studio else ""
         self._url = url
         self._own = Fetcher((f"{url}/",) if url else (), service.fetcher.max_bytes)
+        self._tokens = Tokens(url)
         self._teaching = asyncio.Lock()
 
     def health(self) -> dict[str, str]:
@@ -80,7 +82,7 @@ class Backend:
         """Remembers which set the project asked for. No weights are loaded here: Label Studio waits 3 s."""
         project, named = sets.project_key(asked.project), _named_set(asked.extra_params)
         if project and named:
-            await asyncio.to_thread(sets.remember, self._service.store, project, named)
+            await self._service.stored(sets.remember, self._service.store, project, named)
         return {"model_version": await self._version(project)}
 
     async def predict(self, asked: Predict, request: Request) -> dict[str, list[dict[str, Any]]]:
@@ -104,28 +106,36 @@ class Backend:
         if project and event.action in TEACHING:
             await self._teach(project, [event.task | {"annotations": [event.annotation]}], event.project)
         elif project and event.action == "START_TRAINING" and self._spec:
-            uri = f"{self._url}/api/projects/{project}/export?exportType=JSON"
-            exported = json.loads(await asyncio.to_thread(self._own.read, uri, self._token()))
-            await self._teach(project, exported, event.project)
+            await self._teach(project, await self._exported(project), event.project)
         return {"status": "ok"}
+
+    async def _exported(self, project: str) -> list[dict[str, Any]]:
+        content = await self._read_own(f"{self._url}/api/projects/{project}/export?exportType=JSON")
+        try:
+            tasks = json.loads(content)
+        except (ValueError, RecursionError):
+            tasks = None
+        if not isinstance(tasks, list):
+            raise ProblemError(502, "label-studio", "Label Studio's export is not a list of tasks")
+        return [task for task in tasks if isinstance(task, dict)]
 
     async def _teach(self, project: str, tasks: list[dict[str, Any]], described: dict[str, Any]) -> None:
         control = find_control(str(described.get("label_config") or ""))
-        lessons = []
+        taught = []
         for task in tasks:
             labelled = await asyncio.to_thread(sets.labels_of, task)
             if not labelled:
                 continue
             try:
-                content = await asyncio.to_thread(self._picture, task, control)
-                lessons.append(sets.Lesson(str(task.get("id", "")), content, labelled))
+                content = await self._picture(task, control)
+                await asyncio.to_thread(checked_header, content, self._config.limits.image_pixels)
+                taught.append(Lesson(str(task.get("id", "")), content, labelled))
             except (ProblemError, TlgError) as error:
                 logger.warning("Label Studio task %s is no exemplar: %s", task.get("id"), error)
-        if lessons:
-            async with self._teaching:  # read, add, write
-                limit = self._config.limits.exemplars_per_set
-                pixels = self._config.limits.image_pixels
-                await asyncio.to_thread(sets.teach, self._service.store, project, lessons, limit, pixels)
+        if taught:
+            limit = self._config.limits.exemplars_per_set
+            async with self._teaching:  # other processes may teach meanwhile, and nothing is lost; this is cheaper
+                await self._service.stored(sets.teach, self._service.store, project, taught, limit)
 
     async def _regions(
         self, task: dict[str, Any], exemplars: str | None, control: Control | None, run_id: str
@@ -133,7 +143,7 @@ class Backend:
         if exemplars is None or control is None:
             return []
         try:
-            content = Content.of_bytes(await asyncio.to_thread(self._picture, task, control), f"task-{task.get('id')}")
+            content = Content.of_bytes(await self._picture(task, control), f"task-{task.get('id')}")
             wanted = AnnotateRequest(image=content, exemplars=exemplars, min_score=AnnotateParams().min_score)
             rows, _ = await self._service.annotate(wanted, run_id)
         except (ProblemError, TlgError) as error:
@@ -142,20 +152,28 @@ class Backend:
         found = [row for row in rows if row["status"] == "mask" and control.knows(row["class_name"])]
         return await asyncio.to_thread(_drawn, found, control)
 
-    def _picture(self, task: dict[str, Any], control: Control | None) -> bytes:
+    async def _picture(self, task: dict[str, Any], control: Control | None) -> bytes:
         found = task.get("data")
         data: dict[str, Any] = found if isinstance(found, dict) else {}
         uri = str(data.get(control.data_key) if control else next(iter(data.values()), ""))
         if uri.startswith("/data/") or (self._url and uri.startswith(f"{self._url}/data/")):
-            return self._own.read(uri if "://" in uri else f"{self._url}{uri}", self._token())
-        return self._service.fetcher.read(uri)
+            return await self._read_own(uri if "://" in uri else f"{self._url}{uri}")
+        return await self._service.fetcher.read(uri)
 
-    def _token(self) -> dict[str, str]:
-        token = os.environ.get(TOKEN_VARIABLE)
-        return {"Authorization": f"Token {token}"} if token else {}
+    async def _read_own(self, uri: str) -> bytes:
+        """What Label Studio itself keeps. An access token that has run out is exchanged for another, once."""
+        self._own.allowed(uri)  # before anything is asked for a token
+        headers = await self._tokens.headers()
+        try:
+            return await self._own.read(uri, headers)
+        except StorageError as error:
+            renewed = await self._tokens.headers(refused=headers) if error.denied else headers
+            if renewed == headers:
+                raise
+            return await self._own.read(uri, renewed)
 
     async def _exemplars(self, project: str | None) -> str | None:
-        named = await asyncio.to_thread(sets.chosen, self._service.store, project) if project else None
+        named = await self._service.stored(sets.chosen, self._service.store, project) if project else None
         return named or (self._spec.exemplars if self._spec else None)
 
     async def _version(self, project: str | None) -> str:

@@ -12,7 +12,7 @@ from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.problems import ProblemError, explain_validation, problem_of
 from deploy.endpoint.schema import AnnotateRequest, Content
 from deploy.endpoint.service import Service
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.formats import polygon
 from tlg.answers.records import decode_mask
 from tlg.errors import TlgError

@@ -12,6 +12,7 @@ from fastapi import Path as PathParameter
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.staticfiles import StaticFiles
 
 from deploy.connectors import label_studio, x_anylabeling
@@ -20,10 +21,19 @@ from deploy.endpoint import formats as render
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError
-from deploy.endpoint.schema import SET_NAME, AnnotateRequest, BatchRequest, InlineSet, Problem
+from deploy.endpoint.schema import (
+    SET_NAME,
+    AnnotateForm,
+    AnnotateRequest,
+    BatchForm,
+    BatchRequest,
+    ExemplarForm,
+    InlineSet,
+    Problem,
+)
 from deploy.endpoint.service import Service
 from deploy.guard.auth import AccessMiddleware, Keys
-from deploy.guard.limits import BodyLimitMiddleware, RequestMiddleware
+from deploy.guard.limits import BodyLimitMiddleware, DeadlineMiddleware, MemoryBudget, RequestMiddleware
 from deploy.replica.pool import Segmenter
 from tlg.answers.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
 from tlg.spec import AnnotateSpec
@@ -31,7 +41,7 @@ from tlg.spec import AnnotateSpec
 UI = Path(__file__).parents[1] / "page"
 Scrape = Callable[[], Awaitable[str]]
 SetNameInPath = Annotated[str, PathParameter(pattern=SET_NAME, description="Name (or, to read, digest) of a set")]
-REFUSALS = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504)
+REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": problems.TITLES[status],
@@ -39,17 +49,19 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     }
     for status in REFUSALS
 }
-BINARY = {"type": "string", "format": "binary"}
-EXEMPLAR_PARTS = {
-    "exemplar": {"type": "array", "items": BINARY},
-    "label": {"type": "array", "items": {"type": "string"}},
-    "negative": {"type": "array", "items": BINARY},
-}
+# Bodies that the routes read themselves, because they come as JSON and as multipart.
+BODIES: tuple[type[BaseModel], ...] = (
+    Problem, AnnotateRequest, AnnotateForm, BatchRequest, BatchForm, InlineSet, ExemplarForm, AnnotateSpec,
+)  # fmt: skip
+REFERENCE = "#/components/schemas/{model}"
 
 
 def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Meters, scrape: Scrape) -> FastAPI:
     """The whole endpoint; `scrape` gives the metrics of every process as text."""
-    service = Service(config, segmenter, meters)
+    budget = MemoryBudget(int(config.limits.bodies_mb * 1_000_000))
+    meters.held_bytes.set_function(lambda: budget.held)
+    is_private = not keys and not config.insecure
+    service = Service(config, segmenter, meters, budget, is_private)
     app = FastAPI(title="tlg", version="1", docs_url=None, redoc_url=None, responses=PROBLEMS)
     problems.install(app)
     _add_pages(app)
@@ -61,7 +73,8 @@ def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Me
     app.include_router(x_anylabeling.router(config, service))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     # The last added is the outermost.
-    app.add_middleware(BodyLimitMiddleware, max_bytes=int(config.limits.body_mb * 1_000_000))
+    app.add_middleware(BodyLimitMiddleware, max_bytes=int(config.limits.body_mb * 1_000_000), budget=budget)
+    app.add_middleware(DeadlineMiddleware, seconds=config.limits.timeout_seconds)
     app.add_middleware(
         AccessMiddleware, keys=keys, insecure=config.insecure, requests_per_key=config.limits.requests_per_key
     )
@@ -94,9 +107,7 @@ def _add_operations(app: FastAPI, config: ServeConfig, service: Service, scrape:
     @app.get("/readyz", tags=["operations"])
     async def readyz() -> Health:
         """Models can be asked and the store can be read."""
-        if not await service.segmenter.ready():
-            raise ProblemError(503, "not-ready", "no model replica answers yet", {"Retry-After": "2"})
-        await service.list_sets()
+        await service.check_ready()
         return Health(status="ok", model=config.model)
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
@@ -112,13 +123,11 @@ def _add_exemplar_sets(app: FastAPI, service: Service) -> None:
     async def list_sets() -> StoredSets:
         return StoredSets(exemplar_sets=await service.list_sets())
 
-    multipart = {"type": "object", "properties": EXEMPLAR_PARTS, "required": ["exemplar", "label"]}
-
     @app.put(
         "/v1/exemplar-sets/{name}",
         tags=tags,
         responses={201: {"model": StoredSet, "description": "The name is new"}},
-        openapi_extra=_body("InlineSet", multipart),
+        openapi_extra=_body(InlineSet, ExemplarForm),
     )
     async def put_set(name: SetNameInPath, request: Request) -> StoredSet:
         """Keep labelled images under a name. The digest depends on names, texts and bytes alone."""
@@ -140,28 +149,15 @@ def _add_exemplar_sets(app: FastAPI, service: Service) -> None:
 
 def _add_annotation(app: FastAPI, service: Service) -> None:
     tags: list[Any] = ["annotation"]
-    fields = {
-        "exemplars": {"type": "string"},
-        "classes": {"type": "array", "items": {"type": "string"}},
-        "min_score": {"type": "number"},
-        "model": {"type": "string"},
-        **EXEMPLAR_PARTS,
-    }
-    formats = {"type": "string", "enum": ["rle", "polygon", "coco"]}
-    one = fields | {"image": BINARY, "format": formats | {"enum": [*formats["enum"], "png"]}}
-    many = fields | {"image": {"type": "array", "items": BINARY}, "format": formats}
-    answers: dict[str, Any] = {
-        "description": "Rows, or a COCO document",
-        "content": {"application/json": {"schema": _either("Answers", "Coco")}},
-    }
-    picture = {"content": {**answers["content"], "image/png": {"schema": BINARY}}}
+    answers: dict[str, Any] = {"model": Answers | Coco, "description": "Rows, or a COCO document"}
+    png = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 
     @app.post(
         "/v1/annotate",
         tags=tags,
         response_model=None,
-        responses={200: answers | picture},
-        openapi_extra=_body("AnnotateRequest", {"type": "object", "properties": one, "required": ["image"]}),
+        responses={200: answers | png},
+        openapi_extra=_body(AnnotateRequest, AnnotateForm),
     )
     async def annotate(request: Request) -> Response:
         """Masks for one image. `png` gives an indexed picture whose values are class ids."""
@@ -176,7 +172,7 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
         tags=tags,
         response_model=None,
         responses={200: answers},
-        openapi_extra=_body("BatchRequest", {"type": "object", "properties": many, "required": ["image"]}),
+        openapi_extra=_body(BatchRequest, BatchForm),
     )
     async def annotate_batch(request: Request) -> Response:
         """Masks for up to 64 images. An image that cannot be read is a row with status `error`."""
@@ -196,9 +192,8 @@ async def _answer(rows: list[render.Row], classes: list[str], form: Literal["rle
 
 def _add_jobs(app: FastAPI, config: ServeConfig, service: Service) -> None:
     tags: list[Any] = ["jobs"]
-    body = {"required": True, "content": {"application/json": {"schema": _ref("AnnotateSpec")}}}
 
-    @app.post("/v1/jobs", tags=tags, status_code=202, openapi_extra={"requestBody": body})
+    @app.post("/v1/jobs", tags=tags, status_code=202, openapi_extra=_body(AnnotateSpec))
     async def submit(request: Request) -> JobState:
         """Run a job spec on the cluster. `exemplars` names a stored set; the same spec is the same job."""
         if not bodies.is_json(request):
@@ -211,32 +206,21 @@ def _add_jobs(app: FastAPI, config: ServeConfig, service: Service) -> None:
         return await asyncio.to_thread(cluster_jobs.state, job_id, config)
 
 
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _either(*names: str) -> dict[str, Any]:
-    return {"anyOf": [_ref(name) for name in names]}
-
-
-def _body(json_model: str, multipart: dict[str, Any]) -> dict[str, Any]:
-    media = {"application/json": {"schema": _ref(json_model)}, "multipart/form-data": {"schema": multipart}}
-    return {"requestBody": {"required": True, "content": media}}
+def _body(json_model: type[BaseModel], form: type[BaseModel] | None = None) -> dict[str, Any]:
+    kinds = {"application/json": json_model} | ({"multipart/form-data": form} if form else {})
+    content = {kind: {"schema": {"$ref": REFERENCE.format(model=one.__name__)}} for kind, one in kinds.items()}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the models that routes read and write by hand."""
+    """FastAPI's document, with the models of the bodies that routes read themselves."""
     if app.openapi_schema:
         return app.openapi_schema
     document = get_openapi(
         title=app.title, version=app.version, routes=app.routes, description="Few exemplars to masks."
     )
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    models: list[type[BaseModel]] = [Problem, AnnotateRequest, BatchRequest, InlineSet, AnnotateSpec, Answers, Coco]
-    for model in models:
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas[model.__name__] = schema
+    _, described = models_json_schema([(model, "validation") for model in BODIES], ref_template=REFERENCE)
+    document["components"]["schemas"] |= described["$defs"]
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -7,11 +7,14 @@ Three deployments: `api` answers HTTP, `annotators` hold models and batch images
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ray import serve
+import ray
+from ray import ObjectRef, serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -19,17 +22,24 @@ from ray.serve.handle import DeploymentHandle
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import PUSH_SECONDS, Collector, Meters
 from deploy.endpoint.problems import ProblemError
-from deploy.exemplar_store import ExemplarStore
+from deploy.exemplar_store import ExemplarStore, PackedSet
 from deploy.guard.auth import checked_exposure, load_keys
 from deploy.replica.batching import Batcher
-from deploy.replica.pool import DECODING_THREADS, AnnotatorPool, Outcome, Task, failed
-from tlg import pictures
+from deploy.replica.decoding import Decoder
+from deploy.replica.pool import AnnotatorPool, Outcome, Task, failed
 from tlg.errors import TlgError
+from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
 
 RETRIES = 3
 QUIET = {"enable_access_log": False}
 DRAIN_SECONDS = 30.0
+# A batch takes seconds; a model that is downloaded first takes minutes.
+STUCK_SECONDS = 900.0
+# So long an answered image says that models can be asked.
+ANSWERED_SECONDS = 10.0
+# A task, its picture, and since when it waits.
+Waiting = tuple[Task, Picture, float]
 logger = logging.getLogger("tlg.serve")
 
 
@@ -70,7 +80,7 @@ def build(config: ServeConfig) -> serve.Application:
 
         _log_requests()
         app_name = serve.get_replica_context().app_name
-        meters = Meters()
+        meters = Meters("api")
         reporter = Reporter(meters, serve.get_deployment_handle("metrics", app_name))
         segmenter = ServeSegmenter(serve.get_deployment_handle("annotators", app_name), meters)
         return create_app(config, load_keys(config), segmenter, meters, reporter.scrape)
@@ -137,34 +147,68 @@ class AnnotatorsDeployment:
         import torch
 
         torch.set_num_threads(config.replicas.threads)
-        self._meters = Meters()
+        self._meters = Meters("annotators")
         self._reporter = Reporter(self._meters, metrics)
         device = "cuda" if config.replicas.gpus else None
         store = ExemplarStore(config.store, config.access)
         self._pool = AnnotatorPool(store, config.replicas.annotators, device, self._meters)
         self._network_thread = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._decoding_threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
         self._batching = config.batching
-        self._batcher: Batcher[tuple[Task, Picture], Outcome] | None = None  # made on the event loop
+        self._decoder = Decoder()
+        self._batcher: Batcher[Waiting, Outcome] | None = None  # made on the event loop
+        self._busy_since: float | None = None
 
     async def annotate(self, task: Task) -> Outcome:
         self._reporter.keep_pushing()
-        loop = asyncio.get_running_loop()
-        try:
-            picture = await loop.run_in_executor(
-                self._decoding_threads, pictures.decode, task.content, task.params.max_pixels
-            )
-        except TlgError as error:
-            return failed(error)
         if self._batcher is None:
             self._batcher = Batcher(self._answered, self._batching.size, self._batching.wait_ms / 1000)
-        return await self._batcher((task, picture))
+            self._meters.waiting.set_function(lambda: self._batcher.waiting if self._batcher else 0)
+        try:
+            with self._meters.stages.labels("decode").time():
+                picture = await self._decoder(task.content, task.params.max_pixels)
+        except TlgError as error:
+            return failed(error)
+        # Its pixels go on; its bytes need not wait for the network.
+        return await self._batcher((replace(task, content=b""), picture, time.perf_counter()))
 
-    async def _answered(self, batch: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
-        return await asyncio.get_running_loop().run_in_executor(self._network_thread, self._pool.answer, batch)
+    async def _answered(self, batch: Sequence[Waiting]) -> list[Outcome]:
+        began = time.perf_counter()
+        for _, _, since in batch:
+            self._meters.stages.labels("wait").observe(began - since)
+        self._busy_since = time.monotonic()
+        try:
+            with self._meters.stages.labels("annotate").time():
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._network_thread, self._pool.answer, [(task, picture) for task, picture, _ in batch]
+                )
+        finally:
+            self._busy_since = None
 
     async def ready(self) -> bool:
-        return True
+        self._reporter.keep_pushing()
+        return await self._decoder.works()
+
+    async def check_health(self) -> None:
+        """Serve asks every few seconds and replaces a replica that raises."""
+        self._reporter.keep_pushing()
+        if self._decoder.is_stuck or not await self._decoder.works():
+            raise RuntimeError("pictures are no longer decoded here")
+        if self._busy_since is not None and time.monotonic() - self._busy_since > STUCK_SECONDS:
+            raise RuntimeError(f"a batch has been in the network for more than {STUCK_SECONDS:g} s")
+        if self._pool.is_suspect:
+            loop = asyncio.get_running_loop()
+            if not await loop.run_in_executor(self._network_thread, self._pool.works):
+                raise RuntimeError("the annotators can no longer answer")
+
+
+@dataclass(frozen=True)
+class SharedSet:
+    """An exemplar set in Ray's object store: a task carries where it is, a replica that needs it fetches it once."""
+
+    reference: ObjectRef
+
+    def load(self) -> LoadedExemplars:
+        return ray.get(self.reference).load()
 
 
 class ServeSegmenter:
@@ -172,11 +216,14 @@ class ServeSegmenter:
 
     def __init__(self, annotators: DeploymentHandle, meters: Meters):
         self._annotators, self._meters = annotators, meters
+        self._answered_at = float("-inf")
 
     async def annotate(self, task: Task) -> Outcome:
         for attempt in range(RETRIES + 1):
             try:
-                return await self._annotators.annotate.remote(task)
+                outcome = await self._annotators.annotate.remote(task)
+                self._answered_at = time.monotonic()
+                return outcome
             except BackPressureError:
                 raise ProblemError(503, "busy", "too many images are waiting", {"Retry-After": "1"}) from None
             except (RayActorError, DeploymentUnavailableError):
@@ -186,8 +233,15 @@ class ServeSegmenter:
                 await asyncio.sleep(0.2 * 2**attempt)
         raise ProblemError(503, "no-replica", "no model replica could answer", {"Retry-After": "5"})
 
+    async def share(self, packed: PackedSet) -> SharedSet:
+        return SharedSet(await asyncio.to_thread(ray.put, packed))
+
     async def ready(self) -> bool:
+        if time.monotonic() - self._answered_at < ANSWERED_SECONDS:
+            return True  # an image was answered just now: what better probe is there
         try:
             return await asyncio.wait_for(self._annotators.ready.remote(), 5)
-        except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError, BackPressureError):
+        except BackPressureError:
+            return True  # a full queue is work in progress
+        except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError):
             return False

@@ -15,8 +15,9 @@ from tlg.spec import AnnotateSpec
 def submit(spec: AnnotateSpec, config: ServeConfig, store: ExemplarStore) -> JobState:
     address = _address(config)
     allowed = _allowed(spec, config)
-    stored = store.get(spec.exemplars)
-    submitted = cluster.submit(allowed.model_copy(update={"exemplars": stored.uri}), address)
+    digest = store.get(spec.exemplars).digest
+    store.mark_used(digest)  # the job may wait, and its name may be given new content meanwhile
+    submitted = cluster.submit(allowed.model_copy(update={"exemplars": store.document_uri(digest)}), address)
     return JobState(id=submitted.id, status=submitted.status)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tlg import store as storage
 from tlg.documents import Document, apply_overrides, parse, read_text
@@ -15,11 +15,20 @@ from tlg.store import Access
 
 class LimitsSpec(Document):
     body_mb: float = Field(64, gt=0, description="Larger requests are refused with 413")
+    bodies_mb: float = Field(
+        1024, gt=0, description="Bodies and fetched images of all requests together, for each API replica; 503 beyond"
+    )
     image_pixels: int = Field(50_000_000, ge=1, description="Larger images are refused before decoding")
     exemplars_per_set: int = Field(200, ge=1)
     requests_per_key: int = Field(64, ge=1, description="Requests of one key at the same time, for each API replica")
     queued: int = Field(256, ge=1, description="Images waiting for a model before requests are refused with 503")
-    timeout_seconds: float = Field(60, gt=0)
+    timeout_seconds: float = Field(60, gt=0, description="From a request's first byte to its answer")
+
+    @model_validator(mode="after")
+    def one_body_fits(self) -> LimitsSpec:
+        if self.bodies_mb < self.body_mb:
+            raise ValueError(f"bodies_mb {self.bodies_mb:g} is less than body_mb {self.body_mb:g}: no body would fit")
+        return self
 
 
 class BatchingSpec(Document):
@@ -50,6 +59,9 @@ class ServeConfig(Document):
     model: str = Field("tlg-tiny", description="What answers when a request names no model")
     models: list[str] = Field(default=[], description="Further models that requests may name")
     store: str = Field("exemplar-store", description="Folder or bucket prefix for exemplar sets")
+    keep_days: float = Field(
+        30, ge=0, description="Exemplars that no name means any more are kept so long after their last use by digest"
+    )
     storage: StorageSpec = StorageSpec()
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)

@@ -57,6 +57,8 @@ def _follows(row: Row, before: Row) -> bool:
 
 def png(rows: list[Row]) -> bytes:
     """An indexed PNG: each pixel holds the id of the best-scored class there, 0 where there is none."""
+    if not rows:
+        raise ProblemError(422, "invalid", "found no `classes`, expected at least one for an indexed PNG")
     if max(row["class_id"] for row in rows) > 255:
         raise ProblemError(422, "invalid", "an indexed PNG holds 255 classes; name fewer `classes`, or take `rle`")
     height, width = rows[0]["height"], rows[0]["width"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, StringConstraints, model_validator
+from pydantic import Field, PrivateAttr, StringConstraints, WithJsonSchema, model_validator
 
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams
 from tlg.documents import Document
 
 SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_IMAGES = 64
+Binary = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 SetName = Annotated[str, StringConstraints(pattern=SET_NAME)]
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -70,6 +71,31 @@ class InlineSet(Document):
     classes: list[InlineClass] = Field(min_length=1, max_length=1000)
     negatives: list[Content] = Field([], max_length=10_000)
 
+    def laid_out(self) -> tuple[dict[str, Any], dict[str, Content]]:
+        """The exemplar document of this set, and the content of each file that it names."""
+        contents: dict[str, Content] = {}
+
+        def placed(content: Content, path: str) -> str:
+            contents[path] = content
+            return path
+
+        document: dict[str, Any] = {"name": "inline", "classes": []}
+        for number, one in enumerate(self.classes, start=1):
+            exemplars = []
+            for position, ref in enumerate(one.exemplars, start=1):
+                place = f"images/class-{number}/exemplar-{position}"
+                described = {"image": placed(ref.image, place)}
+                if ref.mask:
+                    described["mask"] = placed(ref.mask, f"{place}-mask")
+                exemplars.append(described)
+            texts = {"name": one.name, "attributes": one.attributes, "context": one.context}
+            document["classes"].append(texts | {"exemplars": exemplars})
+        document["negatives"] = [
+            placed(content, f"images/negatives/exemplar-{position}")
+            for position, content in enumerate(self.negatives, start=1)
+        ]
+        return document, contents
+
 
 class _Asked(Document):
     exemplars: SetName | InlineSet = Field(description="Name or digest of a stored set, or the exemplars themselves")
@@ -85,4 +111,34 @@ class AnnotateRequest(_Asked):
 
 class BatchRequest(_Asked):
     images: list[Content] = Field(min_length=1, max_length=MAX_IMAGES)
+    format: Literal["rle", "polygon", "coco"] = "rle"
+
+
+class ExemplarForm(Document):
+    """An exemplar set as multipart: as many labels as exemplars, in the same order."""
+
+    exemplar: list[Binary] = Field(description="Image files")
+    label: list[str] = Field(description="The class of each exemplar")
+    negative: list[Binary] = Field([], description="Images with none of the classes")
+
+
+class _AskedForm(Document):
+    """A request as multipart: `exemplars`, or exemplars with their labels."""
+
+    exemplars: str | None = Field(None, description="Name or digest of a stored set, or an exemplar set as JSON")
+    exemplar: list[Binary] = Field([], description="Image files, instead of `exemplars`")
+    label: list[str] = Field([], description="The class of each exemplar")
+    negative: list[Binary] = Field([], description="Images with none of the classes")
+    classes: list[str] = Field([], description="All classes of the set if left out")
+    min_score: float = Field(AnnotateParams().min_score, ge=0, le=1)
+    model: str | None = None
+
+
+class AnnotateForm(_AskedForm):
+    image: Binary
+    format: Literal["rle", "polygon", "coco", "png"] = "rle"
+
+
+class BatchForm(_AskedForm):
+    image: list[Binary] = Field(min_length=1, max_length=MAX_IMAGES)
     format: Literal["rle", "polygon", "coco"] = "rle"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 from deploy.endpoint import bodies, formats
 from deploy.endpoint.config import ServeConfig
@@ -14,24 +16,37 @@ from deploy.endpoint.problems import ProblemError, problem_of
 from deploy.endpoint.schema import AnnotateRequest, BatchRequest, Content, InlineSet
 from deploy.exemplar_store import DIGEST, ExemplarStore, PackedSet
 from deploy.guard.fetch import Fetcher
+from deploy.guard.limits import MemoryBudget
 from deploy.replica.pool import AskedSet, Outcome, Segmenter, Task, checked_header
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import model_digest
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import model_digest
 from tlg.answers import records
 from tlg.answers.wire import StoredSet
-from tlg.errors import InputError, TlgError
+from tlg.errors import InputError, StorageError, TlgError
 
 # A name may be given new content on another replica; this long the old content may still answer.
 NAME_SECONDS = 2.0
 IMAGES_AT_ONCE = 16
+STORE_THREADS = 16
+# However many probes come, models and store are asked this often.
+PROBE_SECONDS = 1.0
+PROBE_PATIENCE_SECONDS = 5.0
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Service:
     """Annotation and exemplar sets behind the API and the connectors."""
 
-    def __init__(self, config: ServeConfig, segmenter: Segmenter, meters: Meters):
-        self.config, self.segmenter, self.meters = config, segmenter, meters
-        self.store = ExemplarStore(config.store, config.access)
+    def __init__(
+        self, config: ServeConfig, segmenter: Segmenter, meters: Meters, budget: MemoryBudget, is_private: bool
+    ):
+        """`is_private`: only this machine is served, so that answers may name places on it."""
+        self.config, self.segmenter, self.meters, self.budget = config, segmenter, meters, budget
+        self.store = ExemplarStore(config.store, config.access, config.keep_days, tells_place=is_private)
+        # A store that stalls holds these threads and no others.
+        self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
+        self._probe = Probe(segmenter, self.store)
         max_bytes = int(config.limits.body_mb * 1_000_000)
         self.fetcher = Fetcher(tuple(config.uri_prefixes), max_bytes, config.access)
         self._known: dict[str, tuple[float, StoredSet]] = {}
@@ -42,120 +57,111 @@ class Service:
         In a batch a failed image is a row with status `error`; a single failed image is the request's problem.
         """
         model = self._known_model(asked.model)
-        exemplars, class_names = await self._asked_set(asked.exemplars)
-        classes = self._known_classes(asked.classes, class_names)
         params = AnnotateParams(min_score=asked.min_score)
         params_digest = params.digest()
         single = isinstance(asked, AnnotateRequest)
         pictures = [asked.image] if isinstance(asked, AnnotateRequest) else asked.images
         gate = asyncio.Semaphore(IMAGES_AT_ONCE)
+        with self.budget.share() as take:
+            exemplars, class_names = await self._asked_set(asked.exemplars, take)
+            classes = self._known_classes(asked.classes, class_names)
 
-        def origin(answering: str) -> records.Provenance:
-            return records.Provenance(answering, exemplars.digest, params_digest, run_id)
+            def origin(answering: str) -> records.Provenance:
+                return records.Provenance(answering, exemplars.digest, params_digest, run_id)
 
-        async def rows_of(picture: Content, number: int) -> list[formats.Row]:
-            uri = picture.uri or picture.name or f"image-{number}"
-            async with gate:
-                try:
-                    content = await asyncio.to_thread(self._checked_content, picture)
-                    outcome = await self._answered(Task(content, model, exemplars, params, classes))
-                    _raise_failure(outcome)
-                except (InputError, ProblemError, TlgError) as error:
-                    problem = error if isinstance(error, ProblemError) else problem_of(error)
-                    self.meters.errors.labels(problem.kind).inc()
-                    if single or problem.status in (429, 500, 503, 504):
-                        raise
-                    kind = error.kind if isinstance(error, InputError) else problem.kind
-                    would_answer = await asyncio.to_thread(model_digest, model)
-                    return [records.error_row(uri, None, kind, problem.detail, origin(would_answer))]
-            # The digest of the model that answered: the one under this name may be another by now.
-            return [records.to_row(answer, uri, None, origin(outcome.model_digest)) for answer in outcome.answers]
+            async def rows_of(picture: Content, number: int) -> list[formats.Row]:
+                uri = picture.uri or picture.name or f"image-{number}"
+                async with gate:
+                    try:
+                        content = await self._checked_content(picture, take)
+                        outcome = await self.segmenter.annotate(Task(content, model, exemplars, params, classes))
+                        _raise_failure(outcome)
+                    except (InputError, ProblemError, TlgError) as error:
+                        problem = error if isinstance(error, ProblemError) else problem_of(error)
+                        self.meters.errors.labels(problem.kind).inc()
+                        if single or problem.status in (429, 500, 503, 504):
+                            raise
+                        kind = error.kind if isinstance(error, InputError) else problem.kind
+                        would_answer = await asyncio.to_thread(model_digest, model)
+                        return [records.error_row(uri, None, kind, problem.detail, origin(would_answer))]
+                # The digest of the model that answered: the one under this name may be another by now.
+                return [records.to_row(answer, uri, None, origin(outcome.model_digest)) for answer in outcome.answers]
 
-        found = await asyncio.gather(*(rows_of(picture, i) for i, picture in enumerate(pictures, start=1)))
+            found = await all_or_none(rows_of(picture, i) for i, picture in enumerate(pictures, start=1))
         return formats.as_read_back([row for rows in found for row in rows]), class_names
 
+    async def check_ready(self) -> None:
+        """A 503 problem unless models and store answer."""
+        await self._probe.check()
+
     async def put_set(self, name: str, inline: InlineSet) -> tuple[StoredSet, bool]:
-        packed = await asyncio.to_thread(self.pack, inline)
-        answer = await asyncio.to_thread(self.store.put, name, packed)
+        with self.budget.share() as take:
+            packed = await self.pack(inline, take)
+            answer = await self.stored(self.store.put, name, packed)
         self._known.pop(name, None)
         return answer
 
+    async def stored(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """A call of the store's, in a thread that may wait for it."""
+        work = functools.partial(call, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._store_threads, work)
+
     async def get_set(self, reference: str) -> StoredSet:
-        return await asyncio.to_thread(self.store.get, reference)
+        return await self.stored(self.store.get, reference)
 
     async def list_sets(self) -> list[StoredSet]:
-        return await asyncio.to_thread(self.store.list)
+        return await self.stored(self.store.list)
 
     async def delete_set(self, name: str) -> None:
-        await asyncio.to_thread(self.store.delete, name)
+        await self.stored(self.store.delete, name)
         self._known.pop(name, None)
 
-    def pack(self, inline: InlineSet) -> PackedSet:
+    async def pack(self, inline: InlineSet, take: Callable[[int], None]) -> PackedSet:
         """The set with all its bytes at hand and every image's header checked."""
-        refs = [ref for one in inline.classes for ref in one.exemplars]
-        count = len(refs) + len(inline.negatives)
+        count = sum(len(one.exemplars) for one in inline.classes) + len(inline.negatives)
         if count > self.config.limits.exemplars_per_set:
             raise ProblemError(
                 413, "too-many-exemplars", f"found {count} exemplars, at most {self.config.limits.exemplars_per_set}"
             )
-        files: dict[str, bytes] = {}
+        document, contents = inline.laid_out()
+        gate = asyncio.Semaphore(IMAGES_AT_ONCE)
 
-        def kept(content: Content, path: str) -> str:
-            try:
-                files[path] = self._checked_content(content)
-            except InputError as error:
-                raise InputError(f"{path} ({content.name or content.uri or 'bytes'}): {error}", error.kind) from None
-            return path
+        async def kept(path: str, content: Content) -> bytes:
+            async with gate:
+                try:
+                    return await self._checked_content(content, take)
+                except InputError as error:
+                    where = f"{path} ({content.name or content.uri or 'bytes'})"
+                    raise InputError(f"{where}: {error}", error.kind) from None
 
-        document: dict[str, Any] = {"name": "inline", "classes": []}
-        for number, one in enumerate(inline.classes, start=1):
-            exemplars = []
-            for position, ref in enumerate(one.exemplars, start=1):
-                place = f"images/class-{number}/exemplar-{position}"
-                kept_ref = {"image": kept(ref.image, place)}
-                if ref.mask:
-                    kept_ref["mask"] = kept(ref.mask, f"{place}-mask")
-                exemplars.append(kept_ref)
-            described = {"name": one.name, "attributes": one.attributes, "context": one.context}
-            document["classes"].append(described | {"exemplars": exemplars})
-        document["negatives"] = [
-            kept(content, f"images/negatives/exemplar-{position}")
-            for position, content in enumerate(inline.negatives, start=1)
-        ]
-        return PackedSet(document, files)
+        found = await all_or_none(kept(path, content) for path, content in contents.items())
+        return PackedSet(document, dict(zip(contents, found, strict=True)))
 
-    async def _asked_set(self, reference: str | InlineSet) -> tuple[AskedSet, list[str]]:
+    async def _asked_set(self, reference: str | InlineSet, take: Callable[[int], None]) -> tuple[AskedSet, list[str]]:
         if isinstance(reference, InlineSet):
-            packed = await asyncio.to_thread(self.pack, reference)
+            packed = await self.pack(reference, take)
             loaded = await asyncio.to_thread(packed.load)
-            return AskedSet(loaded.digest, packed), [one.name for one in reference.classes]
+            shared = await self.segmenter.share(packed)
+            return AskedSet(loaded.digest, shared), [one.name for one in reference.classes]
         seen, known = self._known.get(reference, (0.0, None))
         if known is None or (time.monotonic() - seen > NAME_SECONDS and not DIGEST.fullmatch(reference)):
-            known = await asyncio.to_thread(self.store.get, reference)
+            known = await self.stored(self.store.get, reference)
             if len(self._known) > 1000:
                 self._known.clear()
             self._known[reference] = (time.monotonic(), known)
         return AskedSet(known.digest), [one.name for one in known.classes]
 
-    async def _answered(self, task: Task) -> Outcome:
-        try:
-            return await asyncio.wait_for(self.segmenter.annotate(task), self.config.limits.timeout_seconds)
-        except asyncio.TimeoutError:
-            raise ProblemError(
-                504, "timeout", f"no answer within {self.config.limits.timeout_seconds:g} s", {"Retry-After": "5"}
-            ) from None
-
-    def _checked_content(self, picture: Content) -> bytes:
-        content = self._content(picture)
-        checked_header(content, self.config.limits.image_pixels)
+    async def _checked_content(self, picture: Content, take: Callable[[int], None]) -> bytes:
+        if picture.uri is not None:
+            with self.meters.stages.labels("fetch").time():
+                content = await self.fetcher.read(picture.uri)
+            take(len(content))
+        elif picture.raw is not None:
+            content = picture.raw
+        else:
+            content = await asyncio.to_thread(bodies.decode_base64, picture.data or "")
+        await asyncio.to_thread(checked_header, content, self.config.limits.image_pixels)
         return content
-
-    def _content(self, picture: Content) -> bytes:
-        if picture.raw is not None:
-            return picture.raw
-        if picture.data is not None:
-            return bodies.decode_base64(picture.data)
-        return self.fetcher.read(picture.uri or "")
 
     def _known_model(self, asked: str | None) -> str:
         if asked is None or asked in self.config.known_models:
@@ -170,6 +176,53 @@ class Service:
         if unknown:
             raise ProblemError(422, "unknown-class", f"the set has the classes {', '.join(known)}; not {unknown[0]}")
         return tuple(asked)
+
+
+async def all_or_none(work: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
+    """Every result in order; when one fails, the others are not worked for any more."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class Probe:
+    """Whether models and store answer, asked once in a while however many ask."""
+
+    def __init__(self, segmenter: Segmenter, store: ExemplarStore):
+        self._segmenter, self._store = segmenter, store
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self._asking: asyncio.Task[str | None] | None = None
+        self._known: tuple[float, str | None] = (float("-inf"), None)
+
+    async def check(self) -> None:
+        asked_at, problem = self._known
+        if time.monotonic() - asked_at > PROBE_SECONDS:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask())
+            # One impatient prober must not take the answer from the others.
+            problem = await asyncio.shield(self._asking)
+        if problem is not None:
+            raise ProblemError(503, "not-ready", problem, {"Retry-After": "2"})
+
+    async def _ask(self) -> str | None:
+        problem = await self._found()
+        self._known = (time.monotonic(), problem)
+        return problem
+
+    async def _found(self) -> str | None:
+        if not await self._segmenter.ready():
+            return "no model replica answers yet"
+        try:
+            asking = asyncio.get_running_loop().run_in_executor(self._thread, self._store.is_reachable)
+            await asyncio.wait_for(asking, PROBE_PATIENCE_SECONDS)
+        except asyncio.TimeoutError:
+            return "the exemplar store does not answer"
+        except StorageError as error:
+            return f"the exemplar store: {problem_of(error).detail}"
+        return None
 
 
 def _raise_failure(outcome: Outcome) -> None:

@@ -12,10 +12,13 @@ from typing import Any
 import ray
 import typer
 from ray import serve
+from ray.exceptions import RayError
 
 from deploy.endpoint.app import build
 from deploy.endpoint.config import ServeConfig
 from deploy.guard.auth import checked_exposure, load_keys
+from jobs.flow.pipeline import connect
+from tlg.errors import ClusterError
 
 APP_NAME = "tlg"
 # The proxy gives up a little after the endpoint itself, which answers with a problem.
@@ -26,6 +29,8 @@ def run(config: ServeConfig, address: str = "local") -> None:
     """Serve until a signal asks to stop; requests in flight are answered first."""
     checked_exposure(config, load_keys(config))  # before anything listens
     stop = threading.Event()
+    typer.echo(f"starting Ray and {config.model}: about a minute on a small machine")
+    sys.stdout.flush()
     join(address)
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which brings handlers of its own
         signal.signal(number, lambda *_: stop.set())
@@ -45,20 +50,34 @@ def join(address: str) -> None:
     # Serve's controller looks after the replicas this often; its usual tenth of a second costs 4 % of a core.
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
     local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, logging_level=logging.WARNING, **local)
+    connect(address=address, logging_level=logging.WARNING, **local)
 
 
 def start(config: ServeConfig) -> None:
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={
-            "host": config.host,
-            "port": config.port,
-            "request_timeout_s": config.limits.timeout_seconds + PROXY_GRACE_SECONDS,
-        },
-        logging_config={"log_level": "WARNING"},
-    )
-    serve.run(build(config), name=APP_NAME, route_prefix="/")
+    """Serve's proxy and the application; on a busy machine a second time before it is given up."""
+    for is_last in (False, True):
+        try:
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={
+                    "host": config.host,
+                    "port": config.port,
+                    "request_timeout_s": config.limits.timeout_seconds + PROXY_GRACE_SECONDS,
+                },
+                logging_config={"log_level": "WARNING"},
+            )
+            serve.run(build(config), name=APP_NAME, route_prefix="/")
+            return
+        except (RuntimeError, TimeoutError, RayError) as error:
+            text = " ".join(str(error).split())[-500:]
+            if is_last:
+                ray.shutdown()
+                raise ClusterError(
+                    f"the endpoint did not start: {text}; if the port {config.port} is free and the model loads "
+                    "(`tlg doctor`), the machine is too busy: start it again when there is less to do"
+                ) from None
+            typer.echo(f"the endpoint did not start, trying once more: {text}", err=True)
+            serve.shutdown()
 
 
 def shut_down() -> None:

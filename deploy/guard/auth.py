@@ -25,6 +25,8 @@ MIN_LENGTH = 16
 # Pages without data, and what a load balancer asks before it has a key.
 OPEN = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})
 OPEN_PREFIX = "/ui/"
+# A process that is busy is alive: what asks for its health is never one request too many.
+HEALTH = frozenset({"/healthz", "/readyz", "/health", "/ls/health"})
 
 
 class Keys:
@@ -84,7 +86,7 @@ class AccessMiddleware:
             return
         try:
             caller = self._caller(scope)
-            if self._running[caller] >= self.limit:
+            if self._running[caller] >= self.limit and scope["path"] not in HEALTH:
                 raise ProblemError(
                     429, "too-many-requests", f"{self.limit} requests of this key are running", {"Retry-After": "1"}
                 )
@@ -108,13 +110,17 @@ class AccessMiddleware:
             if caller:
                 return caller
             if scope["path"] in OPEN or scope["path"].startswith(OPEN_PREFIX):
-                return "open"
+                return f"open {_address(scope)}"
             detail = "this API key is not known" if offered else "send `Authorization: Bearer KEY` or `X-API-Key: KEY`"
             raise ProblemError(401, "key-needed", detail, {"WWW-Authenticate": 'Bearer realm="tlg"'})
         if not self.insecure:
             _only_this_machine(scope, headers)
-        client = scope.get("client")
-        return client[0] if client else "local"
+        return _address(scope)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else "local"
 
 
 def offered_key(headers: Headers) -> str | None:
@@ -138,13 +144,12 @@ def _only_this_machine(scope: Scope, headers: Headers) -> None:
     if client and not is_loopback(client[0]):
         raise ProblemError(403, "no-keys", f"without API keys only this machine is served; set {ENVIRONMENT}")
     # A page elsewhere could make a browser here call us, by another name for this address or across sites.
-    host = urlsplit("//" + headers.get("host", "localhost"))
     try:
-        name = host.hostname or ""
-    except ValueError:
-        name = ""
-    origin = headers.get("origin")
-    foreign = origin is not None and (origin == "null" or urlsplit(origin).netloc != headers.get("host"))
+        name = urlsplit("//" + headers.get("host", "localhost")).hostname or ""
+        origin = headers.get("origin")
+        foreign = origin is not None and (origin == "null" or urlsplit(origin).netloc != headers.get("host"))
+    except ValueError:  # an address that cannot be read is nobody's here
+        name, foreign = "", True
     if not is_loopback(name) or foreign or headers.get("sec-fetch-site") == "cross-site":
         raise ProblemError(
             403, "other-site", f"without API keys only pages of this very address may call; set {ENVIRONMENT}"

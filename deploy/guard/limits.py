@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,18 +70,82 @@ class RequestMiddleware:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "none")
             self.meters.requests.labels(_known_method(scope["method"]), route, str(status)).inc()
-            self.meters.latency.labels(route).observe(seconds)
+            self.meters.observe_request(route, seconds)
             logger.info(
                 "%s %s %s %s %.0f ms caller=%s",
                 request_id, scope["method"], route, status, seconds * 1000, scope.get("tlg.caller", "refused"),
             )  # fmt: skip
 
 
-class BodyLimitMiddleware:
-    """413 for bodies over the limit: by their Content-Length before reading, chunked ones while reading."""
+class DeadlineMiddleware:
+    """One clock for the whole request: 408 where its body is still on its way when time is up, else 504.
 
-    def __init__(self, app: ASGIApp, max_bytes: int):
-        self.app, self.max_bytes = app, max_bytes
+    Serve's own proxy would answer in plain text, a few seconds later.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float):
+        self.app, self.seconds = app, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_received, is_answered = not _announces_a_body(scope), False
+
+        async def receive_watched() -> Message:
+            nonlocal is_received
+            message = await receive()
+            is_received = is_received or not message.get("more_body", False)
+            return message
+
+        async def send_watched(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            await asyncio.wait_for(self.app(scope, receive_watched, send_watched), self.seconds)
+        except asyncio.TimeoutError:
+            if is_answered:
+                raise
+            problem = (
+                ProblemError(504, "timeout", f"no answer within {self.seconds:g} s", {"Retry-After": "5"})
+                if is_received
+                else ProblemError(408, "timeout", f"the body did not arrive within {self.seconds:g} s")
+            )
+            await problems.response(problem, scope.get("tlg.request_id", "unknown"))(scope, receive, send)
+
+
+class MemoryBudget:
+    """Bytes of all requests' bodies and fetched images that this process holds at the same time."""
+
+    def __init__(self, max_bytes: int):
+        self.max_bytes, self.held = max_bytes, 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Within it, call what it gives with every number of bytes taken; all are given back at its end."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if self.held + count > self.max_bytes:
+                text = f"requests in progress hold {self.held / 1e6:,.0f} MB, at most {self.max_bytes / 1e6:,.0f} MB"
+                raise ProblemError(503, "busy", text, {"Retry-After": "1"})
+            self.held += count
+            mine += count
+
+        try:
+            yield take
+        finally:
+            self.held -= mine
+
+
+class BodyLimitMiddleware:
+    """413 for a body over the limit, 503 where all bodies together are: by what is announced, and while reading."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, budget: MemoryBudget):
+        self.app, self.max_bytes, self.budget = app, max_bytes, budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -95,30 +162,43 @@ class BodyLimitMiddleware:
             await problems.response(too_large, request_id)(scope, receive, send)
             return
         read, started = 0, False
+        refusal: ProblemError | None = None
+        with self.budget.share() as take:
 
-        async def receive_bounded() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self.max_bytes:
-                raise too_large
-            return message
+            async def receive_bounded() -> Message:
+                nonlocal read, refusal
+                message = await receive()
+                count = len(message.get("body", b""))
+                read += count
+                try:
+                    if read > self.max_bytes:
+                        raise too_large
+                    take(count)
+                except ProblemError as problem:
+                    refusal = problem
+                    raise
+                return message
 
-        async def send_unless_too_large(message: Message) -> None:
-            # A framework that meets the error while reading may have made another answer of it.
-            nonlocal started
-            if read > self.max_bytes and not started:
-                return
-            started = True
-            await send(message)
+            async def send_unless_refused(message: Message) -> None:
+                # A framework that meets the error while reading may have made another answer of it.
+                nonlocal started
+                if refusal is not None and not started:
+                    return
+                started = True
+                await send(message)
 
-        try:
-            await self.app(scope, receive_bounded, send_unless_too_large)
-        except ProblemError as problem:
-            if problem is not too_large:
-                raise
-        if read > self.max_bytes and not started:
-            await problems.response(too_large, request_id)(scope, receive, send)
+            try:
+                await self.app(scope, receive_bounded, send_unless_refused)
+            except ProblemError as problem:
+                if problem is not refusal:
+                    raise
+        if refusal is not None and not started:
+            await problems.response(refusal, request_id)(scope, receive, send)
+
+
+def _announces_a_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def _request_id(headers: Headers) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -86,7 +87,8 @@ def _store(spec: AnnotateSpec) -> dict[str, Any]:
     port = urlsplit(spec.storage.endpoint or "").port or 80
     named = (spec.images.uri, spec.images.manifest, spec.output.uri, spec.exemplars)
     buckets = sorted({urlsplit(uri).netloc for uri in named if uri and uri.startswith("s3://")})
-    folders = " ".join(f"/data/{bucket}" for bucket in buckets)
+    # Quoted for the shell, and `$` once more for compose, which would put a variable in its place.
+    folders = shlex.join(f"/data/{bucket}" for bucket in buckets).replace("$", "$$")
     return {
         "image": STORE_IMAGE,
         "entrypoint": ["sh", "-c", f"mkdir -p {folders} && exec minio server /data --address :{port}"],

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from tlg.errors import SpecError
 
@@ -24,6 +24,10 @@ def check(line: str, timezone: str) -> None:
             f"--cron {line!r}: expected five fields: minute, hour, day, month, weekday; "
             '"0 2 * * *" is every night at two'
         )
+    try:
+        next_start(line, datetime.now(zone(timezone)))
+    except CroniterBadDateError:
+        raise SpecError(f"--cron {line!r}: no such day comes; expected a date that exists") from None
 
 
 def zone(timezone: str) -> ZoneInfo:

@@ -24,24 +24,25 @@ TARGETS = (*kubernetes.SCHEDULED, "systemd", "crontab", "local")
 LONGEST_SLEEP_SECONDS = 60.0
 
 
-def command(spec_path: str, address: str | None) -> list[str]:
+def command(spec_path: str, address: str | None, assignments: Sequence[str] = ()) -> list[str]:
     """What one night runs here: the job itself, or its submission to a cluster."""
     tlg = [sys.executable, "-m", "tlg"]
     path = os.path.abspath(spec_path) if "://" not in spec_path else spec_path
+    changed = [word for assignment in assignments for word in ("--set", assignment)]
     if address is None:
-        return [*tlg, "annotate", path]
-    return [*tlg, "submit", path, "--address", address, "--again", "--wait"]
+        return [*tlg, "annotate", path, *changed]
+    return [*tlg, "submit", path, *changed, "--address", address, "--again", "--wait"]
 
 
-def render(
-    spec: AnnotateSpec, spec_path: str, target: str, cron_line: str, timezone: str, address: str | None = None
-) -> str:
-    """Manifests, systemd units or crontab lines. Raises SpecError where the schedule cannot be said there."""
+def entries(spec: AnnotateSpec, night: Sequence[str], target: str, cron_line: str, timezone: str) -> str:
+    """What a scheduler is given to run `night`: manifests, systemd units or crontab lines.
+
+    Raises SpecError where the schedule cannot be said there. Manifests hold the spec and run it in the cluster.
+    """
     if target in kubernetes.SCHEDULED:
-        if address is not None:
+        if "--address" in night:
             raise SpecError(f"target {target} brings its own cluster; --address is for systemd, crontab and local")
         return kubernetes.render(spec, target, cron_line, timezone)
-    night = command(spec_path, address)
     if target == "systemd":
         return _systemd(spec, night, cron.to_systemd(cron_line, timezone))
     if target == "crontab":
@@ -88,9 +89,16 @@ def run_local(
     return codes
 
 
+def _systemd_word(word: str) -> str:
+    """One argument of ExecStart as it is: systemd would expand `%` and `$` inside quotes too."""
+    for character, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        word = word.replace(character, written)
+    return f'"{word}"'
+
+
 def _systemd(spec: AnnotateSpec, night: Sequence[str], calendar: str) -> str:
     unit = f"tlg-{spec.name}"
-    quoted = " ".join('"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"' for word in night)
+    quoted = " ".join(_systemd_word(word) for word in night)
     return f"""\
 # ~/.config/systemd/user/{unit}.service
 [Unit]

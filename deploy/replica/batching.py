@@ -32,6 +32,10 @@ class Batcher(Generic[Item, Result]):
         self._waiting.put_nowait((item, future))
         return await future
 
+    @property
+    def waiting(self) -> int:
+        return self._waiting.qsize()
+
     async def _work(self) -> None:
         while True:
             batch = [await self._waiting.get()]
@@ -47,6 +51,8 @@ class Batcher(Generic[Item, Result]):
     async def _answer(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._run([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"found {len(results)} results for {len(batch)} items, expected as many")
         except Exception as error:  # It belongs to those who wait; the batcher works on
             for _, future in batch:
                 if not future.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import struct
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 from PIL import Image
 
 from deploy.endpoint.config import ServeConfig
@@ -18,15 +20,23 @@ from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from tlg import pictures
-from tlg.annotate.protocol import AnnotateParams, Annotator
-from tlg.annotate.registry import load_annotator
+from tlg.annotators.memory import annotate_within_memory, is_out_of_memory
+from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel
+from tlg.annotators.registry import load_model
 from tlg.answers.records import Answer
 from tlg.errors import InputError, TlgError
+from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 HEADER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error)
-DECODING_THREADS = 4
+logger = logging.getLogger("tlg.serve")
+
+
+class LoadableSet(Protocol):
+    """A set that came with a request, or where it can be had."""
+
+    def load(self) -> LoadedExemplars: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class AskedSet:
     """A stored set by its digest, or one that came with the request (and has its digest too)."""
 
     digest: str
-    packed: PackedSet | None = None
+    packed: LoadableSet | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,10 @@ class Segmenter(Protocol):
 
     async def annotate(self, task: Task) -> Outcome: ...
 
+    async def share(self, packed: PackedSet) -> LoadableSet:
+        """The set as tasks carry it: what is heavy goes to each process once, not with each image."""
+        ...
+
     async def ready(self) -> bool: ...
 
 
@@ -86,14 +100,17 @@ def _too_many(max_pixels: int, found: str) -> ProblemError:
 
 
 class AnnotatorPool:
-    """The least recently used pair of model and exemplar set makes room for a new one. One thread at a time.
+    """At most `capacity` pairs of model and exemplar set: the least recently used makes room before one is loaded.
 
-    Annotators are loaded to answer everything; a task's own `min_score` is applied to its answers.
+    A model is loaded once for all its sets, and leaves with the last of them. One thread at a time. Annotators are
+    made to answer everything; a task's own `min_score` is applied to its answers.
     """
 
     def __init__(self, store: ExemplarStore, capacity: int, device: str | None, meters: Meters):
         self._store, self._capacity, self._device, self._meters = store, capacity, device, meters
+        self._models: dict[str, LoadedModel] = {}
         self._held: OrderedDict[tuple[str, str], Annotator] = OrderedDict()
+        self.is_suspect = False  # the last batch failed in a way that nobody foresaw
 
     def answer(self, batch: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
         """One outcome per task; tasks that share model and exemplars go through the network together."""
@@ -103,21 +120,49 @@ class AnnotatorPool:
             groups.setdefault(_key(task), []).append(position)
         outcomes: dict[int, Outcome] = {}
         for positions in groups.values():
-            tasks = [batch[position][0] for position in positions]
-            try:
-                annotator = self._annotator(tasks[0])
-                answers = annotator.annotate(
-                    [batch[position][1] for position in positions], [task.classes for task in tasks]
-                )
-            except TlgError as error:
-                outcomes |= {position: failed(error) for position in positions}
-                continue
-            for position, of_picture in zip(positions, answers, strict=True):
-                kept = [at_min_score(answer, batch[position][0].params.min_score) for answer in of_picture]
-                for answer in kept:
-                    self._meters.answers.labels(answer.status).inc()
-                outcomes[position] = Outcome(kept, annotator.model_digest)
+            some = [batch[position] for position in positions]
+            outcomes |= dict(zip(positions, self._of_one_set(some), strict=True))
         return [outcomes[position] for position in range(len(batch))]
+
+    def works(self) -> bool:
+        """Whether what is held can still answer: a real answer, to a picture that cannot be at fault."""
+        try:
+            for annotator in self._held.values():
+                if not annotator.healthy():
+                    return False
+            for annotator in list(self._held.values())[-1:]:
+                annotator.annotate([Picture(np.full((32, 32, 3), 127, np.uint8), 32, 32)])
+        except Exception:
+            logger.exception("the annotators cannot answer a plain picture")
+            return False
+        self.is_suspect = False
+        return True
+
+    def _of_one_set(self, some: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
+        try:
+            annotator = self._annotator(some[0][0])
+            found = annotate_within_memory(
+                annotator, [picture for _, picture in some], [task.classes for task, _ in some]
+            )
+        except TlgError as error:
+            return [failed(error)] * len(some)
+        except Exception:
+            logger.exception("%d images could not be answered", len(some))
+            self.is_suspect = True
+            if len(some) == 1:
+                return [failed(ProblemError(500, "internal", "the request failed; its id is in the logs"))]
+            # Whoever is at fault, the others are not.
+            return [outcome for one in some for outcome in self._of_one_set([one])]
+        self.is_suspect = False
+        return [self._outcome(task, answers, annotator) for (task, _), answers in zip(some, found, strict=True)]
+
+    def _outcome(self, task: Task, answers: list[Answer] | InputError, annotator: Annotator) -> Outcome:
+        if isinstance(answers, InputError):
+            return failed(answers)
+        kept = [at_min_score(answer, task.params.min_score) for answer in answers]
+        for answer in kept:
+            self._meters.answers.labels(answer.status).inc()
+        return Outcome(kept, annotator.model_digest)
 
     def _annotator(self, task: Task) -> Annotator:
         key = _key(task)
@@ -128,11 +173,29 @@ class AnnotatorPool:
         self._meters.annotators.labels("no").inc()
         packed = task.exemplars.packed
         loaded = packed.load() if packed else self._store.load(task.exemplars.digest)
-        annotator = load_annotator(task.model, loaded, AnnotateParams(min_score=0.0), self._device)
+        self._make_room(self._capacity - 1, task.model)
+        try:
+            annotator = self._made(task.model, loaded)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            annotator = None
+        if annotator is None:  # outside the handler, whose traceback holds what filled the memory
+            self._make_room(0, task.model)
+            annotator = self._made(task.model, loaded)
         self._held[key] = annotator
-        if len(self._held) > self._capacity:
-            self._held.popitem(last=False)
         return annotator
+
+    def _made(self, model: str, loaded: LoadedExemplars) -> Annotator:
+        if model not in self._models:
+            self._models[model] = load_model(model, self._device)
+        return self._models[model].with_exemplars(loaded, AnnotateParams(min_score=0.0))
+
+    def _make_room(self, keep: int, wanted_model: str) -> None:
+        while len(self._held) > keep:
+            self._held.popitem(last=False)
+        still_used = {model for model, _ in self._held} | {wanted_model}
+        self._models = {name: model for name, model in self._models.items() if name in still_used}
 
 
 def _key(task: Task) -> tuple[str, str]:
@@ -158,17 +221,21 @@ class LocalSegmenter:
     def __init__(self, config: ServeConfig, meters: Meters):
         store = ExemplarStore(config.store, config.access)
         self._pool = AnnotatorPool(store, config.replicas.annotators, None, meters)
-        self._thread = ThreadPoolExecutor(1)
+        self._meters, self._thread = meters, ThreadPoolExecutor(1)
 
     async def annotate(self, task: Task) -> Outcome:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._one, task)
 
     def _one(self, task: Task) -> Outcome:
         try:
-            picture = pictures.decode(task.content, task.params.max_pixels)
+            with self._meters.stages.labels("decode").time():
+                picture = pictures.decode(task.content, task.params.max_pixels)
         except TlgError as error:
             return failed(error)
         return self._pool.answer([(task, picture)])[0]
+
+    async def share(self, packed: PackedSet) -> PackedSet:
+        return packed
 
     async def ready(self) -> bool:
         return True

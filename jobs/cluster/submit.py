@@ -161,7 +161,7 @@ def pack(spec: AnnotateSpec) -> Package:
     return Package(files)
 
 
-def _with_packed_files(described: exemplars.ExemplarSet, files: dict[str, bytes]) -> exemplars.ExemplarSet:
+def _with_packed_files(described: exemplars.ExemplarDocument, files: dict[str, bytes]) -> exemplars.ExemplarDocument:
     """The set with every local file put into `files` and referred to by its place there."""
 
     def packed(uri: str) -> str:

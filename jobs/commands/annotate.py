@@ -11,11 +11,9 @@ from types import FrameType
 import typer
 
 from jobs.annotate import annotate
-from jobs.flow.progress import duration
-from jobs.output.runs import RunSummary
-from tlg.documents import apply_overrides, parse
+from jobs.output.runs import RunSummary, duration
 from tlg.errors import SpecError
-from tlg.spec import AnnotateSpec, anchored, load_annotate_spec
+from tlg.spec import AnnotateSpec, load_annotate_spec, short_spec
 
 INTERRUPTED = 130
 
@@ -30,8 +28,7 @@ def read_spec(
         return load_annotate_spec(spec, overrides)
     if not (images and exemplars and out):
         raise SpecError("give a spec file, or all of --images, --exemplars and --out")
-    content = {"name": "job", "images": {"uri": images}, "exemplars": exemplars, "output": {"uri": out}}
-    return anchored(parse(AnnotateSpec, apply_overrides(content, overrides), "command line"), ".")
+    return short_spec(images, exemplars, out, overrides)
 
 
 def run_annotate(spec: AnnotateSpec, address: str | None, only_failed: bool, force: bool) -> None:

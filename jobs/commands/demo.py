@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tlg import exemplars, world
 from tlg import pictures as images
-from tlg.annotate.network import NetworkModel
+from tlg.annotators.network import NetworkModel
 from tlg.answers import records
 from tlg.errors import SpecError
 from tlg.hub import zoo

@@ -136,7 +136,7 @@ def check_cluster(address: str) -> Finding:
 
 
 def check_weights(model: str) -> Finding:
-    from tlg.annotate.registry import model_digest
+    from tlg.annotators.registry import model_digest
 
     try:
         return Finding("weights", True, f"{model}: {model_digest(model)}")

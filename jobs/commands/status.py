@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jobs.flow.progress import duration
 from jobs.output import runs, shards
+from jobs.output.runs import duration
 from tlg import store
 from tlg.errors import StorageError
 

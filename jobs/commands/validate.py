@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from jobs.flow import manifest
 from tlg import exemplars, pictures, store
-from tlg.annotate.registry import model_digest
+from tlg.annotators.registry import model_digest
 from tlg.errors import InputError, SpecError, StorageError
 from tlg.spec import AnnotateSpec
 

@@ -20,7 +20,7 @@ from jobs.flow.fetch import Fetcher
 from jobs.flow.manifest import IMAGES_PER_GROUP, Work
 from jobs.flow.segment import Segmenter
 from tlg import store
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Provenance
 from tlg.errors import ClusterError, TlgError
 from tlg.exemplars import LoadedExemplars
@@ -71,12 +71,12 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address:
-        _connect(address=address, **quiet)
+        connect(address=address, **quiet)
     else:
         # The workers may use every core; decoding needs a place beside them.
         cpus = max(os.cpu_count() or 1, int(np.ceil(workers.max * workers.cpus))) + EMBEDDED_DECODERS
         embedded = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-        _connect(num_cpus=cpus, **embedded, **quiet)
+        connect(num_cpus=cpus, **embedded, **quiet)
     try:
         _check_room(workers, is_embedded=not address)
         yield
@@ -91,7 +91,7 @@ def run_on_cluster(address: str, action: Callable[..., R], *arguments: Any, **op
     """
     import ray
 
-    _connect(address=address, log_to_driver=True, logging_level=logging.ERROR)
+    connect(address=address, log_to_driver=True, logging_level=logging.ERROR)
     try:
         return ray.get(ray.remote(num_cpus=0)(action).remote(*arguments, **options))
     except ray.exceptions.RayError as error:
@@ -113,7 +113,7 @@ def _check_room(workers: WorkersSpec, is_embedded: bool) -> None:
             log.warning("%s; waiting for nodes that the cluster may still add", text)
 
 
-def _connect(**options: Any) -> None:
+def connect(**options: Any) -> None:
     """`ray.init`, a second time where the first was too slow: on a busy machine Ray gives up after 30 s."""
     import ray
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from jobs.output.runs import RunSummary
+from jobs.output.runs import RunSummary, duration
 
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 15.0
@@ -65,11 +65,3 @@ def line(summary: RunSummary, received: int) -> str:
     if summary.seconds_left is not None:
         parts.append(f"about {duration(summary.seconds_left)} left")
     return " · ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """As people say it: `45 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

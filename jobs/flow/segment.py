@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.flow.fetch import Fetched, from_table
-from tlg.annotate.memory import annotate_within_memory
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import load_annotator
+from tlg.annotators.memory import annotate_within_memory
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import load_annotator
 from tlg.answers import records
 from tlg.answers.records import ImageAnswers, Provenance
 from tlg.errors import InputError

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader
 
-from jobs.flow.progress import duration
 from jobs.output import shards
-from jobs.output.runs import RunSummary
+from jobs.output.runs import RunSummary, duration
 from tlg import pictures as images
 from tlg import store
 from tlg.answers.formats import overlay

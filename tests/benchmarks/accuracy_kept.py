@@ -29,11 +29,11 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import open_image
 from tlg.datasets.sources import IndexMapSource
 from tlg.evaluation.answerers import at_own_size
 from tlg.evaluation.evaluate import void
-from tlg.evaluation.metrics import IoUTally
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.hub.zoo import load

@@ -35,8 +35,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tlg import exemplars, pictures
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import load_annotator
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import load_annotator
 from tlg.answers.wire import Answers
 from tlg.client import Client
 

@@ -45,8 +45,8 @@ def loop(work: Path, model: str) -> dict[str, float]:
 
     from tlg import exemplars
     from tlg import pictures as images
-    from tlg.annotate.protocol import AnnotateParams
-    from tlg.annotate.registry import load_annotator
+    from tlg.annotators.protocol import AnnotateParams
+    from tlg.annotators.registry import load_annotator
     from tlg.answers import records
     from tlg.spec import RunSpec
 

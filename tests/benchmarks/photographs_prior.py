@@ -39,9 +39,9 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tlg import pictures
+from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import IGNORED, Collection, Episode, EpisodesFile, Photo, photos_of, queries_at_random
 from tlg.datasets.folder import IndexMapFolder, PairFolder
-from tlg.evaluation.metrics import IoUTally
 from tlg.evidence import Background, FittedPrior, Prior, background, cosegment, descriptors, exemplar, presence, refine
 from tlg.evidence.refine import Refinement
 from tlg.network.backbones.backbone import build_backbone

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
+from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import EpisodesFile
 from tlg.errors import CheckpointError, SpecError
-from tlg.evaluation.metrics import IoUTally
 from tlg.hub.folder import load_model
 from tlg.network.backbones.backbone import build_backbone
 from tlg.training.processes import Processes

@@ -58,7 +58,7 @@ def make_exemplars():
 def make_client(tmp_path):
     """A client of an endpoint in this process: `make_client(keys=[...], limits={...})`."""
 
-    def make(keys=(), client="127.0.0.1", base_url="http://localhost", **settings):
+    def make(keys=(), client="127.0.0.1", base_url="http://localhost", segmenter=LocalSegmenter, **settings):
         config = ServeConfig(**({"model": "dry-run", "store": str(tmp_path / "store")} | settings))
         meters = Meters()
 
@@ -67,7 +67,7 @@ def make_client(tmp_path):
             collector.push(meters.source, meters.samples())
             return collector.text()
 
-        app = create_app(config, Keys(keys), LocalSegmenter(config, meters), meters, scrape)
+        app = create_app(config, Keys(keys), segmenter(config, meters), meters, scrape)
         return TestClient(app, base_url=base_url, client=(client, 50000), raise_server_exceptions=False)
 
     return make

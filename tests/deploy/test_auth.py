@@ -1,5 +1,6 @@
 """Who gets in: keys in every shape tools send them, this machine alone without them."""
 
+import asyncio
 import base64
 
 import pytest
@@ -60,6 +61,9 @@ def test_pages_and_health_need_no_key(make_client):
         ("127.0.0.1", "http://localhost", {"origin": "https://evil.test"}),
         ("127.0.0.1", "http://localhost", {"origin": "null"}),
         ("127.0.0.1", "http://localhost", {"sec-fetch-site": "cross-site"}),
+        ("127.0.0.1", "http://localhost", {"host": "["}),
+        ("127.0.0.1", "http://localhost", {"host": "[::1"}),
+        ("127.0.0.1", "http://localhost", {"origin": "http://["}),
     ],
 )
 def test_without_keys_only_this_machine_and_its_own_pages(make_client, client, base_url, headers):
@@ -110,36 +114,55 @@ def test_keys_come_from_the_environment_and_a_file(tmp_path, monkeypatch):
         load_keys(ServeConfig())
 
 
-def test_a_key_has_so_many_requests_at_a_time():
-    import asyncio
-
+def one_request_too_many(keys, first, second, path="/v1/annotate"):
+    """The status and Retry-After that `second` meets while `first` runs; each a dictionary of headers and client."""
     from deploy.guard.auth import AccessMiddleware
 
-    entered, leave, statuses = asyncio.Event(), asyncio.Event(), []
+    entered, leave, answers = asyncio.Event(), asyncio.Event(), []
 
-    async def app(_scope, _receive, _send):
-        entered.set()
-        await leave.wait()
+    async def app(scope, _receive, send):
+        if scope["path"] == "/first":
+            entered.set()
+            await leave.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def send(message):
         if message["type"] == "http.response.start":
-            statuses.append((message["status"], dict(message["headers"]).get(b"retry-after")))
+            answers.append((message["status"], dict(message["headers"]).get(b"retry-after")))
 
     async def both():
-        access = AccessMiddleware(app, Keys([KEY, OTHER]), False, 1)
+        access = AccessMiddleware(app, Keys(keys), False, 1)
 
-        def scope(key):
-            return {"type": "http", "path": "/v1/annotate", "headers": [(b"x-api-key", key.encode())]}
+        def scope(path, key=None, client="127.0.0.1"):
+            headers = [(b"host", b"localhost")] + ([(b"x-api-key", key.encode())] if key else [])
+            return {"type": "http", "path": path, "headers": headers, "client": (client, 1)}
 
-        first = asyncio.create_task(access(scope(KEY), None, send))
+        running = asyncio.create_task(access(scope("/first", **first), None, send))
         await entered.wait()
-        await access(scope(KEY), None, send)
-        entered.clear()
-        second = asyncio.create_task(access(scope(OTHER), None, send))
-        await entered.wait()
+        await access(scope(path, **second), None, send)
+        found = list(answers)
         leave.set()
-        await asyncio.gather(first, second)
-        await access(scope(KEY), None, send)
+        await running
+        await access(scope(path, **second), None, send)
+        return found[-1], answers[-1][0]
 
-    asyncio.run(both())
-    assert statuses == [(429, b"1")]
+    return asyncio.run(both())
+
+
+def test_a_key_has_so_many_requests_at_a_time():
+    assert one_request_too_many([KEY, OTHER], {"key": KEY}, {"key": KEY}) == ((429, b"1"), 200)
+    assert one_request_too_many([KEY, OTHER], {"key": KEY}, {"key": OTHER}) == ((200, None), 200)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health", "/ls/health"])
+def test_a_probe_is_never_one_request_too_many(path):
+    assert one_request_too_many([KEY], {"key": KEY}, {"key": KEY}, path) == ((200, None), 200)
+    assert one_request_too_many([], {}, {}, path) == ((200, None), 200)
+
+
+def test_callers_without_a_key_are_counted_by_address():
+    from deploy.guard.auth import AccessMiddleware
+
+    access = AccessMiddleware(None, Keys([KEY]), False, 1)
+    callers = [access._caller({"path": "/", "headers": [], "client": (client, 1)}) for client in ("a", "b", "a")]
+    assert callers[0] == callers[2] != callers[1]

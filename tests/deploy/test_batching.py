@@ -75,3 +75,16 @@ def test_who_went_away_is_not_worked_for():
     answers, batches = asyncio.run(scenario())
     assert answers == [0, 4]
     assert batches == [[0], [2]]
+
+
+def test_a_network_that_answers_too_few_fails_its_batch_alone():
+    async def scenario():
+        async def run(batch):
+            return [] if batch == [1] else batch
+
+        batcher = Batcher(run, size=1, wait_seconds=0)
+        return await asyncio.wait_for(asyncio.gather(batcher(1), batcher(2), return_exceptions=True), 20)
+
+    failed, answered = asyncio.run(scenario())
+    assert "0 results for 1 items" in str(failed)
+    assert answered == 2

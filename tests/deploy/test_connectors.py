@@ -4,13 +4,17 @@ import base64
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from deploy.connectors import label_studio_sets as sets
+from deploy.connectors.label_studio_lessons import Lesson
 from deploy.connectors.labeling_config import find_control
+from deploy.exemplar_store import ExemplarStore, PackedSet
 from tlg import exemplars
 from tlg.answers.formats import label_studio
 
@@ -18,21 +22,36 @@ CONFIG = """<View><Image name="img" value="$picture"/>
 <BrushLabels name="tag" toName="img"><Label value="fox"/><Label value="bear"/></BrushLabels></View>"""
 
 
+PERSONAL_TOKEN = "eyJhbGciOi.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2lnbmF0dXJl"
+
+
 @pytest.fixture
 def studio(make_picture):
     """Label Studio's file server, which wants a token."""
     pictures = {f"/data/upload/{i}.png": make_picture(i) for i in range(4)}
-    exported = []
+    exported, accepted, exchanges = [], {"Token studio-token"}, []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = pictures.get(self.path)
             if self.path == "/api/projects/7/export?exportType=JSON":
                 body = json.dumps(exported).encode()
-            allowed = self.headers.get("Authorization") == "Token studio-token"
+            allowed = self.headers.get("Authorization") in accepted
             self.send_response(401 if not allowed else 200 if body else 404)
             self.end_headers()
             self.wfile.write(body or b"" if allowed else b"")
+
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            exchanges.append(asked)
+            known = self.path == "/api/token/refresh" and asked == {"refresh": PERSONAL_TOKEN}
+            access = f"access-{len(exchanges)}"
+            accepted.clear()
+            accepted.add(f"Bearer {access}")
+            body = json.dumps({"access": access} if known else {"detail": "Token is invalid"}).encode()
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_):
             pass
@@ -40,6 +59,7 @@ def studio(make_picture):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     server.url, server.pictures, server.exported = f"http://127.0.0.1:{server.server_port}", pictures, exported
+    server.accepted, server.exchanges = accepted, exchanges
     yield server
     server.shutdown()
     server.server_close()
@@ -48,9 +68,9 @@ def studio(make_picture):
 @pytest.fixture
 def backend(make_client, make_exemplars, studio, monkeypatch):
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "studio-token")
-    client = make_client(label_studio={"url": studio.url})
-    client.put("/v1/exemplar-sets/animals", **make_exemplars(fox=1, bear=1)).raise_for_status()
-    return client
+    with make_client(label_studio={"url": studio.url}) as client:  # one event loop, as a server has
+        client.put("/v1/exemplar-sets/animals", **make_exemplars(fox=1, bear=1)).raise_for_status()
+        yield client
 
 
 def mask_of(client, content):
@@ -113,6 +133,136 @@ def test_labelled_tasks_become_the_projects_exemplars(backend, studio):
         .json()["results"][0]["model_version"]
         .startswith("dry-run, label-studio-7")
     )
+
+
+def predicted(client, *numbers):
+    tasks = [{"id": i, "data": {"picture": f"/data/upload/{i}.png"}} for i in numbers]
+    asked = {"tasks": tasks, "project": "7", "label_config": CONFIG, "params": {}}
+    return [len(one["result"]) for one in client.post("/ls/predict", json=asked).json()["results"]]
+
+
+def test_a_personal_access_token_is_exchanged_and_again_when_it_has_run_out(backend, studio, monkeypatch):
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", PERSONAL_TOKEN)
+    studio.accepted.clear()
+    backend.post("/ls/setup", json={"project": "7", "schema": CONFIG, "extra_params": "animals"})
+    assert predicted(backend, 0, 1) == [1, 1]
+    assert predicted(backend, 2) == [1]
+    assert studio.exchanges == [{"refresh": PERSONAL_TOKEN}]
+    studio.accepted.clear()  # the access token has run out
+    assert predicted(backend, 0, 1, 2, 3) == [1, 1, 1, 1]
+    assert len(studio.exchanges) == 2
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "studio-token")  # a legacy token, from now on
+    studio.accepted.add("Token studio-token")
+    assert predicted(backend, 3) == [1]
+    assert len(studio.exchanges) == 2
+
+
+def test_a_personal_access_token_that_nobody_knows_is_said_in_the_log(backend, studio, monkeypatch, caplog):
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "a.b.c")
+    backend.post("/ls/setup", json={"project": "7", "schema": CONFIG, "extra_params": "animals"})
+    assert predicted(backend, 0) == [0]
+    assert "takes no such personal access token" in caplog.text
+
+
+def test_what_a_person_skipped_teaches_nothing(backend, studio):
+    skipped = webhook(0, ["fox"])
+    skipped["annotation"]["was_cancelled"] = True
+    assert backend.post("/ls/webhook", json=skipped).status_code == 201
+    assert backend.get("/v1/exemplar-sets/label-studio-7").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        {"result": 5},
+        {"result": "fox"},
+        {"result": [{"value": {"brushlabels": 5}}]},
+        {"result": [{"value": {"brushlabels": "fox"}}]},
+        {"result": [5, None, {"value": 5}, {"value": {"brushlabels": [None, 5, " "]}}]},
+        {"result": [{"value": {"brushlabels": ["\u200b"]}}]},
+    ],
+)
+def test_annotations_that_make_no_sense_teach_nothing_and_break_nothing(backend, studio, annotation):
+    event = webhook(0, ["fox"]) | {"annotation": annotation}
+    assert backend.post("/ls/webhook", json=event).status_code == 201
+    assert backend.get("/v1/exemplar-sets/label-studio-7").status_code == 404
+    assert backend.post("/ls/webhook", json=webhook(1, ["fox"])).status_code == 201
+    assert [one["name"] for one in backend.get("/v1/exemplar-sets/label-studio-7").json()["classes"]] == ["fox"]
+
+
+def test_brush_regions_of_unlike_sizes_do_not_fail_the_request(backend, studio):
+    event = webhook(0, ["fox"], np.ones((32, 48), bool))
+    other = webhook(0, ["fox"], np.ones((8, 9), bool))["annotation"]["result"][0]
+    other |= {"original_width": 9, "original_height": 8}
+    event["annotation"]["result"].append(other)
+    assert backend.post("/ls/webhook", json=event).status_code == 201
+    assert backend.get("/v1/exemplar-sets/label-studio-7").json()["classes"][0]["masks"] == 1
+
+
+@pytest.mark.parametrize("exported", [b"{}", b"not json", b"[5, null]"])
+def test_an_export_that_is_none_is_label_studios_fault(backend, studio, exported):
+    studio.pictures["/api/projects/8/export?exportType=JSON"] = exported
+    answer = backend.post("/ls/webhook", json={"action": "START_TRAINING", "project": {"id": 8}})
+    assert answer.status_code == (201 if exported.startswith(b"[") else 502)
+
+
+def lesson(number, make_picture, *names):
+    return Lesson(str(number), make_picture(number), dict.fromkeys(names))
+
+
+def test_two_replicas_that_teach_at_the_same_time_lose_no_lesson(tmp_path, make_picture):
+    here, there = ExemplarStore(str(tmp_path)), ExemplarStore(str(tmp_path))
+    put, met = here.put, []
+
+    def put_after_the_other(name, packed):
+        if not met:  # what `here` is about to write was made before `there` taught
+            met.append(name)
+            sets.teach(there, "7", [lesson(2, make_picture, "bear")], 10)
+        return put(name, packed)
+
+    here.put = put_after_the_other
+    sets.teach(here, "7", [lesson(1, make_picture, "fox")], 10)
+    assert met
+    assert {one.name: one.exemplars for one in here.get("label-studio-7").classes} == {"bear": 1, "fox": 1}
+
+
+def test_many_replicas_lose_no_lesson(tmp_path, make_picture):
+    with ThreadPoolExecutor(4) as threads:
+        list(
+            threads.map(
+                lambda number: sets.teach(
+                    ExemplarStore(str(tmp_path)), "7", [lesson(number, make_picture, "fox", "Bear"[: number + 1])], 99
+                ),
+                range(8),
+            )
+        )
+    stored = ExemplarStore(str(tmp_path)).get("label-studio-7")
+    assert {one.name: one.exemplars for one in stored.classes}["fox"] == 8
+
+
+def test_only_the_latest_of_each_class_are_used(tmp_path, make_picture):
+    store = ExemplarStore(str(tmp_path))
+    for number in range(5):
+        sets.teach(store, "7", [lesson(number, make_picture, "fox")], 3)
+    packed = store.packed("label-studio-7")
+    assert sorted(packed.files.values()) == sorted(make_picture(number) for number in (2, 3, 4))
+
+
+def test_a_picture_that_cannot_be_decoded_keeps_nobody_from_learning(tmp_path, make_picture):
+    store = ExemplarStore(str(tmp_path))
+    cut = Lesson("1", make_picture(1)[:-60], {"fox": None})
+    sets.teach(store, "7", [cut, lesson(2, make_picture, "fox")], 10)
+    sets.teach(store, "7", [lesson(3, make_picture, "FOX")], 10)
+    assert [(one.name, one.exemplars) for one in store.get("label-studio-7").classes] == [("fox", 2)]
+
+
+def test_what_an_older_version_learned_is_kept(tmp_path, make_picture):
+    store = ExemplarStore(str(tmp_path))
+    files = {"images/task-1": make_picture(1), "images/task-2": make_picture(2)}
+    classes = [{"name": "fox", "exemplars": [{"image": place} for place in files]}]
+    store.put("label-studio-7", PackedSet({"classes": classes, "negatives": []}, files))
+    sets.teach(store, "7", [lesson(3, make_picture, "bear")], 10)
+    assert [(one.name, one.exemplars) for one in store.get("label-studio-7").classes] == [("fox", 2), ("bear", 1)]
 
 
 def test_training_reads_the_whole_project(backend, studio):

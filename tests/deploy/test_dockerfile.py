@@ -93,7 +93,7 @@ def test_the_build_steps_make_an_environment_that_runs(tmp_path):
     for command in (["tlg", "--help"], ["tlg", "schema"], ["ray", "--version"]):
         subprocess.run([programs / command[0], *command[1:]], cwd=root, check=True, capture_output=True, timeout=60)
     imports = (
-        "import tlg.annotate.registry, jobs.cluster.submit, deploy.manifests.kubernetes, torch, ray.data, ray.serve"
+        "import tlg.annotators.registry, jobs.cluster.submit, deploy.manifests.kubernetes, torch, ray.data, ray.serve"
     )
     subprocess.run([programs / "python", "-c", imports], cwd=root, check=True, capture_output=True, timeout=120)
     shutil.rmtree(root)  # gigabytes

@@ -161,7 +161,7 @@ def test_names_cannot_leave_the_store(client, make_exemplars, name, method, tmp_
     assert answer.status_code in (404, 405, 422)
     is_clean(answer, answer.status_code)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["names", "sets"]
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["names", "sets", "used"]
 
 
 PIXEL = base64.b64encode(png_bomb(1)).decode()

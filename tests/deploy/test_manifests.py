@@ -222,7 +222,9 @@ def test_systemd_means_the_same_times(line, calendar):
 def test_systemd_accepts_the_units(tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
-    text = schedule.render(spec_of("camera-traps"), "spec.yaml", "systemd", NIGHTLY, "Europe/Berlin")
+    text = schedule.entries(
+        spec_of("camera-traps"), schedule.command("spec.yaml", None), "systemd", NIGHTLY, "Europe/Berlin"
+    )
     units = re.split(r"^# .*/(tlg-[\w.-]+)$", text, flags=re.MULTILINE)[1:]
     paths = []
     for name, content in zip(units[::2], units[1::2], strict=True):
@@ -235,7 +237,9 @@ def test_systemd_accepts_the_units(tmp_path):
 
 
 def test_the_crontab_line_survives_percent_signs():
-    text = schedule.render(spec_of("camera-traps"), "/jobs/50%.yaml", "crontab", NIGHTLY, "Etc/UTC")
+    text = schedule.entries(
+        spec_of("camera-traps"), schedule.command("/jobs/50%.yaml", None), "crontab", NIGHTLY, "Etc/UTC"
+    )
     last = text.splitlines()[-1]
     assert last.startswith(f"{NIGHTLY} timeout 21600 ")
     assert last.endswith(r"-m tlg annotate '/jobs/50\%.yaml'") or last.endswith(r"-m tlg annotate /jobs/50\%.yaml")
@@ -251,3 +255,12 @@ def test_compose_counts_workers_and_starts_a_store_only_where_the_spec_names_it(
     assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
     for service in bundled["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_a_buckets_name_is_no_shell_program():
+    spec = spec_of("compose")
+    odd = spec.model_copy(update={"images": spec.images.model_copy(update={"uri": "s3://a;id $(id)/x/"})})
+    started = yaml.safe_load(kubernetes.render(odd, "compose"))["services"]["store"]["entrypoint"][2]
+    made = shlex.split(started.replace("$$", "$"))
+    assert "/data/a;id $(id)" in made[: made.index("&&")]
+    assert "$(" not in started.replace("$$", "")

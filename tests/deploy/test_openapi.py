@@ -2,6 +2,8 @@
 
 import pytest
 
+from deploy.endpoint.schema import AnnotateForm, AnnotateRequest, BatchForm, BatchRequest
+
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from schemathesis.checks import not_a_server_error  # noqa: E402
@@ -47,3 +49,28 @@ def test_every_answer_is_as_described(make_client, make_exemplars):
             failures.append(f"{operation.label}: {getattr(found, 'exceptions', found)}")
     assert tried >= 15
     assert not failures, "\n".join(failures)
+
+
+def references(node):
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node["$ref"]
+        for child in node.values():
+            yield from references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
+def test_every_body_and_answer_is_one_of_the_models(client):
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    assert {f"#/components/schemas/{name}" for name in schemas} >= set(references(document))
+    asked = document["paths"]["/v1/annotate"]["post"]["requestBody"]["content"]
+    assert asked["application/json"]["schema"] == {"$ref": "#/components/schemas/AnnotateRequest"}
+    assert asked["multipart/form-data"]["schema"] == {"$ref": "#/components/schemas/AnnotateForm"}
+    for request, form in ((AnnotateRequest, AnnotateForm), (BatchRequest, BatchForm)):
+        # What JSON can say, multipart can.
+        assert {name.replace("images", "image") for name in request.model_fields} <= set(form.model_fields)
+        assert schemas[form.__name__]["properties"]["image"]
+        assert form.model_fields["format"].annotation == request.model_fields["format"].annotation

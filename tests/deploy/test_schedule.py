@@ -3,7 +3,11 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from deploy.manifests import schedule
+import pytest
+
+from deploy.manifests import cron, schedule
+from tlg.errors import SpecError
+from tlg.spec import short_spec
 
 BERLIN = "Europe/Berlin"
 
@@ -68,3 +72,19 @@ def test_failures_are_reported_and_do_not_end_the_schedule():
     told = schedule.run_local(["x"], "0 2 * * *", BERLIN, clock, lambda night: next(codes), shown.append, nights=2)
     assert told == [6, 0]
     assert "run ended with exit code 6" in shown
+
+
+def test_a_day_that_never_comes_is_refused_by_every_target():
+    with pytest.raises(SpecError, match="no such day"):
+        cron.check("0 0 31 2 *", "Etc/UTC")
+
+
+def test_changed_keys_and_dollars_reach_the_night():
+    night = schedule.command("/jobs/job.yaml", None, ["run.min_score=0.7", "name=a$b"])
+    assert night[-5:] == ["/jobs/job.yaml", "--set", "run.min_score=0.7", "--set", "name=a$b"]
+    unit = schedule.entries(short_spec("/i", "/e", "/o", []), night, "systemd", "0 2 * * *", "Etc/UTC")
+    assert '"name=a$$b"' in unit
+
+
+def test_systemd_gets_every_word_as_it_is():
+    assert schedule._systemd_word('a "b" 100% $HOME \\') == '"a \\"b\\" 100%% $$HOME \\\\"'

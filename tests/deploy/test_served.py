@@ -10,8 +10,8 @@ import pytest
 
 from tlg import exemplars
 from tlg import pictures as images
-from tlg.annotate.protocol import AnnotateParams
-from tlg.annotate.registry import load_annotator
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import load_annotator
 from tlg.answers import records
 from tlg.client import WORTH_RETRYING, Client
 

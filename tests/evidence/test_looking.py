@@ -13,8 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tlg import exemplars
-from tlg.annotate.network import NetworkAnnotator
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.network import NetworkAnnotator
+from tlg.annotators.protocol import AnnotateParams
 from tlg.cli import app
 from tlg.errors import CheckpointError, SpecError, TlgError
 from tlg.evaluation import looking

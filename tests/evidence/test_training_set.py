@@ -19,8 +19,8 @@ from tlg.errors import SpecError, TlgError
 from tlg.evidence import Prior
 from tlg.training.batches.collage import Cut
 from tlg.training.batches.pool import MIRRORED, PLAIN, Pool, Views
-from tlg.training.pseudo_masks.pseudo_mask_views import PseudoMaskViews
-from tlg.training.pseudo_masks.pseudo_masks import PseudoMasks, PseudoMaskSpec, precompute
+from tlg.training.batches.pseudo_mask_views import PseudoMaskViews
+from tlg.training.pseudo_masks import PseudoMasks, PseudoMaskSpec, precompute
 
 NAMES = {"1": "cow", "2": "bird", "3": "boat", "255": "void"}
 SIDE = 64

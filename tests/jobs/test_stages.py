@@ -8,8 +8,8 @@ import pytest
 
 from jobs.flow import fetch
 from jobs.flow.fetch import Fetched
-from jobs.flow.progress import Progress, duration, line
-from jobs.output.runs import RunSummary
+from jobs.flow.progress import Progress, line
+from jobs.output.runs import RunSummary, duration
 from tlg import store
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance

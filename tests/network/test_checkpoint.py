@@ -15,8 +15,8 @@ from tests.network import parity_recipe as recipe
 from tlg.errors import CheckpointError
 from tlg.hub import zoo
 from tlg.hub.folder import import_checkpoint, load_model, save_model
-from tlg.hub.weights import read_state_dict
 from tlg.network.backbones.backbone import Backbone, build_backbone
+from tlg.network.backbones.weights import read_state_dict
 from tlg.network.spec import NetworkSpec
 from tlg.network.tlg import TLG
 

@@ -45,7 +45,7 @@ class Rle(TypedDict):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one class in one image. `mask` is set exactly when `status` is `mask`."""
+    """What the model says about one class in one image. `rle` is set exactly when `status` is `mask`."""
 
     class_name: str
     class_id: int
@@ -57,6 +57,11 @@ class Answer:
     rle: Rle | None = None
     area: int = 0
     bbox: list[float] = field(default_factory=list)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(height, width) bool: the pixels of the class, none where it is absent."""
+        return np.zeros((self.height, self.width), bool) if self.rle is None else decode_mask(self.rle)
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,12 @@ def to_row(answer: Answer, uri: str, etag: str | None, provenance: Provenance) -
         "error_message": None,
         **_provenance_columns(provenance),
     }
+
+
+def from_row(row: dict[str, Any]) -> Answer:
+    """The inverse of `to_row`, for rows that are no error."""
+    named = ("class_name", "class_id", "status", "score", "presence", "height", "width", "rle", "area")
+    return Answer(**{name: row[name] for name in named}, bbox=row["bbox"] or [])
 
 
 def error_row(uri: str, etag: str | None, error_type: str, message: str, provenance: Provenance) -> dict[str, Any]:

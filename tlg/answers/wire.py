@@ -87,13 +87,16 @@ class StoredClass(_Wire):
 
 
 class StoredSet(_Wire):
-    """An exemplar set as the endpoint keeps it; `uri` is what a job's `exemplars` may name."""
+    """An exemplar set as the endpoint keeps it; `uri` is what a job's `exemplars` may name.
+
+    `uri` is None where other machines may ask and the set lies in a folder of the endpoint's own machine.
+    """
 
     name: str
     digest: str
     classes: list[StoredClass]
     negatives: int
-    uri: str
+    uri: str | None = None
 
 
 class StoredSets(_Wire):

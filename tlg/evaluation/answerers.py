@@ -20,7 +20,7 @@ from torch import Tensor
 from tlg.datasets.episodes import Episode, Photo, open_image
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
-from tlg.hub.text_encoder import ClassText, TextEncoder
+from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
 from tlg.network.text import TextVectors

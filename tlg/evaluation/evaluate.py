@@ -15,11 +15,11 @@ from rich.progress import track
 from rich.table import Table
 
 from tlg import documents, store
+from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import IGNORED, Collection, Episode
 from tlg.datasets.sources import EvaluationSet
 from tlg.errors import SpecError
 from tlg.evaluation.answerers import AllForeground, Answerer, MaskReader, Network, PhotoFeatures, PriorAlone, Prototypes
-from tlg.evaluation.metrics import IoUTally
 from tlg.evidence import Prior
 from tlg.hub.zoo import load
 from tlg.training.spec import EvaluateSpec

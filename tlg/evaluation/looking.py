@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from tlg import pictures, store
-from tlg.annotate.network import NetworkAnnotator
-from tlg.annotate.protocol import AnnotateParams
+from tlg.annotators.network import NetworkAnnotator
+from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.formats import overlay
 from tlg.evidence import Prior
 from tlg.evidence.open_clip.image_prior import ImagePrior, TextSide, at_own_size

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from tlg.hub.text_encoder import ClassText, TextSpec
+from tlg.evidence.text_encoder import ClassText, TextSpec
 from tlg.network.backbones.backbone import TinyTrunk
 from tlg.network.text import TextVectors
 

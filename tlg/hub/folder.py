@@ -21,10 +21,10 @@ from torch import Tensor
 from tlg import store
 from tlg.errors import CheckpointError, StorageError
 from tlg.evidence.background import Background
+from tlg.evidence.text_encoder import TextEncoder, TextSpec, build_text_encoder
 from tlg.hub.published import from_published
-from tlg.hub.text_encoder import TextEncoder, TextSpec, build_text_encoder
-from tlg.hub.weights import read_state_dict
 from tlg.network.backbones.backbone import Backbone, BackboneName, build_backbone
+from tlg.network.backbones.weights import read_state_dict
 from tlg.network.spec import NetworkSpec
 from tlg.network.tlg import TLG
 

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from tlg.datasets.sources import Benchmark, Source
 from tlg.documents import Document
-from tlg.hub.text_encoder import TextSpec
+from tlg.evidence.text_encoder import TextSpec
 from tlg.network.spec import NetworkSpec
-from tlg.training.pseudo_masks.pseudo_masks import PseudoMaskSpec
+from tlg.training.pseudo_masks import PseudoMaskSpec
 
 
 class DataSpec(Document):

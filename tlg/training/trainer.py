@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from tlg import documents, store
+from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import Collection, Photo
 from tlg.errors import CheckpointError, SpecError
-from tlg.evaluation.metrics import IoUTally
 from tlg.evidence.background import Background
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.exemplar import Prior
+from tlg.evidence.text_encoder import ClassText, build_text_encoder
 from tlg.hub.folder import save_model
-from tlg.hub.text_encoder import ClassText, build_text_encoder
 from tlg.network.backbones.backbone import build_backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.repaired.head import NOTHING_KNOWN, RepairedHead
@@ -30,10 +30,10 @@ from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG
 from tlg.training.batches.feature_bank import CachedFeatures, FeatureSource, LiveFeatures
 from tlg.training.batches.pool import PLAIN, Pool, Views
+from tlg.training.batches.pseudo_mask_views import PseudoMaskViews
 from tlg.training.batches.sampling import LOSS_IGNORES, Batch, EpisodeSampler
 from tlg.training.losses import episode_loss, objectness_loss, parameter_norms
 from tlg.training.processes import Processes
-from tlg.training.pseudo_masks.pseudo_mask_views import PseudoMaskViews
 from tlg.training.reporter import Reporter
 from tlg.training.spec import TrainSpec
 

@@ -12,7 +12,7 @@ from tlg.errors import CheckpointError
 from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD, ClipPrior, check_prompt
 from tlg.evidence.open_clip.clip_spec import ClipPriorSpec
 from tlg.evidence.open_clip.image_prior import TextSide
-from tlg.hub.text_encoder import clip_text_dim, load_clip
+from tlg.evidence.text_encoder import clip_text_dim, load_clip
 
 # What open_clip, besides its own RuntimeError, lets through when a file is another model's or no checkpoint at all.
 UNFIT_FILE = (AssertionError, LookupError, AttributeError, TypeError, EOFError, pickle.UnpicklingError)

@@ -14,8 +14,8 @@ from torchvision.models import mobilenet_v2, resnet50, vgg16
 from torchvision.models.resnet import Bottleneck
 
 from tlg.errors import CheckpointError
-from tlg.hub.weights import backbone_state_dict
 from tlg.network.backbones.allocation import keep_freed_memory
+from tlg.network.backbones.weights import backbone_state_dict
 
 BackboneName = Literal["resnet50", "vgg16", "mobilenet_v2", "tiny"]
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.evaluation.metrics import IoUTally
+from tlg.answers.metrics import IoUTally
 from tlg.recipes.tiny.parts import Parts
 from tlg.recipes.tiny.pixels import normalised
 from tlg.world import NOVEL, Scene, index_of, scene

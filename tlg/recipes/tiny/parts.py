@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tlg.evidence.text_encoder import ClassText
 from tlg.evidence.tiny_clip import TinyClip
-from tlg.hub.text_encoder import ClassText
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG
 from tlg.world import CLASSES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,9 +14,7 @@ from tlg.network.features import Features
 from tlg.training.batches.collage import coarsest_side, collage, draw_cuts, same_class
 from tlg.training.batches.feature_bank import FeatureSource
 from tlg.training.batches.pool import PLAIN, UNKNOWN, Pool
-
-if TYPE_CHECKING:
-    from tlg.training.pseudo_masks.pseudo_mask_views import PseudoMaskViews
+from tlg.training.batches.pseudo_mask_views import PseudoMaskViews
 
 TRIES = 12
 LOSS_IGNORES = 255
