@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from jobs.flow import ledger, manifest
 from jobs.flow.fetch import Fetcher
-from jobs.flow.progress import duration
 from jobs.flow.segment import Segmenter
+from jobs.output.runs import duration
 from tlg import exemplars, store
 from tlg.annotate.protocol import AnnotateParams
 from tlg.annotate.registry import model_digest

@@ -8,8 +8,8 @@ import pytest
 
 from jobs.flow import fetch, segment
 from jobs.flow.fetch import Fetched
-from jobs.flow.progress import Progress, duration, line
-from jobs.output.runs import RunSummary
+from jobs.flow.progress import Progress, line
+from jobs.output.runs import RunSummary, duration
 from tlg import store
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
@@ -131,7 +131,6 @@ def test_eta_follows_the_images_of_the_last_minutes():
     now = [0.0]
     summary = RunSummary("r", "job", "out", images=1000)
     progress = Progress(summary, clock=lambda: now[0])
-    progress.start()
     for second in range(1, 301):
         now[0] = float(second)
         progress.update(second if second <= 150 else 150 + (second - 150) * 4)
