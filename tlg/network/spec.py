@@ -10,12 +10,16 @@ from tlg.network.backbones.backbone import BackboneName
 
 
 class NetworkSpec(BaseModel):
-    """The choices behind a `TLG`. `released` follows published checkpoints and reads `backbone` alone."""
+    """The choices behind a `TLG`.
+
+    `released` follows published checkpoints and reads `backbone` alone; `reading` reads `backbone`, `width` and
+    `support_grid`; `repaired` reads all of them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: BackboneName = "resnet50"
-    behaviour: Literal["released", "repaired"] = "repaired"
+    behaviour: Literal["released", "repaired", "reading"] = "repaired"
     width: int = Field(64, ge=16, multiple_of=16, description="Channels of every learnt map")
     text_dim: int = Field(512, ge=1, description="Length of the text vectors")
     support_grid: int = Field(8, ge=2, description="Each exemplar is condensed to this many cells a side")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.features import Features
+from tlg.network.reading.head import ReadingHead, ReadingSupport
 from tlg.network.released.head import ReleasedHead, ReleasedSupport
 from tlg.network.repaired.head import RepairedHead
 from tlg.network.spec import NetworkSpec
@@ -18,7 +19,13 @@ from tlg.network.text import TextVectors
 
 __all__ = ["TLG", "Features", "NetworkSpec", "Support"]
 
-Support = RepairedSupport | ReleasedSupport
+Support = RepairedSupport | ReleasedSupport | ReadingSupport
+
+
+def build_head(spec: NetworkSpec, backbone: Backbone) -> ReleasedHead | RepairedHead | ReadingHead:
+    if spec.behaviour == "released":
+        return ReleasedHead(backbone)
+    return RepairedHead(spec, backbone) if spec.behaviour == "repaired" else ReadingHead(spec, backbone)
 
 
 class TLG(nn.Module):
@@ -33,7 +40,7 @@ class TLG(nn.Module):
             raise ValueError(f"the spec names backbone {spec.backbone}, the given one is {backbone.name}")
         self.spec = spec
         self.backbone = backbone
-        self.head = ReleasedHead(backbone) if spec.behaviour == "released" else RepairedHead(spec, backbone)
+        self.head = build_head(spec, backbone)
 
     def learnable_parameters(self) -> int:
         return sum(one.numel() for one in self.parameters() if one.requires_grad)

@@ -1,0 +1,205 @@
+"""The reading behaviour: a query is told apart by its relations to what the exemplars show inside their masks and outside.
+
+A given mask, box or pseudo-mask pools the exemplars' cells itself. The query's own features reach the answer only as
+relations, so that what stands out but was not shown has no way in. A second look takes the query's surest places as
+further exemplars.
+
+Shapes: B queries, N classes, X = B * N pairs, A classes being described, K shots, I = A * K exemplar images,
+M evidence maps, D width, H x W the input size, h x w the finest level's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tlg.network.backbones.backbone import Backbone
+from tlg.network.episode_answer import EpisodeAnswer
+from tlg.network.features import Features
+from tlg.network.reading.cues import CUES, level_cues
+from tlg.network.reading.memory import LevelMemory, remember
+from tlg.network.reading.mixer import Mixer
+from tlg.network.spec import NetworkSpec
+from tlg.network.support import cells_per_side
+from tlg.network.text import TextVectors
+
+# Pairs worked on at once: more gains nothing and costs memory.
+PAIRS_AT_ONCE = 16
+# Every place of the query speaks a little for what it was taken for, so that an empty first answer is no dead end.
+LEAST_VOTE = 1e-3
+# A deepest map this much wider than the level before it was widened for the classifier and sees nothing more.
+WIDENED = 3
+LOGIT_SCALE = 1 / 4
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the head takes from an image's features, whatever the class."""
+
+    levels: list[Tensor]  # (B, C, h, w)
+    size: tuple[int, int]
+
+    def __getitem__(self, rows: Tensor) -> Look:
+        return Look([level[rows] for level in self.levels], self.size)
+
+
+@dataclass(frozen=True)
+class ReadingSupport:
+    """All shots of a class (or of A classes with equally many shots)."""
+
+    levels: list[LevelMemory]
+    masks: Tensor  # (A, K, h, w), how much of each place was taken for the class
+
+    @property
+    def shots(self) -> int:
+        return self.masks.shape[1]
+
+    def __getitem__(self, rows: Tensor) -> ReadingSupport:
+        return ReadingSupport([level[rows] for level in self.levels], self.masks[rows])
+
+    def to(self, target: torch.device | torch.dtype | str) -> ReadingSupport:
+        return ReadingSupport([level.to(target) for level in self.levels], self.masks.to(target))
+
+    @staticmethod
+    def cat(supports: Sequence[ReadingSupport]) -> ReadingSupport:
+        """Classes with equally many shots together."""
+        levels = [LevelMemory.cat(parts) for parts in zip(*(one.levels for one in supports), strict=True)]
+        return ReadingSupport(levels, torch.cat([one.masks for one in supports]))
+
+
+def read_maps(backbone: Backbone) -> tuple[int, ...]:
+    """The maps that are related: the last of every run of one shape, less a deepest one that was only widened."""
+    shapes = list(zip(backbone.channels, backbone.strides, strict=True))
+    last = [list(run)[-1] for _, run in groupby(range(len(shapes)), key=lambda index: shapes[index])]
+    *_, before, deepest = last
+    widened = shapes[deepest][1] == shapes[before][1] and shapes[deepest][0] >= WIDENED * shapes[before][0]
+    return tuple(last[:-1] if widened and len(last) > 2 else last)
+
+
+class ReadingHead(nn.Module):
+    """Everything after the backbone."""
+
+    def __init__(self, spec: NetworkSpec, backbone: Backbone) -> None:
+        super().__init__()
+        self.spec = spec
+        self.read = read_maps(backbone)
+        evidence = CUES * len(self.read)
+        self.first = Mixer(evidence, spec.width)
+        self.first_answer = nn.Conv2d(spec.width, 1, 1)
+        # The second look also sees what the first made of it: its maps, its answer and how sure it was.
+        self.second = Mixer(evidence + spec.width + 2, spec.width)
+        self.second_answer = nn.Conv2d(spec.width, 1, 1)
+
+    # ---- what the outside calls
+
+    def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> ReadingSupport:
+        prior_AKHW = None if prior_SHW is None else prior_SHW[None]
+        return self.describe(self.look(features), prior_AKHW, len(features))
+
+    def segment(
+        self,
+        query: Features,
+        query_prior_BNHW: Tensor | None,
+        supports: Sequence[ReadingSupport],
+        text: TextVectors | None,
+    ) -> Tensor:
+        B, look = len(query), self.look(query)
+        answers: dict[int, Tensor] = {}
+        for columns in classes_of_equal_shots(supports, max(1, PAIRS_AT_ONCE // B)):
+            memory = ReadingSupport.cat([supports[column] for column in columns])
+            pairs = [(row, column) for row in range(B) for column in range(len(columns))]
+            rows, classes = (torch.tensor(part, device=query.maps[0].device) for part in zip(*pairs, strict=True))
+            logit_X1hw = self.answers(look[rows], memory[classes])[-1]
+            answers |= dict(zip(columns, logit_X1hw.unflatten(0, (B, -1)).unbind(1), strict=True))
+        logit_BNhw = torch.cat([answers[column] for column in range(len(supports))], dim=1)
+        return two_logits(at_size(logit_BNhw, query.size))
+
+    def episode(
+        self,
+        query: Features,
+        support: Features,
+        query_prior_BHW: Tensor | None,
+        support_prior_BKHW: Tensor | None,
+        shots: int,
+        text: TextVectors | None,
+    ) -> EpisodeAnswer:
+        """Support images are B * K, class by class; each exemplar is answered by its own class's memory."""
+        shown = self.look(support)
+        memory = self.describe(shown, support_prior_BKHW, shots)
+        query_B1hw = self.answers(self.look(query), memory)[-1]
+        owner_I = torch.arange(len(query), device=query_B1hw.device).repeat_interleave(shots)
+        support_I1hw = self.answers(shown, memory[owner_I])[-1]
+        return EpisodeAnswer(
+            two_logits(at_size(query_B1hw, query.size))[:, 0],
+            two_logits(at_size(support_I1hw, support.size))[:, 0].unflatten(0, (-1, shots)),
+        )
+
+    # ---- the two branches
+
+    def look(self, features: Features) -> Look:
+        return Look([features.maps[index].float() for index in self.read], features.size)
+
+    def describe(
+        self, look: Look, inside_AKHW: Tensor | None, shots: int, outside_AKHW: Tensor | None = None
+    ) -> ReadingSupport:
+        """What is kept of exemplars, class by class. What is not inside is outside, unless `outside` says otherwise."""
+        finest = look.levels[0]
+        grid = (finest.shape[-2], finest.shape[-1])
+        if inside_AKHW is None:
+            inside_AKHW = finest.new_full((len(finest) // shots, shots, *grid), 0.5)
+        if outside_AKHW is None:
+            outside_AKHW = 1 - inside_AKHW
+        inside_AKhw, outside_AKhw = (
+            F.adaptive_avg_pool2d(mass.to(finest.dtype), grid) for mass in (inside_AKHW, outside_AKHW)
+        )
+        side = cells_per_side(self.spec.support_grid, shots)
+        levels = [remember(level, inside_AKhw, outside_AKhw, side) for level in look.levels]
+        return ReadingSupport(levels, inside_AKhw)
+
+    def answers(self, look: Look, memory: ReadingSupport) -> list[Tensor]:
+        """Logits (X, 1, h, w) of the first and the second look, for pairs that stand in equal rows of both."""
+        evidence_XMhw = self._evidence(look, memory)
+        seen_XDhw = self.first(evidence_XMhw)
+        first_X1hw = self.first_answer(seen_XDhw)
+        sure_X1hw = first_X1hw.detach().sigmoid()
+        own = self.describe(look, *votes(sure_X1hw))
+        again = [self._evidence(look, own), seen_XDhw, sure_X1hw, LOGIT_SCALE * first_X1hw]
+        return [first_X1hw, first_X1hw + self.second_answer(self.second(torch.cat(again, 1)))]
+
+    def _evidence(self, look: Look, memory: ReadingSupport) -> Tensor:
+        grid = (look.levels[0].shape[-2], look.levels[0].shape[-1])
+        # Closed forms carry no gradient: solving them backwards costs much and moves nothing that is learnt.
+        with torch.no_grad():
+            cues = [at_size(level_cues(*pair), grid) for pair in zip(look.levels, memory.levels, strict=True)]
+        return torch.cat(cues, 1)
+
+
+def votes(sure_X1hw: Tensor) -> tuple[Tensor, int, Tensor]:
+    """The query as an exemplar of itself: how much its places speak for the class, one shot each, and against it."""
+    inside = (2 * sure_X1hw - 1).clamp_min(0) + LEAST_VOTE * sure_X1hw
+    outside = (1 - 2 * sure_X1hw).clamp_min(0) + LEAST_VOTE * (1 - sure_X1hw)
+    return inside, 1, outside
+
+
+def classes_of_equal_shots(supports: Sequence[ReadingSupport], limit: int) -> list[list[int]]:
+    """Positions of classes that can be worked on together, at most `limit` each."""
+    by_shots: dict[int, list[int]] = {}
+    for column, support in enumerate(supports):
+        by_shots.setdefault(support.shots, []).append(column)
+    return [columns[start : start + limit] for columns in by_shots.values() for start in range(0, len(columns), limit)]
+
+
+def at_size(map_XMhw: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(map_XMhw.shape[-2:]) == size:
+        return map_XMhw
+    return F.interpolate(map_XMhw, size, mode="bilinear", align_corners=False)
+
+
+def two_logits(logit_BNHW: Tensor) -> Tensor:
+    """(B, N, 2, H, W): not the class, the class."""
+    return torch.stack([torch.zeros_like(logit_BNHW), logit_BNHW], dim=2)
