@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import argparse
 import heapq
 import logging
+import signal
+import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -14,23 +18,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.entry import finished, read_spec
 from jobs.flow import ledger, manifest, pipeline
 from jobs.flow.progress import Progress
 from jobs.flow.segment import TRACE_SCHEMA
-from jobs.output import exports, runs, shards, webhook
+from jobs.output import catalogue as catalogues
+from jobs.output import departed, exports, leftovers, quarantine, runs, webhook
+from jobs.output.identity import NumberSet
 from jobs.output.lease import Lease
 from jobs.output.runs import RunSummary, duration
+from jobs.output.writer import ShardWriter
 from tlg import exemplars, store
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import model_digest
 from tlg.answers import records
 from tlg.answers.records import Provenance
-from tlg.errors import StorageError, TooManyErrors
+from tlg.errors import StorageError, TlgError, TooManyErrors
 from tlg.spec import AnnotateSpec
 
 log = logging.getLogger(__name__)
 
-WORK_FOLDER = "_work"
 # Early answers are safe within seconds; a long run still makes few files.
 FIRST_COMMIT_SECONDS = 2.0
 LONGEST_COMMIT_SECONDS = 60.0
@@ -56,6 +63,7 @@ def annotate(
         return pipeline.run_on_cluster(address, annotate, spec, only_failed=only_failed, force=force)
     access = store.Access(spec.storage.endpoint, spec.storage.region)
     summary = runs.begin(spec, runs.new_run_id())
+    summary.only_failed = only_failed
     tally = runs.Tally(summary, spec.run.price_per_hour)
     job = _Job(spec, address, access, summary, tally, Progress(summary))
     with Lease(spec.output.uri, summary.run_id, access) as lease:
@@ -85,7 +93,7 @@ class _Job:
     progress: Progress
 
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
-        spec, summary = self.spec, self.summary
+        spec, summary, output = self.spec, self.summary, self.spec.output.uri
         params = AnnotateParams(min_score=spec.run.min_score, max_pixels=spec.run.max_pixels)
         loaded = exemplars.load(spec.exemplars, self.access)
         provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), summary.run_id)
@@ -94,38 +102,42 @@ class _Job:
             "exemplars": provenance.exemplars_digest,
             "params": provenance.params_digest,
         }
-        store.delete_folder(store.join(spec.output.uri, WORK_FOLDER), self.access)
-        done = ledger.load(spec.output.uri, provenance, self.access)
-        folder = store.join(spec.output.uri, f"{WORK_FOLDER}/{summary.run_id}")
+        self._tidy(lease)
+        catalogue = catalogues.load(output, self.access, keep=True)
+        done = ledger.of(catalogue, provenance)
+        seen = NumberSet()
         work = manifest.plan_work(
             manifest.listed(spec.images, self.access),
             done,
             loaded.class_names,
-            folder,
+            leftovers.work_folder(output, lease.number),
             self.access,
             only_failed,
             force,
+            seen,
         )
+        gone = done.known[~seen.has(done.known)]
         summary.listed, summary.images, summary.replaced = work.listed, work.count, work.replaced
+        summary.departed = len(gone)
         if work.unknown_labels:
             log.warning("labels that are no class of the exemplars: %s", ", ".join(sorted(work.unknown_labels)[:20]))
         self.progress.say(f"{work.listed:,} images listed, {work.count:,} to do")
-        writer = shards.ShardWriter(spec.output.uri, lease, done.next_shard, self.access)
+        writer = ShardWriter(catalogue, lease)
         try:
             if work.count:
                 summary.workers = spec.workers.max
                 stages = pipeline.Stages(spec, loaded, params, provenance, self.access)
+                self.progress.say(f"starting {spec.workers.min} to {spec.workers.max} workers")
                 with pipeline.ray_session(self.address, spec.workers):
+                    _catch_signals_again()
                     self._answer(stages, work, writer)
         finally:
-            if work.count or done.has_superseded:
-                lease.confirm()
-                if work.replaced or done.has_superseded:
-                    writer.drop_superseded()
-                exports.write_quarantine(spec.output.uri, self.access)
-        if work.count or done.has_superseded or not exports.are_complete(spec, self.access):
-            exports.write(spec, summary, self.access)
-        store.delete_folder(folder, self.access)
+            lease.confirm()
+            writer.drop_superseded()
+            quarantine.write(catalogue)
+            departed.write(output, gone, self.access)
+        exports.write(spec, summary, catalogue)
+        leftovers.remove_work(output, lease.number, self.access)
         if summary.deferred:
             raise StorageError(
                 f"{summary.deferred:,} of {summary.images:,} images could not be fetched for now; "
@@ -133,7 +145,14 @@ class _Job:
                 transient=True,
             )
 
-    def _answer(self, stages: pipeline.Stages, work: manifest.Work, writer: shards.ShardWriter) -> None:
+    def _tidy(self, lease: Lease) -> None:
+        """What runs before this one left behind; only the confirmed holder of the lease may remove it."""
+        lease.confirm()
+        runs.close_unfinished(self.spec.output.uri, self.summary.run_id, self.access)
+        leftovers.remove_older_work(self.spec.output.uri, lease.number, self.access)
+        leftovers.sweep_temporaries(self.spec.output.uri, self.access)
+
+    def _answer(self, stages: pipeline.Stages, work: manifest.Work, writer: ShardWriter) -> None:
         receiver = _Receiver(self, work, writer)
         per_unit = pipeline.images_per_unit(work)
         try:
@@ -141,7 +160,6 @@ class _Job:
                 units = _units_with_missing(work.units(per_unit), receiver.received)
                 if not len(units):
                     break
-                self.progress.start()
                 for table in pipeline.answers(stages, work, units):
                     receiver.take(table)
         finally:
@@ -154,19 +172,19 @@ class _Job:
 class _Receiver:
     """Takes tables as they arrive, each image once, and commits them in ever larger shards."""
 
-    def __init__(self, job: _Job, work: manifest.Work, writer: shards.ShardWriter):
+    def __init__(self, job: _Job, work: manifest.Work, writer: ShardWriter):
         self.received = np.zeros(work.count, bool)
         self._job, self._writer = job, writer
         self._waiting: list[pa.Table] = []
+        self._partial: dict[int, pa.Table] = {}
         self._waiting_images = 0
         self._interval = FIRST_COMMIT_SECONDS
         self._committed_at = self._recorded_at = time.monotonic()
 
     def take(self, table: pa.Table) -> None:
+        """Rows as a task gave them; those of an image that the task has not given whole wait for the rest."""
+        table = self._whole(table.filter(pa.array(~self.received[table["position"].to_numpy()])))
         positions = table["position"].to_numpy()
-        if self.received[positions].any():
-            table = table.filter(pa.array(~self.received[positions]))
-            positions = table["position"].to_numpy()
         if not len(positions):
             return
         self.received[positions] = True
@@ -188,6 +206,30 @@ class _Receiver:
             self._job.tally.tick()
             _record(self._job.summary, self._job.access)
         self._judge()
+
+    def _whole(self, table: pa.Table) -> pa.Table:
+        """The rows of the images that are complete, with those of theirs that came earlier.
+
+        Ray may cut a table anywhere, and a task that runs again gives its rows again.
+        """
+        whole, cut = _complete(table)
+        for position in self._partial.keys() & set(whole["position"].to_pylist()):
+            del self._partial[position]
+        if not cut:
+            return whole
+        tables = [whole]
+        for position in cut:
+            rows = table.filter(pc.equal(table["position"], position))
+            known = self._partial.get(position)
+            if known is not None:
+                is_new = pc.invert(pc.is_in(rows["class_id"], known["class_id"].combine_chunks()))
+                rows = pa.concat_tables([known, rows.filter(is_new)])
+            if len(rows) == rows["rows"][0].as_py():
+                tables.append(rows)
+                self._partial.pop(position, None)
+            else:
+                self._partial[position] = rows
+        return pa.concat_tables(tables)
 
     def commit(self) -> None:
         if sum(map(len, self._waiting)):
@@ -230,6 +272,13 @@ class _Receiver:
             )
 
 
+def _complete(table: pa.Table) -> tuple[pa.Table, list[int]]:
+    """The rows of images that are there whole, and the positions of the others."""
+    positions, places, counts = np.unique(table["position"].to_numpy(), return_inverse=True, return_counts=True)
+    is_whole = counts[places] == table["rows"].to_numpy()
+    return table.filter(pa.array(is_whole)), np.unique(positions[places[~is_whole]]).tolist()
+
+
 def _units_with_missing(units: np.ndarray, received: np.ndarray) -> np.ndarray:
     return units[[not received[start : start + count].all() for start, count in units]]
 
@@ -247,7 +296,37 @@ def _record(summary: RunSummary, access: store.Access) -> None:
         log.warning("the record of the run could not be written: %s", error)
 
 
-if __name__ == "__main__":
-    from jobs.commands.annotate import main
+def _catch_signals_again() -> None:
+    """Ray takes SIGTERM over and prints a stack; a job that is stopped says so in a line of its own."""
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGTERM)
+        if callable(handler):
+            signal.signal(signal.SIGTERM, handler)
 
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m jobs.annotate", description="The same as `tlg annotate`.")
+    parser.add_argument("spec", nargs="?")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--images")
+    parser.add_argument("--exemplars")
+    parser.add_argument("--out")
+    parser.add_argument("--address")
+    parser.add_argument("--only-failed", action="store_true")
+    parser.add_argument("--force", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = _arguments()
+    try:
+        spec = read_spec(given.spec, given.images, given.exemplars, given.out, given.overrides)
+        code = finished(lambda: annotate(spec, given.address, given.only_failed, given.force))
+    except TlgError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)
+
+
+if __name__ == "__main__":
     main()

@@ -87,13 +87,17 @@ def validate(spec: str, overrides: Overrides = []) -> None:  # noqa: B006
 def plan(
     spec: str,
     overrides: Overrides = [],  # noqa: B006
-    deadline_hours: Annotated[float, typer.Option(help="For how many workers this needs")] = 8.0,
+    deadline_hours: Annotated[
+        float | None, typer.Option(help="Another than the spec's deploy.deadline_seconds")
+    ] = None,
 ) -> None:
     """Tell images, hours, workers and cost. A small sample is timed."""
     from jobs.commands import plan as planning
     from tlg.spec import load_annotate_spec
 
-    for line in planning.plan(load_annotate_spec(spec, overrides)).lines(deadline_hours * 3600):
+    loaded = load_annotate_spec(spec, overrides)
+    deadline = loaded.deploy.deadline_seconds if deadline_hours is None else deadline_hours * 3600
+    for line in planning.plan(loaded).lines(deadline):
         typer.echo(line)
 
 
@@ -115,6 +119,9 @@ def export(
     masks: Annotated[str, typer.Option(help="COCO masks as rle or polygon")] = "rle",
     min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
     classes: Annotated[list[str], typer.Option("--class", help="Only this class; may be repeated")] = [],  # noqa: B006
+    listed_only: Annotated[
+        bool, typer.Option("--listed-only", help="Leave out images that left the collection")
+    ] = False,
     endpoint: Endpoint = None,
 ) -> None:
     """Write answers in another format. All of an output's committed answers are taken, or a part of them."""
@@ -123,8 +130,27 @@ def export(
 
     chosen = exports.Filter(min_score, tuple(classes))
     access = Access(endpoint)
-    for uri in exports.export(join(".", output), format, access, chosen, exports.as_masks(masks), join(".", to)):
+    exported = exports.export(
+        join(".", output), format, join(".", to), access, chosen, exports.as_masks(masks), listed_only
+    )
+    for uri in exported.uris:
         typer.echo(uri)
+    if exported.remark:
+        typer.echo(exported.remark, err=True)
+
+
+@app.command()
+def prune(
+    output: str,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove them; without it they are only counted")] = False,
+    endpoint: Endpoint = None,
+) -> None:
+    """Answers of images that have left the collection: how many there are, and their removal."""
+    from jobs.commands import prune as pruning
+    from tlg.store import Access, join
+
+    for line in pruning.prune(join(".", output), remove, Access(endpoint)):
+        typer.echo(line)
 
 
 @app.command()
@@ -141,6 +167,9 @@ def submit(
 
     loaded = load_annotate_spec(spec, overrides)
     job = submission.submit(loaded, address, again)
+    if not job.created and job.status == "SUCCEEDED":
+        typer.echo(f"{job.id}: already succeeded, nothing is run; --again runs it once more")
+        return
     typer.echo(f"{job.id}: {'submitted' if job.created else f'already {job.status.lower()}, attached'}")
     if wait:
         ended = submission.follow(job.id, address, loaded.deploy.deadline_seconds, typer.echo)

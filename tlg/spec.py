@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tlg import store
 from tlg.documents import Document, apply_overrides, parse, read_text
+from tlg.errors import SpecError, StorageError
 
 
 class ImagesSpec(Document):
@@ -108,7 +109,13 @@ class AnnotateSpec(Document):
 
 def load_annotate_spec(path: str, assignments: list[str] | None = None) -> AnnotateSpec:
     """Read a job spec file. Relative `exemplars`, `images`, `model` and `output` paths count from the file's folder."""
-    content = apply_overrides(read_text(store.read_text(path), path), assignments or [])
+    try:
+        text = store.read_text(path)
+    except StorageError as error:
+        if error.missing:
+            raise SpecError(f"{path}: there is no such spec file; check the name") from None
+        raise
+    content = apply_overrides(read_text(text, path), assignments or [])
     spec = parse(AnnotateSpec, content, path)
     return anchored(spec, store.parent(path))
 

@@ -6,9 +6,10 @@ from collections import Counter
 from datetime import datetime, timezone
 from typing import Any
 
-import pyarrow.compute as pc
+import numpy as np
 
-from jobs.output import runs, shards
+from jobs.output import catalogue as catalogues
+from jobs.output import departed, runs
 from jobs.output.runs import duration
 from tlg import store
 from tlg.errors import StorageError
@@ -38,13 +39,22 @@ def line(run: dict[str, Any]) -> str:
 
 
 def _answers(output: str, access: store.Access) -> list[str]:
-    images = 0
-    statuses: Counter[str] = Counter()
+    catalogue = catalogues.load(output, access)
+    masks = absent = 0
     failures: Counter[str] = Counter()
-    for table in shards.current(output, access, ["status", "error_type"]):
-        images += len(pc.unique(table["image_id"]))
-        for column, counter in (("status", statuses), ("error_type", failures)):
-            for one in pc.value_counts(table[column].drop_null()).to_pylist():
-                counter[one["values"]] += one["counts"]
-    lines = [f"{images:,} images answered: {statuses['mask']:,} masks, {statuses['absent']:,} absent"]
-    return lines + [f"  {count:,} failed: {kind}" for kind, count in failures.most_common()]
+    for index in catalogue.shards:
+        holds = catalogue.holds(index)
+        masks += int(index.masks[holds].sum())
+        absent += int(index.absent[holds].sum())
+        for code, count in zip(*np.unique(index.error_type[holds & index.is_error], return_counts=True), strict=True):
+            failures[index.error_types[code]] += int(count)
+    images = catalogue.image_count()
+    lines = [f"{images:,} images answered: {masks:,} masks, {absent:,} absent"]
+    lines += [f"  {count:,} failed: {kind}" for kind, count in failures.most_common()]
+    gone = images - catalogue.leaving_out(departed.read(output, access)).image_count()
+    if gone:
+        lines.append(
+            f"  {gone:,} of them have left the collection; `tlg prune` removes their answers, "
+            "`tlg export --listed-only` leaves them out"
+        )
+    return lines

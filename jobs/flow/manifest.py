@@ -98,12 +98,13 @@ def plan_work(
     access: store.Access,
     only_failed: bool = False,
     force: bool = False,
+    seen: shards.NumberSet | None = None,
 ) -> Work:
-    """Write down what is left to do. Of an image that is listed twice, the first counts."""
+    """Write down what is left to do. Of an image that is listed twice, the first counts; `seen` gets them all."""
     work = Work(folder, access)
     class_ids = {name: number for number, name in enumerate(class_names, start=1)}
     everything = ledger.classes_key(list(class_ids.values()))
-    seen = shards.NumberSet()
+    seen = shards.NumberSet() if seen is None else seen
     waiting: list[pa.Table] = []
     for batch in batches:
         image_ids = [records.image_id(uri) for uri in batch.uris]

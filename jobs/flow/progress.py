@@ -14,6 +14,8 @@ TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 15.0
 # The rate is that of the last minutes: start-up and long-gone slowness do not colour what is still to come.
 WINDOW_SECONDS = 120.0
+# The first answers come all at once, when the workers are up: they tell no rate.
+SEEN_SECONDS = 5.0
 
 
 class Progress:
@@ -26,17 +28,14 @@ class Progress:
         self._first: tuple[float, int] | None = None
         self._shown = clock()
 
-    def start(self) -> None:
-        """The pipeline starts now."""
-        self._points.append((self._clock(), 0))
-
     def update(self, received: int) -> None:
+        """Nothing is said of what is left before the rate of answers has been seen for a while."""
         now = self._clock()
         self._points.append((now, received))
         while len(self._points) > 2 and self._points[1][0] < now - WINDOW_SECONDS:
             self._points.popleft()
         (began, before), (ended, after) = self._points[0], self._points[-1]
-        if ended > began and after > before:
+        if ended - began >= SEEN_SECONDS and after > before:
             self._summary.images_per_second = (after - before) / (ended - began)
             self._summary.seconds_left = (self._summary.images - received) / self._summary.images_per_second
         if self._first is None:
@@ -58,7 +57,9 @@ class Progress:
 
 
 def line(summary: RunSummary, received: int) -> str:
-    parts = [f"{received:,} / {summary.images:,} images", f"{summary.images_per_second:,.1f}/s"]
+    parts = [f"{received:,} / {summary.images:,} images"]
+    if summary.images_per_second:
+        parts.append(f"{summary.images_per_second:,.1f}/s")
     parts += [f"{summary.masks:,} masks", f"{summary.errors:,} errors"]
     if summary.deferred:
         parts.append(f"{summary.deferred:,} deferred")

@@ -20,6 +20,7 @@ from tlg.exemplars import LoadedExemplars
 TRACE_SCHEMA = pa.schema(
     [
         ("position", pa.int64()),
+        ("rows", pa.int32()),  # of this image, so that a table cut in two is noticed
         ("deferred", pa.bool_()),
         ("fetch_seconds", pa.float32()),
         ("decode_seconds", pa.float32()),
@@ -74,5 +75,5 @@ class Segmenter:
 
 
 def _trace(one: Fetched, segment_seconds: float, row_count: int) -> list[tuple[float, ...]]:
-    values = (one.position, float(one.deferred), one.fetch_seconds, one.decode_seconds, segment_seconds)
+    values = (one.position, row_count, float(one.deferred), one.fetch_seconds, one.decode_seconds, segment_seconds)
     return [values] * row_count

@@ -1,20 +1,25 @@
-"""Everything that is made from the committed answers, now or later: quarantine, COCO, Label Studio, overlays."""
+"""The formats that are made from the committed answers, now or later: Parquet, COCO, Label Studio, overlays."""
 
 from __future__ import annotations
 
 import io
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
-from pathlib import Path
-from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.output import report, runs, shards
+from jobs.output import catalogue as catalogues
+from jobs.output import departed, index, lease, quarantine, report, runs, shards
+from jobs.output import marker as markers
+from jobs.output.catalogue import Catalogue
+from jobs.output.identity import image_numbers
+from jobs.output.leftovers import WORK_FOLDER, delete_if_there
+from jobs.output.marker import Marker
+from jobs.output.parts import Parts, rows_by_image
 from tlg import pictures, store
+from tlg.answers import records
 from tlg.answers.formats import coco, label_studio, overlay
 from tlg.errors import InputError, SpecError, StorageError
 from tlg.spec import AnnotateSpec
@@ -23,7 +28,12 @@ FORMATS = ("parquet", "coco", "label_studio", "overlay")
 IMAGES_PER_COCO_FILE = 100_000
 TASKS_PER_LABEL_STUDIO_FILE = 20_000
 OVERLAYS = 24
-ROWS_AT_ONCE = 20_000
+OVERLAY_PIXELS = 4_000_000
+# Everything but who answered.
+ANSWER_COLUMNS = [name for name in records.SCHEMA.names if not name.endswith("_digest")]
+LABEL_STUDIO_COLUMNS = [*ANSWER_COLUMNS, "model_digest"]
+# Folders of an output that a run's own work rests on: no export may write there.
+OWN_FOLDERS = (shards.FOLDER, index.FOLDER, lease.FOLDER, markers.FOLDER, runs.FOLDER, quarantine.FOLDER, WORK_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -33,57 +43,84 @@ class Filter:
     min_score: float = 0.0
     classes: tuple[str, ...] = ()
 
-    def apply(self, table: pa.Table) -> pa.Table:
-        if self.classes:
-            # An error row names no class and concerns all of them.
-            is_error = pc.equal(table["status"], "error")
-            table = table.filter(pc.or_(is_error, pc.is_in(table["class_name"], pa.array(self.classes))))
-        if self.min_score:
-            low = pc.and_(pc.equal(table["status"], "mask"), pc.less(table["score"], self.min_score))
-            place = table.schema.get_field_index("status")
-            status = pc.if_else(pc.fill_null(low, False), "absent", table["status"])
-            table = table.set_column(place, "status", status)
-        return table
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_score <= 1:
+            raise SpecError(f"--min-score {self.min_score:g}: scores lie between 0 and 1")
+
+    def check(self, catalogue: Catalogue) -> None:
+        """A class that nobody was asked for is a mistake, not an empty export."""
+        known = sorted({one.name for found in catalogue.shards for one in found.classes})
+        for name in self.classes:
+            if name not in known:
+                raise SpecError(f"--class {name}: no answer is of this class; there are {', '.join(known)}")
+
+    def apply(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        for table in tables:
+            if self.classes:
+                # An error row names no class and concerns all of them.
+                is_error = pc.equal(table["status"], "error")
+                table = table.filter(pc.or_(is_error, pc.is_in(table["class_name"], pa.array(self.classes))))
+            if self.min_score:
+                low = pc.and_(pc.equal(table["status"], "mask"), pc.less(table["score"], self.min_score))
+                place = table.schema.get_field_index("status")
+                status = pc.if_else(pc.fill_null(low, False), "absent", table["status"])
+                table = table.set_column(place, "status", status)
+            yield table
 
 
-def write(spec: AnnotateSpec, summary: runs.RunSummary, access: store.Access) -> None:
-    """The formats a spec asks for, and the report."""
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote, and what there is to say about it."""
+
+    uris: list[str]
+    remark: str = ""
+
+
+def write(spec: AnnotateSpec, summary: runs.RunSummary, catalogue: Catalogue) -> list[str]:
+    """The formats a spec asks for, and the report: what has changed since they were written; returns what was."""
+    written: list[str] = []
     for name in spec.output.formats:
-        export(spec.output.uri, name, access, masks=spec.output.masks)
-    report.write(spec.output.uri, summary, spec.run.min_score, access)
-
-
-def are_complete(spec: AnnotateSpec, access: store.Access) -> bool:
-    """Whether every asked format is there, so that a run with nothing to do can leave them alone."""
-    places = {"coco": "coco", "label_studio": "label_studio", "overlay": "overlay"}
-    wanted = [places[name] for name in spec.output.formats if name in places] + ["report"]
-    base = spec.output.uri.rstrip("/")
-    return all(store.listed(f"{base}/{place}", "*", access) for place in wanted)
+        if name == "coco":
+            parts, asked = _coco(catalogue, catalogue.output, Filter(), spec.output.masks, summary.collection)
+            written += parts.update(catalogue, name, asked)
+        elif name == "label_studio":
+            written += _label_studio(catalogue.output).update(catalogue, name, markers.digest({"format": 1}))
+        elif name == "overlay":
+            written += _update_overlays(catalogue)
+    return written + report.update(catalogue, summary, spec.run.min_score, spec.run.price_per_hour)
 
 
 def export(
     output: str,
     name: str,
+    to: str,
     access: store.Access = store.DEFAULT_ACCESS,
     chosen: Filter = Filter(),
     masks: coco.Masks = "rle",
-    to: str | None = None,
-) -> list[str]:
-    """Write one format from the committed answers, by default into the output itself; returns what was written."""
+    listed_only: bool = False,
+) -> Exported:
+    """Write one format from the committed answers into a folder. `listed_only` leaves out departed images."""
     if name not in FORMATS:
         raise SpecError(f"format '{name}' is unknown; expected one of {', '.join(FORMATS)}")
-    if not shards.committed(output, access):
-        if to is None:
-            return []
+    output, base = output.rstrip("/"), to.rstrip("/")
+    _check_target(output, base, name, access)
+    catalogue = catalogues.load(output, access)
+    if not catalogue.shards:
         raise StorageError(f"{output}: no committed answers here; expected {shards.FOLDER}/*.parquet", missing=True)
-    base = (to or output).rstrip("/")
+    chosen.check(catalogue)
+    if listed_only:
+        catalogue = catalogue.leaving_out(departed.read(output, access))
+    if base == output:
+        markers.remove(output, name, access)  # the next run writes its own again
     if name == "parquet":
-        return _export_parquet(output, base, access, chosen) if to else []
+        return _export_parquet(catalogue, base, chosen)
     if name == "coco":
-        return _export_coco(output, base, access, chosen, masks)
+        collection = runs.recorded(output, access, last=1)
+        root = collection[0]["collection"] if collection else ""
+        return Exported(_coco(catalogue, base, chosen, masks, root)[0].write(catalogue, chosen.apply))
     if name == "label_studio":
-        return _export_label_studio(output, base, access, chosen)
-    return _export_overlays(output, base, access, chosen)
+        return Exported(_label_studio(base).write(catalogue, chosen.apply))
+    return Exported([uri for uri, _ in _draw_overlays(catalogue, base, _sample(catalogue, chosen), chosen)])
 
 
 def as_masks(text: str) -> coco.Masks:
@@ -94,138 +131,119 @@ def as_masks(text: str) -> coco.Masks:
     raise SpecError(f"masks '{text}' is unknown; expected rle or polygon")
 
 
-def rows_by_image(tables: Iterable[pa.Table]) -> Iterator[list[dict[str, Any]]]:
-    """The rows of one image after the other; they lie together in a shard."""
-    for table in tables:
-        waiting: list[dict[str, Any]] = []
-        for batch in table.to_batches(ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                if waiting and row["image_id"] != waiting[0]["image_id"]:
-                    yield waiting
-                    waiting = []
-                waiting.append(row)
-        if waiting:
-            yield waiting
+def _check_target(output: str, base: str, name: str, access: store.Access) -> None:
+    """No export may overwrite the committed answers, its own output's or another's."""
+    for folder in OWN_FOLDERS:
+        own = f"{output}/{folder}"
+        if base == own or base.startswith(f"{own}/"):
+            raise SpecError(f"--to {base}: the output keeps its own files there; choose a folder outside {own}")
+    if name == "parquet" and store.listed(f"{store.parent(base)}/{lease.FOLDER}", "*.json", access):
+        raise SpecError(f"--to {base}: lies in the output of a job; choose a folder elsewhere")
 
 
-def write_quarantine(output: str, access: store.Access) -> int:
-    """`quarantine/errors.parquet`: every image whose current row is an error, replaced as a whole."""
-    uri = f"{output.rstrip('/')}/quarantine/errors.parquet"
-    failed = [table.filter(pc.equal(table["status"], "error")) for table in shards.current(output, access)]
-    failed = [table for table in failed if len(table)]
-    if failed:
-        store.write(uri, shards.encode(pa.concat_tables(failed)), access)
-        return sum(map(len, failed))
-    if store.exists(uri, access):
-        store.delete(uri, access)
-    return 0
+def _export_parquet(catalogue: Catalogue, base: str, chosen: Filter) -> Exported:
+    """Mask rows alone, a file a shard; what an earlier, larger export left is removed."""
+    written: list[str] = []
+    dropped = {"absent": 0, "error": 0}
+    for found in catalogue.shards:
+        masks = []
+        for table in chosen.apply(catalogue.tables(records.SCHEMA.names, [found])):
+            for status in dropped:
+                dropped[status] += pc.sum(pc.equal(table["status"], status)).as_py() or 0
+            masks.append(table.filter(pc.equal(table["status"], "mask")))
+        if sum(map(len, masks)):
+            written.append(f"{base}/{shards.shard_name(len(written) + 1)}")
+            store.write(written[-1], shards.encode(shards.in_order(pa.concat_tables(masks))), catalogue.access)
+    for shard in shards.committed_in(base, catalogue.access):
+        if shard.number > len(written):
+            store.delete(shard.uri, catalogue.access)
+    remark = f"masks only: {dropped['absent']:,} absent and {dropped['error']:,} error rows are left out"
+    return Exported(written, remark)
 
 
-def categories(output: str, access: store.Access) -> list[tuple[int, str]]:
-    """Every class that was asked of any image."""
-    found: set[tuple[int, str]] = set()
-    for table in shards.current(output, access, ["class_id", "class_name"]):
-        pairs = table.select(["class_id", "class_name"]).group_by(["class_id", "class_name"]).aggregate([])
-        found.update((one["class_id"], one["class_name"]) for one in pairs.to_pylist() if one["class_id"] is not None)
-    return sorted(found)
-
-
-def _answers(output: str, access: store.Access, chosen: Filter) -> Iterator[list[dict[str, Any]]]:
-    return rows_by_image(chosen.apply(table) for table in shards.current(output, access))
-
-
-def _export_parquet(output: str, base: str, access: store.Access, chosen: Filter) -> list[str]:
-    written = []
-    for number, table in enumerate(shards.current(output, access), start=1):
-        kept = chosen.apply(table)
-        kept = kept.filter(pc.equal(kept["status"], "mask"))
-        if len(kept):
-            written.append(f"{base}/part-{number:08d}.parquet")
-            store.write(written[-1], shards.encode(kept), access)
-    return written
-
-
-def _export_coco(output: str, base: str, access: store.Access, chosen: Filter, masks: coco.Masks) -> list[str]:
-    known = [one for one in categories(output, access) if not chosen.classes or one[1] in chosen.classes]
-    root = _collection(output, access)
-    return _in_parts(
-        _answers(output, access, chosen),
-        IMAGES_PER_COCO_FILE,
+def _coco(catalogue: Catalogue, base: str, chosen: Filter, masks: coco.Masks, root: str) -> tuple[Parts, str]:
+    """COCO's files, and the digest of what they depend on besides the answers."""
+    newest_first = ((one.class_id, one.name) for found in reversed(catalogue.shards) for one in found.classes)
+    known = coco.distinct_categories(newest_first)
+    if chosen.classes:
+        known = [category for category in known if category[1] in chosen.classes]
+    parts = Parts(
         f"{base}/coco",
         "instances",
-        access,
+        IMAGES_PER_COCO_FILE,
+        ANSWER_COLUMNS,
         lambda stream, part: coco.write(stream, part, known, masks, root),
     )
+    return parts, markers.digest({"format": 1, "masks": masks, "root": root, "categories": known})
 
 
-def _export_label_studio(output: str, base: str, access: store.Access, chosen: Filter) -> list[str]:
-    return _in_parts(
-        _answers(output, access, chosen),
-        TASKS_PER_LABEL_STUDIO_FILE,
-        f"{base}/label_studio",
-        "tasks",
-        access,
-        label_studio.write,
-    )
+def _label_studio(base: str) -> Parts:
+    folder = f"{base}/label_studio"
+    return Parts(folder, "tasks", TASKS_PER_LABEL_STUDIO_FILE, LABEL_STUDIO_COLUMNS, label_studio.write)
 
 
-def _in_parts(
-    answers: Iterator[list[dict[str, Any]]],
-    images_per_file: int,
-    folder: str,
-    stem: str,
-    access: store.Access,
-    write_part: Callable[[IO[str], Iterable[list[dict[str, Any]]]], object],
-) -> list[str]:
-    """`stem.json`, or `stem-00000.json`, `stem-00001.json`, ... where there is more than one file's worth."""
-    with tempfile.TemporaryDirectory() as scratch:
-        files: list[Path] = []
-        while first := next(answers, None):
-            files.append(Path(scratch) / f"{stem}-{len(files):05d}.json")
-            with files[-1].open("w", encoding="utf-8") as stream:
-                write_part(stream, chain([first], islice(answers, images_per_file - 1)))
-        if not files:
-            return []
-        names = [f"{stem}.json"] if len(files) == 1 else [file.name for file in files]
-        for file, name in zip(files, names, strict=True):
-            store.upload(file, f"{folder}/{name}", access)
-    stale = [entry.uri for entry in store.listed(folder, f"{stem}*.json", access)]
-    for uri in stale:
-        if uri.rsplit("/", 1)[1] not in names:
-            store.delete(uri, access)
-    return [f"{folder}/{name}" for name in names]
+def _update_overlays(catalogue: Catalogue) -> list[str]:
+    """Draw what the sample shows for the first time, remove what it no longer shows."""
+    output, access = catalogue.output, catalogue.access
+    marker = markers.read(output, "overlay", access)
+    asked = markers.digest({"format": 1, "count": OVERLAYS})
+    if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
+        return []
+    before: dict[str, str] = marker.made["drawn"] if marker and marker.asked == asked else {}
+    sample = _sample(catalogue, Filter())
+    runs_of = _runs_of(catalogue, sample)
+    kept = {name: run for name, run in before.items() if runs_of.get(int(name[:16], 16)) == run}
+    todo = [number for number in sample if number not in {int(name[:16], 16) for name in kept}]
+    written = _draw_overlays(catalogue, output, todo, Filter())
+    drawn = kept | {image_id: runs_of[int(image_id[:16], 16)] for _, image_id in written}
+    for name in before.keys() - drawn.keys():
+        delete_if_there(f"{output}/overlay/{name}.png", access)
+    Marker(catalogue.fingerprint, asked, {"drawn": drawn}).write(output, "overlay", access)
+    return [uri for uri, _ in written]
 
 
-def _export_overlays(output: str, base: str, access: store.Access, chosen: Filter) -> list[str]:
-    """PNGs of a sample: images with masks, in the order of their ids, which is no order at all."""
-    candidates: list[tuple[str, str]] = []
-    for table in shards.current(output, access, ["image_id", "image_uri", "status", "score", "class_name"]):
-        marked = chosen.apply(table)
-        marked = marked.filter(pc.equal(marked["status"], "mask")).select(["image_id", "image_uri"])
-        pairs = {(row["image_id"], row["image_uri"]) for row in marked.to_pylist()}
-        candidates = sorted({*candidates, *pairs})[:OVERLAYS]
-    wanted = {image_id for image_id, _ in candidates}
+def _sample(catalogue: Catalogue, chosen: Filter) -> list[int]:
+    """Images with masks, in the order of their ids, which is no order at all."""
+    found = np.zeros(0, np.uint64)
+    if chosen == Filter():
+        for one in catalogue.shards:
+            marked = one.numbers[(one.masks > 0) & catalogue.holds(one)]
+            found = np.unique(np.concatenate([found, marked]))[:OVERLAYS]
+    else:
+        for table in chosen.apply(catalogue.tables(["image_id", "status", "score", "class_name"])):
+            marked = image_numbers(table.filter(pc.equal(table["status"], "mask"))["image_id"])
+            found = np.unique(np.concatenate([found, marked]))[:OVERLAYS]
+    return found.tolist()
+
+
+def _runs_of(catalogue: Catalogue, numbers: list[int]) -> dict[int, str]:
+    """Which run answered each image."""
+    wanted = np.asarray(sorted(numbers), np.uint64)
+    found: dict[int, str] = {}
+    for one in catalogue.with_images(wanted):
+        for place in np.flatnonzero(np.isin(one.numbers, wanted) & catalogue.holds(one)).tolist():
+            found[int(one.numbers[place])] = one.origins[one.origin[place]].run_id
+    return found
+
+
+def _draw_overlays(catalogue: Catalogue, base: str, numbers: list[int], chosen: Filter) -> list[tuple[str, str]]:
+    """PNGs of some images: (uri, image id) of each."""
     written = []
-    for rows in answers_of(output, wanted, access):
+    for rows in rows_by_image(chosen.apply(_rows_of(catalogue, numbers))):
         try:
-            content = store.read(rows[0]["image_uri"], access)
-            picture = overlay.draw(pictures.decode(content, max_pixels=4_000_000).pixels, rows)
+            content = store.read(rows[0]["image_uri"], catalogue.access)
+            picture = overlay.draw(pictures.decode(content, max_pixels=OVERLAY_PIXELS).pixels, rows)
         except (InputError, StorageError):
             continue  # gone or replaced since it was answered
         stream = io.BytesIO()
         picture.save(stream, "PNG")
-        written.append(f"{base}/overlay/{rows[0]['image_id']}.png")
-        store.write(written[-1], stream.getvalue(), access)
+        uri = f"{base.rstrip('/')}/overlay/{rows[0]['image_id']}.png"
+        store.write(uri, stream.getvalue(), catalogue.access)
+        written.append((uri, rows[0]["image_id"]))
     return written
 
 
-def answers_of(output: str, image_ids: set[str], access: store.Access) -> Iterator[list[dict[str, Any]]]:
-    """The current rows of some images."""
-    wanted = pa.array(sorted(image_ids), pa.string())
-    for table in shards.current(output, access):
-        yield from rows_by_image([table.filter(pc.is_in(table["image_id"], wanted))])
-
-
-def _collection(output: str, access: store.Access) -> str:
-    latest = runs.recorded(output, access, last=1)
-    return latest[0]["collection"] if latest else ""
+def _rows_of(catalogue: Catalogue, numbers: list[int]) -> Iterator[pa.Table]:
+    wanted = np.asarray(sorted(numbers), np.uint64)
+    for table in catalogue.tables(ANSWER_COLUMNS, catalogue.with_images(wanted)):
+        yield table.filter(pa.array(np.isin(image_numbers(table["image_id"]), wanted)))

@@ -2,7 +2,8 @@
 
 Every holder creates the next file of `_lease/`, `00000001.json`, `00000002.json`, ..., with a conditional put:
 the store itself lets one of two contenders win. The holder rewrites its own file while it lives; whoever sees
-the newest file unchanged for its whole term may create the next one, and the old holder is fenced off.
+the newest file unchanged for its whole term may create the next one, and the old holder is fenced off. Clocks of
+two machines are never compared.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -22,13 +24,24 @@ from tlg.errors import LeaseHeldError, StorageError
 log = logging.getLogger(__name__)
 
 FOLDER = "_lease"
+NAME = re.compile(r"(\d{8,})\.json")
 TERM_SECONDS = 30.0
-# Wall clocks of two machines may differ; only a lease this long past its end is dead without watching it.
-CLOCK_MARGIN_SECONDS = 300.0
+# What a lease file that was cut short is taken for: a holder of whom nothing is known, so it is watched.
+UNKNOWN: dict[str, Any] = {
+    "run_id": "(unknown)",
+    "host": "(unknown)",
+    "machine": None,
+    "pid": 0,
+    "process_started": None,
+    "beats": -1,
+    "renewed_at": 0.0,
+    "term_seconds": TERM_SECONDS,
+    "released": False,
+}
 
 
 class Lease:
-    """`with Lease(output, run_id)`: held and renewed inside; `confirm()` before anything becomes visible."""
+    """`with Lease(output, run_id)`: held and renewed inside; `confirm()` before anything becomes visible or goes."""
 
     def __init__(
         self,
@@ -38,23 +51,29 @@ class Lease:
         term_seconds: float = TERM_SECONDS,
     ):
         self.number = 0
-        self._output, self._run_id, self._access, self._term = output, run_id, access, term_seconds
+        self.run_id = run_id
+        self._output, self._access, self._term = output, access, term_seconds
         self._folder = f"{output.rstrip('/')}/{FOLDER}"
-        self._renewed = 0.0
         self._beats = 0
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._renew_until_ended, daemon=True)
 
     def __enter__(self) -> Lease:
         newest = self._newest()
-        if newest and not self._is_over(newest):
+        if newest and not _is_over(newest):
             newest = self._watch(newest)
         self.number = (newest["number"] if newest else 0) + 1
-        if not store.create(self._path(self.number), self._content(), self._access):
+        created = store.create(self._path(self.number), self._content(), self._access)
+        holder = self._newest()
+        # Neither the answer to the put decides (it may have been lost, or two may have been told yes), nor its number
+        # (ours may be an old one, free again): who is in the newest file holds the lease.
+        if holder is None or (holder["number"], holder["run_id"]) != (self.number, self.run_id):
+            if created and holder and holder["number"] > self.number:
+                store.delete(self._path(self.number), self._access)
             raise LeaseHeldError(f"{self._output}: another run has just started to write here; wait for it to end")
-        self._renewed = time.monotonic()
-        for entry in store.listed(self._folder, "*.json", self._access)[:-1]:
-            store.delete(entry.uri, self._access)
+        for uri, number in self._files():
+            if number < self.number:
+                store.delete(uri, self._access)
         self._heart.start()
         return self
 
@@ -70,7 +89,12 @@ class Lease:
     def confirm(self) -> None:
         """Raise LeaseHeldError unless this run still is the writer."""
         newest = self._newest()
-        if newest and newest["number"] > self.number:
+        if newest is None:
+            raise LeaseHeldError(
+                f"{self._output}: the lease of this run was removed from {FOLDER}/; "
+                "nothing more is written by this run, run it again"
+            )
+        if newest["number"] > self.number or newest["run_id"] not in (self.run_id, UNKNOWN["run_id"]):
             raise LeaseHeldError(
                 f"{self._output}: run {newest['run_id']} took over while this one was silent; "
                 "nothing more is written by this run"
@@ -80,25 +104,20 @@ class Lease:
         """Wait for the holder's sign of life: it raises, silence for a whole term returns the dead lease."""
         deadline = time.monotonic() + newest["term_seconds"]
         seen = newest
-        while not _process_is_alive_here(newest) and time.monotonic() < deadline:
+        while not _has_just_renewed(newest) and time.monotonic() < deadline:
             time.sleep(min(1.0, self._term / 10))
             seen = self._newest() or newest
-            if self._is_over(seen):
+            if _is_over(seen):
                 return seen
             if seen != newest:
                 break
         else:
-            if not _process_is_alive_here(newest):
+            if not _has_just_renewed(newest):
                 return newest
         raise LeaseHeldError(
             f"{self._output}: run {seen['run_id']} on {seen['host']} (process {seen['pid']}) is writing here; "
             "wait for it to end, stop it, or choose another output"
         )
-
-    def _is_over(self, lease: dict[str, Any]) -> bool:
-        if lease["released"] or lease["renewed_at"] + lease["term_seconds"] + CLOCK_MARGIN_SECONDS < time.time():
-            return True
-        return _is_of_this_machine(lease) and not _process_is_alive_here(lease)
 
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(self._term / 3):
@@ -107,18 +126,27 @@ class Lease:
                 store.write(self._path(self.number), self._content(), self._access)
             except LeaseHeldError:
                 return  # the next commit raises it where it can be handled
-            except StorageError as error:
-                log.warning("the lease could not be renewed yet: %s", error)
+            except Exception as error:  # whatever it is, a heart that stops would give the lease away
+                log.warning("the lease could not be renewed yet: %s: %s", type(error).__name__, error)
+
+    def _files(self) -> list[tuple[str, int]]:
+        """Lease files with their numbers, oldest first; whatever else lies there is none of ours."""
+        files = []
+        for entry in store.listed(self._folder, "*.json", self._access):
+            if match := NAME.fullmatch(entry.uri.rsplit("/", 1)[1]):
+                files.append((entry.uri, int(match.group(1))))
+        return sorted(files, key=lambda file: file[1])
 
     def _newest(self) -> dict[str, Any] | None:
-        while found := store.listed(self._folder, "*.json", self._access):
+        while files := self._files():
+            uri, number = files[-1]
             try:
-                content = json.loads(store.read(found[-1].uri, self._access))
+                content = store.read(uri, self._access)
             except StorageError as error:
                 if error.missing:  # removed by a newer holder just now
                     continue
                 raise
-            return content | {"number": int(found[-1].uri.rsplit("/", 1)[1].split(".")[0])}
+            return UNKNOWN | _parsed(content) | {"number": number}
         return None
 
     def _path(self, number: int) -> str:
@@ -128,7 +156,7 @@ class Lease:
         self._beats += 1
         content = {
             "number": self.number,
-            "run_id": self._run_id,
+            "run_id": self.run_id,
             "host": socket.gethostname(),
             "machine": _machine(),
             "pid": os.getpid(),
@@ -139,6 +167,25 @@ class Lease:
             "released": released,
         }
         return json.dumps(content).encode()
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """A lease file's content; nothing of one that was cut short."""
+    try:
+        lease = json.loads(content)
+    except ValueError:
+        return {}
+    return lease if isinstance(lease, dict) else {}
+
+
+def _is_over(lease: dict[str, Any]) -> bool:
+    return lease["released"] or (_is_of_this_machine(lease) and not _process_is_alive_here(lease))
+
+
+def _has_just_renewed(lease: dict[str, Any]) -> bool:
+    """Whether a living process of this machine, whose clock is ours, renewed it within its term."""
+    age = time.time() - lease["renewed_at"]
+    return _process_is_alive_here(lease) and 0 <= age < lease["term_seconds"]
 
 
 def _machine() -> str | None:
@@ -160,8 +207,10 @@ def _process_is_alive_here(lease: dict[str, Any]) -> bool:
 
 
 def _process_start(pid: int) -> str | None:
-    """When a process of this machine started, None if there is none: pids are used again."""
+    """When a process of this machine started, None if there is none: pids are used again, and the dead that nobody
+    has waited for stay listed."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
+    return None if fields[0] in "ZX" else fields[19]

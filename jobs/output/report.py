@@ -5,63 +5,91 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader
 
-from jobs.output import shards
+from jobs.output import marker as markers
+from jobs.output import quarantine
+from jobs.output.catalogue import Catalogue
+from jobs.output.identity import image_numbers
+from jobs.output.index import BINS, Index
+from jobs.output.marker import Marker
 from jobs.output.runs import RunSummary, duration
 from tlg import pictures as images
 from tlg import store
-from tlg.answers.formats import overlay
+from tlg.answers.formats import coco, overlay
 from tlg.errors import InputError, StorageError
 
+FOLDER = "report"
 TEMPLATE = "report.html.jinja"
-BINS = 20
 PER_CLASS = 12
 # Contact sheets read a run's own images again; a vocabulary of hundreds must not read thousands.
 SHEET_IMAGES = 240
 FAILED_SHOWN = 50
 THUMBNAIL = 240
-# Drawn thumbnails by answer: the next night's sheets show older images without reading them again.
-THUMBNAILS = "report/thumbnails.json"
-
-Thumbnails = dict[str, str]
+# Drawn thumbnails: the next night's sheets show older images without reading them again.
+THUMBNAILS = f"{FOLDER}/thumbnails.json"
+SHEET_COLUMNS = ["image_id", "image_uri", "class_name", "class_id", "status", "score", "run_id"]
 
 
 @dataclass
 class ClassStatistics:
+    """One class over all answers, and its least certain masks."""
+
     name: str
     class_id: int
     masks: int = 0
     absent: int = 0
     scores: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     presences: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    uncertain: list[tuple[float, str, str]] = field(default_factory=list)  # distance to the threshold, image, run
-    sheet: list[dict[str, str]] = field(default_factory=list)
+    sheet: list[Thumbnail] = field(default_factory=list)
 
 
-def write(output: str, summary: RunSummary, min_score: float, access: store.Access) -> None:
-    thumbnails = _read_thumbnails(output, access)
-    statistics, failed, image_count = _gather(output, min_score, summary.run_id, thumbnails, access)
-    _draw_sheets(output, statistics, thumbnails, access)
+@dataclass
+class Thumbnail:
+    """A mask on its image, as base64 JPEG; `distance` is that of its score to the threshold."""
+
+    distance: float
+    image_id: str
+    class_name: str
+    run_id: str
+    uri: str
+    score: float
+    data: str = ""
+
+
+def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_per_hour: float | None) -> list[str]:
+    """Write the report where answers or settings changed since it was written; returns what was written."""
+    output, access = catalogue.output, catalogue.access
+    asked = markers.digest({"format": 1, "name": summary.name, "min_score": min_score, "price": price_per_hour})
+    marker = markers.read(output, "report", access)
+    if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
+        return []
+    fresh = _fresh(catalogue, marker, summary.run_id)
+    statistics = _statistics(catalogue)
+    _fill_sheets(catalogue, statistics, fresh, min_score)
+    failed = quarantine.read(output, access)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     environment.filters["duration"] = duration
     environment.globals["bars"] = bars
     html = environment.get_template(TEMPLATE).render(
         summary=summary,
         classes=statistics,
-        failed=failed,
-        image_count=image_count,
+        failed=failed.select(["image_uri", "error_type", "error_message"]).slice(0, FAILED_SHOWN).to_pylist(),
+        image_count=catalogue.image_count(),
         masks=sum(one.masks for one in statistics),
         colours={one.class_id: "#{:02x}{:02x}{:02x}".format(*overlay.colour(one.class_id)) for one in statistics},
     )
-    store.write(f"{output.rstrip('/')}/report/index.html", html.encode(), access)
+    uri = f"{output}/{FOLDER}/index.html"
+    store.write(uri, html.encode(), access)
+    Marker(catalogue.fingerprint, asked, {"newest": catalogue.next_number - 1}).write(output, "report", access)
+    return [uri]
 
 
 def bars(counts: np.ndarray, width: int = 220, height: int = 56) -> list[dict[str, float]]:
@@ -75,91 +103,114 @@ def bars(counts: np.ndarray, width: int = 220, height: int = 56) -> list[dict[st
     ]
 
 
-def _gather(
-    output: str, min_score: float, run_id: str, thumbnails: Thumbnails, access: store.Access
-) -> tuple[list[ClassStatistics], list[dict[str, Any]], int]:
-    found: dict[int, ClassStatistics] = {}
-    failed: list[dict[str, Any]] = []
-    image_count = 0
-    columns = ["image_uri", "class_name", "class_id", "status", "score", "presence", "error_type", "error_message"]
-    columns.append("run_id")
-    for table in shards.current(output, access, columns):
-        image_count += len(pc.unique(table["image_id"]))
-        errors = table.filter(pc.equal(table["status"], "error"))
-        failed += errors.slice(0, max(0, FAILED_SHOWN - len(failed))).to_pylist()
-        answered = table.filter(pc.not_equal(table["status"], "error"))
-        for class_id in pc.unique(answered["class_id"]).to_pylist():
-            rows = answered.filter(pc.equal(answered["class_id"], class_id))
-            one = found.setdefault(class_id, ClassStatistics(rows["class_name"][0].as_py(), class_id))
-            _add(one, rows, min_score, run_id, thumbnails)
-    return [found[class_id] for class_id in sorted(found)], failed, image_count
+def _fresh(catalogue: Catalogue, marker: Marker | None, run_id: str) -> list[Index]:
+    """Shards that came after the last report, or with this run where there is none: their images may be fetched."""
+    if marker is not None:
+        return [one for one in catalogue.shards if one.shard.number > marker.made["newest"]]
+    return [one for one in catalogue.shards if any(origin.run_id == run_id for origin in one.origins)]
 
 
-def _add(one: ClassStatistics, rows: pa.Table, min_score: float, run_id: str, thumbnails: Thumbnails) -> None:
-    scores = rows["score"].to_numpy()
-    is_mask = np.asarray(pc.equal(rows["status"], "mask").to_numpy(zero_copy_only=False), bool)
-    one.masks += int(is_mask.sum())
-    one.absent += int((~is_mask).sum())
-    one.scores += np.histogram(scores, BINS, (0, 1))[0]
-    one.presences += np.histogram(rows["presence"].to_numpy(), BINS, (0, 1))[0]
-    distance = np.where(is_mask, np.abs(scores - min_score), np.inf)
-    ids, runs = rows["image_id"].to_pylist(), rows["run_id"].to_pylist()
-    # Only what this run has read, or an earlier one has drawn: a report never fetches old images again.
-    shown = [
-        run == run_id or _key(image, one.class_id, run) in thumbnails for image, run in zip(ids, runs, strict=True)
-    ]
-    distance[~np.array(shown, bool)] = np.inf
-    nearest = [place for place in np.argsort(distance, kind="stable")[:PER_CLASS].tolist() if distance[place] < np.inf]
-    one.uncertain = sorted([*one.uncertain, *((float(distance[p]), ids[p], runs[p]) for p in nearest)])[:PER_CLASS]
+def _statistics(catalogue: Catalogue) -> list[ClassStatistics]:
+    counts = [one for found in reversed(catalogue.shards) for one in found.classes]
+    known = coco.distinct_categories((one.class_id, one.name) for one in counts)
+    statistics = {name: ClassStatistics(name, class_id) for class_id, name in known}
+    for one in counts:
+        of_class = statistics[one.name]
+        of_class.masks += one.masks
+        of_class.absent += one.absent
+        of_class.scores += np.asarray(one.scores)
+        of_class.presences += np.asarray(one.presences)
+    return sorted(statistics.values(), key=lambda one: one.class_id)
 
 
-def _key(image_id: str, class_id: int, run_id: str) -> str:
-    return f"{image_id}/{class_id}/{run_id}"
-
-
-def _read_thumbnails(output: str, access: store.Access) -> Thumbnails:
-    try:
-        return json.loads(store.read(f"{output.rstrip('/')}/{THUMBNAILS}", access))
-    except (StorageError, ValueError):
-        return {}  # none yet, or damaged: drawn anew as runs answer
-
-
-def _draw_sheets(output: str, statistics: list[ClassStatistics], thumbnails: Thumbnails, access: store.Access) -> None:
+def _fill_sheets(catalogue: Catalogue, statistics: list[ClassStatistics], fresh: list[Index], min_score: float) -> None:
+    """The least certain masks of each class, among those drawn before and those that have just come."""
     each = max(1, min(PER_CLASS, SHEET_IMAGES // max(1, len(statistics))))
-    wanted = {image_id for one in statistics for _, image_id, _ in one.uncertain[:each]}
-    if not wanted:
-        return
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
-    names = pa.array(sorted(wanted), pa.string())
-    for table in shards.current(output, access):
-        for row in table.filter(pc.is_in(table["image_id"], names)).to_pylist():
-            if row["status"] == "mask":
-                rows[row["image_id"], row["class_id"]] = row
-    pictures: dict[str, np.ndarray] = {}
-    drawn: Thumbnails = {}
+    best: dict[str, list[Thumbnail]] = {one.name: [] for one in statistics}
+    for candidate in [*_drawn_before(catalogue, min_score), *_candidates(catalogue, fresh, min_score)]:
+        if candidate.class_name in best:
+            best[candidate.class_name].append(candidate)
     for one in statistics:
-        for _, image_id, run_id in one.uncertain[:each]:
-            row = rows.get((image_id, one.class_id))
-            if row is None:
-                continue
-            key = _key(image_id, one.class_id, run_id)
-            data = thumbnails.get(key) or _drawn(row, pictures, access)
-            if data is None:
-                continue
-            drawn[key] = data
-            one.sheet.append({"data": data, "uri": row["image_uri"], "score": f"{row['score']:.2f}"})
-    store.write(f"{output.rstrip('/')}/{THUMBNAILS}", json.dumps(drawn).encode(), access)
+        unique = {(found.image_id, found.run_id): found for found in reversed(best[one.name])}
+        one.sheet = sorted(unique.values(), key=lambda found: (found.distance, found.image_id))[:each]
+    _draw(catalogue, [found for one in statistics for found in one.sheet if not found.data], fresh)
+    for one in statistics:
+        one.sheet = [found for found in one.sheet if found.data]
+    drawn = [asdict(found) for one in statistics for found in one.sheet]
+    store.write(f"{catalogue.output}/{THUMBNAILS}", json.dumps(drawn).encode(), catalogue.access)
 
 
-def _drawn(row: dict[str, Any], pictures: dict[str, np.ndarray], access: store.Access) -> str | None:
-    """The overlay of one answer as base64 JPEG; None where the image is gone or was replaced since."""
-    image_id = row["image_id"]
-    if image_id not in pictures:
-        try:
-            content = store.read(row["image_uri"], access)
-            pictures[image_id] = images.decode(content, THUMBNAIL * THUMBNAIL * 4).pixels
-        except (InputError, StorageError):
-            return None
+def _candidates(catalogue: Catalogue, fresh: list[Index], min_score: float) -> list[Thumbnail]:
+    """Of each class the masks of fresh shards nearest to the threshold."""
+    best: dict[str, list[Thumbnail]] = {}
+    for table in catalogue.tables(SHEET_COLUMNS, fresh):
+        masks = table.filter(pc.equal(table["status"], "mask"))
+        distance = np.abs(masks["score"].to_numpy() - min_score)
+        names = masks["class_name"].combine_chunks().dictionary_encode()
+        for code, name in enumerate(names.dictionary.to_pylist()):
+            places = np.flatnonzero(names.indices.to_numpy() == code)
+            nearest = places[np.argsort(distance[places], kind="stable")[:PER_CLASS]]
+            rows = zip(distance[nearest].tolist(), masks.take(nearest).to_pylist(), strict=True)
+            found = [
+                Thumbnail(far, row["image_id"], name, row["run_id"], row["image_uri"], row["score"])
+                for far, row in rows
+            ]
+            best[name] = sorted([*best.get(name, []), *found], key=lambda one: (one.distance, one.image_id))[:PER_CLASS]
+    return [one for found in best.values() for one in found]
+
+
+def _drawn_before(catalogue: Catalogue, min_score: float) -> list[Thumbnail]:
+    """Thumbnails of earlier reports whose answers still hold."""
+    try:
+        saved = json.loads(store.read(f"{catalogue.output}/{THUMBNAILS}", catalogue.access))
+        found = [Thumbnail(**values) for values in saved]
+    except StorageError as error:
+        if not error.missing:
+            raise
+        return []
+    except (ValueError, TypeError):
+        return []  # damaged, or of an older version: drawn anew as runs answer
+    numbers = np.asarray([int(one.image_id[:16], 16) for one in found], np.uint64)
+    holding: set[tuple[int, str]] = set()
+    for index in catalogue.with_images(numbers):
+        for place in np.flatnonzero(np.isin(index.numbers, numbers) & catalogue.holds(index)).tolist():
+            holding.add((int(index.numbers[place]), index.origins[index.origin[place]].run_id))
+    kept = [one for one in found if (int(one.image_id[:16], 16), one.run_id) in holding]
+    for one in kept:
+        one.distance = abs(one.score - min_score)
+    return kept
+
+
+def _draw(catalogue: Catalogue, wanted: Iterable[Thumbnail], fresh: list[Index]) -> None:
+    """Fill in the pictures; none where the image is gone or was replaced since."""
+    missing = {(one.image_id, one.class_name): one for one in wanted}
+    if not missing:
+        return
+    numbers = np.unique(image_numbers([image_id for image_id, _ in missing]))
+    columns = [*SHEET_COLUMNS, "rle"]
+    pixels: dict[str, np.ndarray | None] = {}
+    recent = {one.shard.number for one in fresh}
+    those = [one for one in catalogue.with_images(numbers) if one.shard.number in recent]
+    for table in catalogue.tables(columns, those):
+        for row in table.filter(np.isin(image_numbers(table["image_id"]), numbers)).to_pylist():
+            one = missing.get((row["image_id"], row["class_name"]))
+            if one is None or row["status"] != "mask":
+                continue
+            if one.image_id not in pixels:
+                pixels[one.image_id] = _pixels(one.uri, catalogue.access)
+            picture = pixels[one.image_id]
+            if picture is not None:
+                one.data = _as_jpeg(picture, row)
+
+
+def _pixels(uri: str, access: store.Access) -> np.ndarray | None:
+    try:
+        return images.decode(store.read(uri, access), THUMBNAIL * THUMBNAIL * 4).pixels
+    except (InputError, StorageError):
+        return None
+
+
+def _as_jpeg(picture: np.ndarray, row: dict[str, Any]) -> str:
     stream = io.BytesIO()
-    overlay.draw(pictures[image_id], [row], THUMBNAIL).save(stream, "JPEG", quality=80)
+    overlay.draw(picture, [row], THUMBNAIL).save(stream, "JPEG", quality=80)
     return base64.b64encode(stream.getvalue()).decode()

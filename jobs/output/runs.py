@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import platform
 import time
 from collections import Counter
@@ -13,6 +14,8 @@ from typing import Any, Literal
 
 from tlg import store
 from tlg.spec import AnnotateSpec
+
+log = logging.getLogger(__name__)
 
 FOLDER = "runs"
 State = Literal["running", "succeeded", "stopped", "failed"]
@@ -39,6 +42,8 @@ class RunSummary:
     errors: int = 0
     deferred: int = 0
     replaced: int = 0
+    # Answered images that the collection does not list any more.
+    departed: int = 0
     shards: int = 0
     rows: int = 0
     images_per_second: float = 0.0
@@ -52,6 +57,7 @@ class RunSummary:
     digests: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     workers: int = 0
+    only_failed: bool = False
     cost: float | None = None
     updated_at: str = ""
 
@@ -74,14 +80,6 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def duration(seconds: float) -> str:
-    """As people say it: `45 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def begin(spec: AnnotateSpec, run_id: str) -> RunSummary:
     collection = spec.images.uri or store.parent(spec.images.manifest or "")
     summary = RunSummary(run_id, spec.name, spec.output.uri, collection, started_at=now(), model=spec.model)
@@ -94,10 +92,60 @@ def begin(spec: AnnotateSpec, run_id: str) -> RunSummary:
     return summary
 
 
+# What records of older versions do not say.
+_NEW_KEYS = {"departed": 0}
+
+
 def recorded(output: str, access: store.Access = store.DEFAULT_ACCESS, last: int = 5) -> list[dict[str, Any]]:
-    """The newest runs of an output, newest first."""
-    found = store.listed(f"{output.rstrip('/')}/{FOLDER}", "*.json", access)
-    return [json.loads(store.read(entry.uri, access)) for entry in reversed(found[-last:])]
+    """The newest runs of an output, newest first. A record that was cut short is left out, with a word."""
+    records: list[dict[str, Any]] = []
+    for entry in reversed(store.listed(f"{output.rstrip('/')}/{FOLDER}", "*.json", access)):
+        if len(records) == last:
+            break
+        try:
+            record = json.loads(store.read(entry.uri, access))
+            if not isinstance(record, dict) or not record.keys() >= {"run_id", "state", "updated_at"}:
+                raise ValueError("not the record of a run")
+        except ValueError as error:
+            log.warning("%s: ignored (%s); it can be deleted", entry.uri, error)
+            continue
+        records.append(_NEW_KEYS | record)
+    return records
+
+
+def close_unfinished(output: str, run_id: str, access: store.Access) -> None:
+    """Records that still say `running` are of runs that were killed: only `run_id` holds the lease."""
+    for record in recorded(output, access):
+        if record["state"] == "running" and record["run_id"] != run_id:
+            closed = {
+                "state": "failed",
+                "seconds_left": None,
+                "message": f"ended without a word; closed by run {run_id}",
+            }
+            uri = f"{output.rstrip('/')}/{FOLDER}/{record['run_id']}.json"
+            store.write(uri, json.dumps(record | closed, indent=1).encode(), access)
+
+
+def ending(summary: RunSummary) -> str:
+    """A run's last line."""
+    if not summary.images and summary.only_failed:
+        return (
+            f"nothing to do: of {summary.listed:,} images listed none has failed; "
+            f"without --only-failed new images are answered ({summary.seconds:.1f} s)"
+        )
+    if not summary.images:
+        return f"nothing to do: all {summary.listed:,} images are answered ({summary.seconds:.1f} s)"
+    rate = summary.done / max(summary.seconds, 1e-9)
+    counts = f"{summary.masks:,} masks, {summary.absent:,} absent, {summary.errors:,} errors"
+    return f"{summary.done:,} images in {duration(summary.seconds)} ({rate:,.1f}/s): {counts} -> {summary.output}"
+
+
+def duration(seconds: float) -> str:
+    """As people say it: `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class Tally:

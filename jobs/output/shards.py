@@ -2,26 +2,35 @@
 
 A commit is one conditional put of `annotations/part-<number>.parquet`: two writers can never both make the
 same number, so a fenced-off writer cannot slip a shard between. All rows of an image lie in one shard; where
-an image was answered again, its highest-numbered shard holds, and `drop_superseded` removes the older rows.
+an image was answered again, its highest-numbered shard holds.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.output.lease import Lease
+from jobs.output.identity import NumberSet, image_numbers, is_in
 from tlg import store
 from tlg.answers import records
+from tlg.errors import StorageError
+
+log = logging.getLogger(__name__)
 
 FOLDER = "annotations"
+NAME = re.compile(r"part-(\d{8,})\.parquet")
 # What DuckDB and pandas read best in one go.
 ROWS_PER_GROUP = 122_880
+# Rows are turned into Python objects, or masks into JSON, so many at a time.
+ROWS_AT_ONCE = 20_000
 DICTIONARY_COLUMNS = [
     "class_name",
     "class_id",
@@ -32,6 +41,7 @@ DICTIONARY_COLUMNS = [
     "params_digest",
     "run_id",
 ]
+STATISTICS_COLUMNS = ["image_id", "image_uri", "class_name", "class_id", "status", "score", "presence", "area"]
 
 
 @dataclass(frozen=True)
@@ -41,24 +51,55 @@ class Shard:
     size: int
 
 
+def shard_name(number: int) -> str:
+    return f"part-{number:08d}.parquet"
+
+
+def shard_uri(output: str, number: int) -> str:
+    return f"{output.rstrip('/')}/{FOLDER}/{shard_name(number)}"
+
+
 def committed(output: str, access: store.Access = store.DEFAULT_ACCESS) -> list[Shard]:
     """Every committed shard, oldest first."""
-    found = store.listed(f"{output.rstrip('/')}/{FOLDER}", "part-*.parquet", access)
-    return [Shard(entry.uri, int(entry.uri.rsplit("-", 1)[1].split(".")[0]), entry.size) for entry in found]
+    return committed_in(f"{output.rstrip('/')}/{FOLDER}", access)
 
 
-def read(shard: Shard, columns: list[str] | None, access: store.Access = store.DEFAULT_ACCESS) -> pa.Table:
-    content = store.read(shard.uri, access)
-    return pq.read_table(io.BytesIO(content), columns=columns)
+def committed_in(folder: str, access: store.Access = store.DEFAULT_ACCESS) -> list[Shard]:
+    """Files named like shards, oldest first. Other Parquet files are left alone, with a word."""
+    found, foreign = [], []
+    for entry in store.listed(folder, "*.parquet", access):
+        name = entry.uri.rsplit("/", 1)[1]
+        if match := NAME.fullmatch(name):
+            found.append(Shard(entry.uri, int(match.group(1)), entry.size))
+        else:
+            foreign.append(name)
+    if foreign:
+        log.warning(
+            "%s: ignored %s: a shard is named like %s; move what is not one to another folder",
+            folder,
+            ", ".join(foreign[:5]),
+            shard_name(1),
+        )
+    return sorted(found, key=lambda shard: shard.number)
 
 
-def image_numbers(image_ids: pa.ChunkedArray) -> np.ndarray:
-    """The first 64 bits of each image id, which tell images apart in little memory."""
-    return np.fromiter((int(one[:16], 16) for one in image_ids.to_pylist()), np.uint64, len(image_ids))
+def read(shard: Shard, columns: Sequence[str] | None, access: store.Access = store.DEFAULT_ACCESS) -> pa.Table:
+    """A shard's rows; of some columns only those columns' bytes are fetched."""
+    with _opened(shard, columns, access) as file:
+        return file.read(columns=None if columns is None else list(columns))
+
+
+def batches(
+    shard: Shard, columns: Sequence[str], access: store.Access = store.DEFAULT_ACCESS, rows: int = ROWS_AT_ONCE
+) -> Iterator[pa.Table]:
+    """Like `read`, some rows at a time: the memory does not grow with the shard."""
+    with _opened(shard, columns, access) as file:
+        for batch in file.iter_batches(rows, columns=list(columns)):
+            yield pa.Table.from_batches([batch])
 
 
 def current(
-    output: str, access: store.Access = store.DEFAULT_ACCESS, columns: list[str] | None = None
+    output: str, access: store.Access = store.DEFAULT_ACCESS, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """The answers that hold, newest shard first, superseded rows left out; one table a shard."""
     needed = None if columns is None else sorted({*columns, "image_id"})
@@ -72,94 +113,47 @@ def current(
         newer.add(numbers)
 
 
-class NumberSet:
-    """Very many numbers at eight bytes each: sorted runs, of which the last two are merged when of like size."""
-
-    def __init__(self) -> None:
-        self._runs: list[np.ndarray] = []
-
-    def add(self, numbers: np.ndarray) -> None:
-        run = np.unique(numbers)
-        while self._runs and len(self._runs[-1]) <= 2 * len(run):
-            run = np.unique(np.concatenate([self._runs.pop(), run]))
-        self._runs.append(run)
-
-    def has(self, numbers: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(numbers), bool)
-        for run in self._runs:
-            found |= is_in(numbers, run)
-        return found
+def without(table: pa.Table, numbers: np.ndarray) -> pa.Table:
+    """The rows of all images but these; `numbers` is sorted."""
+    if not len(numbers):
+        return table
+    return table.filter(pa.array(~is_in(image_numbers(table["image_id"]), numbers)))
 
 
-def is_in(numbers: np.ndarray, sorted_numbers: np.ndarray) -> np.ndarray:
-    """Which numbers occur in a sorted array."""
-    if not len(sorted_numbers):
-        return np.zeros(len(numbers), bool)
-    places = np.minimum(np.searchsorted(sorted_numbers, numbers), len(sorted_numbers) - 1)
-    return sorted_numbers[places] == numbers
-
-
-@dataclass
-class ShardWriter:
-    """Commits tables of answer rows, one shard each, as long as the lease is held."""
-
-    output: str
-    lease: Lease
-    next_number: int
-    access: store.Access = store.DEFAULT_ACCESS
-    # Images that a writer whose lease had run out committed at the last moment; their rows are there already.
-    foreign: NumberSet = field(default_factory=NumberSet)
-
-    def commit(self, table: pa.Table) -> int:
-        """Make the rows visible; returns how many. Rows of `records.SCHEMA` only."""
-        while True:
-            table = table.filter(pa.array(~self.foreign.has(image_numbers(table["image_id"]))))
-            if not table.num_rows:
-                return 0
-            self.lease.confirm()
-            content = encode(table)
-            shard = Shard(self._uri(self.next_number), self.next_number, len(content))
-            self.next_number += 1
-            if store.create(shard.uri, content, self.access):
-                return table.num_rows
-            self.lease.confirm()
-            intruder = read(shard, ["image_id"], self.access)
-            self.foreign.add(image_numbers(intruder["image_id"]))
-
-    def drop_superseded(self) -> int:
-        """Rewrite each shard without the rows that a newer shard replaces; returns how many rows went."""
-        newer = NumberSet()
-        dropped = 0
-        for shard in reversed(committed(self.output, self.access)):
-            numbers = image_numbers(read(shard, ["image_id"], self.access)["image_id"])
-            old = newer.has(numbers)
-            newer.add(numbers)
-            if not old.any():
-                continue
-            dropped += int(old.sum())
-            self.lease.confirm()
-            if old.all():
-                store.delete(shard.uri, self.access)
-            else:
-                rest = read(shard, None, self.access).filter(pa.array(~old))
-                store.write(shard.uri, encode(rest), self.access)
-        return dropped
-
-    def _uri(self, number: int) -> str:
-        return f"{self.output.rstrip('/')}/{FOLDER}/part-{number:08d}.parquet"
-
-
-def encode(table: pa.Table) -> bytes:
-    """A shard's bytes: sorted by image and class, dictionaries where values repeat."""
+def in_order(table: pa.Table) -> pa.Table:
+    """Rows as a shard holds them: the schema's columns, sorted by image and class."""
     table = table.select(records.SCHEMA.names).cast(records.SCHEMA)
-    table = table.sort_by([("image_uri", "ascending"), ("class_id", "ascending")])
+    return table.sort_by([("image_uri", "ascending"), ("class_id", "ascending")])
+
+
+def encode(ordered: pa.Table) -> bytes:
+    """A shard's bytes: dictionaries where values repeat, a checksum on every page."""
     stream = io.BytesIO()
     pq.write_table(
-        table,
+        ordered,
         stream,
         compression="zstd",
         use_dictionary=DICTIONARY_COLUMNS,
         row_group_size=ROWS_PER_GROUP,
-        write_statistics=["image_id", "image_uri", "class_name", "class_id", "status", "score", "presence", "area"],
+        write_statistics=STATISTICS_COLUMNS,
+        write_page_checksum=True,
     )
     return stream.getvalue()
+
+
+@contextmanager
+def _opened(shard: Shard, columns: Sequence[str] | None, access: store.Access) -> Iterator[pq.ParquetFile]:
+    """pyarrow's reader of a shard; what it complains about names the file and the way out."""
+    # All columns are one request, some of them are ranges.
+    source = io.BytesIO(store.read(shard.uri, access)) if columns is None else store.open_input(shard.uri, access)
+    try:
+        with source:
+            file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
+            if missing := set(records.SCHEMA.names if columns is None else columns) - set(file.schema_arrow.names):
+                raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(
+            f"{shard.uri}: damaged or not a shard of answers ({' '.join(str(error).split())}); "
+            "move it out of the folder and run the job again, which answers its images anew"
+        ) from error

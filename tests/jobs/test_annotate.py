@@ -14,6 +14,7 @@ from jobs.commands import status
 from jobs.flow import pipeline
 from jobs.output import exports, runs
 from tests.jobs import collection, odd_files
+from tlg import store
 from tlg.answers import records
 from tlg.errors import TooManyErrors
 
@@ -52,7 +53,7 @@ def test_runs_again_only_for_what_is_missing(tmp_path, exemplar_folder, monkeypa
     (images / "0" / "later.png").write_bytes(collection.picture(102))
     only_failed = annotate(spec, only_failed=True)
     assert (only_failed.images, only_failed.errors) == (1, 0)
-    assert not exports.storage.listed(f"{spec.output.uri}/quarantine", "*.parquet")
+    assert not store.listed(f"{spec.output.uri}/quarantine", "*.parquet")
 
     stricter = spec.model_copy(update={"run": spec.run.model_copy(update={"min_score": 0.6})})
     assert annotate(stricter).images == 33
@@ -68,7 +69,7 @@ def test_coco_holds_the_same_pixels(tmp_path, exemplar_folder):
     out = str(tmp_path / "out")
     annotate(collection.spec(str(images), exemplar_folder, out, output={"uri": out, "formats": ["coco", "overlay"]}))
     rows = [row for row in collection.answers(out).to_pylist() if row["status"] == "mask"]
-    exports.export(out, "coco", masks="polygon", to=str(tmp_path / "polygons"))
+    exports.export(out, "coco", str(tmp_path / "polygons"), masks="polygon")
     for folder in (tmp_path / "out", tmp_path / "polygons"):
         coco = COCO(str(folder / "coco" / "instances.json"))
         assert len(coco.imgs) == 12

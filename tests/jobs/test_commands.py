@@ -56,7 +56,7 @@ def test_every_failure_has_its_code_and_its_way_out(job, tmp_path, monkeypatch, 
     code, _, err = tlg(monkeypatch, capsys, "annotate")
     assert (code, "give a spec file, or all of --images" in err) == (2, True)
     code, _, err = tlg(monkeypatch, capsys, "annotate", tmp_path / "none.yaml")
-    assert (code, "does not exist" in err) == (5, True)
+    assert (code, "there is no such spec file" in err) == (2, True)
     code, _, err = tlg(monkeypatch, capsys, "annotate", job, "--set", "images.uri=nowhere")
     assert (code, "nowhere: does not exist" in err) == (5, True)
     code, _, err = tlg(monkeypatch, capsys, "validate", job, "--set", "images.pattern=*.tif")

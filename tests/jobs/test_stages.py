@@ -87,7 +87,6 @@ def test_eta_follows_the_images_of_the_last_minutes():
     now = [0.0]
     summary = RunSummary("r", "job", "out", images=1000)
     progress = Progress(summary, clock=lambda: now[0])
-    progress.start()
     for second in range(1, 301):
         now[0] = float(second)
         progress.update(second if second <= 150 else 150 + (second - 150) * 4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import io
 import os
 import posixpath
 import re
@@ -18,12 +19,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import httpx
 import pyarrow.fs as arrow_fs
 
 from tlg.errors import StorageError
+from tlg.store.ranges import RangeFile
 
 MISSING = "does not exist"
 MISSING_TEXT = re.compile(r"NoSuchKey|NoSuchBucket|Not Found|HTTP status 404|\b404\b")
@@ -127,6 +129,32 @@ def read(uri: str, access: Access = DEFAULT_ACCESS) -> bytes:
         if len(content) != expected:
             raise StorageError(f"{uri}: received {len(content)} of {expected} bytes", transient=True)
         return content
+
+
+def read_range(uri: str, start: int, length: int, access: Access = DEFAULT_ACCESS) -> bytes:
+    """The bytes at `start` to `start + length`; fewer, or none, where the object ends before."""
+    if length == 0:
+        return b""
+    with _Explained(uri):
+        if scheme(uri) == "s3":
+            return _read_s3(uri, access, (start, length))
+        with open_input(uri, access) as file:
+            file.seek(start)
+            return file.read(length)
+
+
+def open_input(uri: str, access: Access = DEFAULT_ACCESS) -> BinaryIO:
+    """A seekable file that reads only the ranges it is asked for, as pyarrow.parquet does."""
+    with _Explained(uri):
+        if scheme(uri) == "file":
+            return open(path_in_store(uri), "rb")
+        if scheme(uri) in ("http", "https"):
+            return io.BytesIO(_read_http(uri))
+        if scheme(uri) == "s3":
+            bucket, _, key = path_in_store(uri).partition("/")
+            size = s3_client(access).head_object(Bucket=bucket, Key=key)["ContentLength"]
+            return cast(BinaryIO, RangeFile(size, lambda start, length: read_range(uri, start, length, access)))
+        return cast(BinaryIO, filesystem(scheme(uri), access).open_input_file(path_in_store(uri)))
 
 
 def read_text(uri: str, access: Access = DEFAULT_ACCESS) -> str:
@@ -302,14 +330,22 @@ def s3_client(access: Access = DEFAULT_ACCESS) -> Any:
     return boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=settings)
 
 
-def _read_s3(uri: str, access: Access) -> bytes:
-    """A whole object in one request. pyarrow, after a body that broke off, has given back a garbled buffer."""
-    from botocore.exceptions import HTTPClientError, IncompleteReadError
+def _read_s3(uri: str, access: Access, span: tuple[int, int] | None = None) -> bytes:
+    """An object, or `length` bytes from `start`, in one request.
+
+    pyarrow, after a body that broke off, has given back a garbled buffer.
+    """
+    from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
     bucket, _, key = path_in_store(uri).partition("/")
+    part = {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"} if span else {}
     for attempt in range(S3_BODY_ATTEMPTS):
         try:
-            return s3_client(access).get_object(Bucket=bucket, Key=key)["Body"].read()
+            return s3_client(access).get_object(Bucket=bucket, Key=key, **part)["Body"].read()
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 416:  # begins behind the object's end
+                return b""
+            raise
         except (HTTPClientError, IncompleteReadError):  # botocore itself repeats only what fails before the body
             if attempt == S3_BODY_ATTEMPTS - 1:
                 raise

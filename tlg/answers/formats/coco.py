@@ -19,7 +19,10 @@ ID_BITS = 52
 
 @dataclass
 class CocoFile:
-    """One JSON document: `add` an image's rows at a time, then `finish`. Ids depend on uri and class alone."""
+    """One JSON document: `add` an image's rows at a time, then `finish`. Ids depend on uri and class alone.
+
+    `categories` are (id, class name), see `distinct_categories`; masks of other classes are left out.
+    """
 
     stream: IO[str]
     categories: Sequence[tuple[int, str]]
@@ -27,10 +30,12 @@ class CocoFile:
     root: str = ""
     image_count: int = 0
     annotation_count: int = 0
+    _ids: dict[str, int] = field(init=False)
     _used: set[int] = field(default_factory=set)
     _images: IO[str] = field(default_factory=lambda: tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
 
     def __post_init__(self) -> None:
+        self._ids = {name: number for number, name in self.categories}
         listed = [{"id": number, "name": name, "supercategory": ""} for number, name in self.categories]
         self.stream.write('{"info": {"description": "Answers of tlg"}, "licenses": [],\n"categories": ')
         json.dump(listed, self.stream)
@@ -52,12 +57,13 @@ class CocoFile:
         self._images.write((",\n" if self.image_count else "\n") + json.dumps(image))
         self.image_count += 1
         for row in rows:
-            if row["status"] != "mask":
+            if row["status"] != "mask" or row["class_name"] not in self._ids:
                 continue
             annotation = {
                 "id": self._unused("annotation", f"{row['image_id']}/{row['class_id']}"),
                 "image_id": image_id,
                 **annotation_of(row, self.masks),
+                "category_id": self._ids[row["class_name"]],
             }
             self.stream.write((",\n" if self.annotation_count else "\n") + json.dumps(annotation))
             self.annotation_count += 1
@@ -77,6 +83,25 @@ class CocoFile:
             salt += 1
         self._used.add(number)
         return number
+
+
+def distinct_categories(classes: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    """One id per class name and one name per id, from the (class id, name) pairs of answers, newest first.
+
+    Answers of an older class list may give a name's id to another name: the newest keeps it, others move behind.
+    """
+    ids: dict[str, int] = {}
+    moved: set[str] = set()
+    for class_id, name in classes:
+        if name in ids or name in moved:
+            continue
+        if class_id in ids.values():
+            moved.add(name)
+        else:
+            ids[name] = class_id
+    for name in sorted(moved):
+        ids[name] = max(ids.values()) + 1
+    return sorted((number, name) for name, number in ids.items())
 
 
 def stable_id(kind: str, name: str, salt: int = 0) -> int:

@@ -1,0 +1,54 @@
+"""What `tlg annotate` and `python -m jobs.annotate` share: the spec as it was given, signals, the last line."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from jobs.output.runs import RunSummary, ending
+from tlg.errors import SpecError
+from tlg.spec import AnnotateSpec, load_annotate_spec, short_spec
+
+INTERRUPTED = 130
+
+
+def read_spec(
+    spec: str | None, images: str | None, exemplars: str | None, out: str | None, overrides: list[str]
+) -> AnnotateSpec:
+    """The spec file, or one made of the three folders that a job needs at least."""
+    if spec is not None:
+        if images or exemplars or out:
+            raise SpecError("give a spec file, or --images, --exemplars and --out; not both")
+        return load_annotate_spec(spec, overrides)
+    if not (images and exemplars and out):
+        raise SpecError("give a spec file, or all of --images, --exemplars and --out")
+    return short_spec(images, exemplars, out, overrides)
+
+
+def finished(run: Callable[[], RunSummary]) -> int:
+    """Run to the end and print it; the code to leave with. What went wrong is raised as it is."""
+    with _terminated_like_interrupted():
+        try:
+            summary = run()
+        except KeyboardInterrupt:
+            print("stopped; what is committed stays, run again to go on", file=sys.stderr)
+            return INTERRUPTED
+    print(ending(summary))
+    return 0
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Clusters stop a job with SIGTERM: what has arrived is committed and the lease given back, as with Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
