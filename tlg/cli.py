@@ -145,7 +145,7 @@ def prune(
     remove: Annotated[bool, typer.Option("--remove", help="Remove them; without it they are only counted")] = False,
     endpoint: Endpoint = None,
 ) -> None:
-    """Answers of images that have left the collection: how many there are, and their removal."""
+    """Remove answers of images that are gone. Without --remove they are only counted."""
     from jobs.commands import prune as pruning
     from tlg.store import Access, join
 
