@@ -370,15 +370,12 @@ def import_checkpoint(
     out: Annotated[Path, typer.Option(help="Folder of the new model")],
 ) -> None:
     """Import a published checkpoint. Nothing inside the file is run."""
-    from typing import cast
-
     from tlg.errors import SpecError
     from tlg.hub.folder import import_checkpoint as run_import
-    from tlg.network.backbones.backbone import BackboneName
 
     if backbone not in ("resnet50", "vgg16"):
         raise SpecError(f"--backbone {backbone}: published checkpoints have resnet50 or vgg16")
-    written = run_import(checkpoint, cast(BackboneName, backbone), out)
+    written = run_import(checkpoint, backbone, out)
     typer.echo(f"{out}: {written.name}, {len(written.files)} files")
 
 
