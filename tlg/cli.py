@@ -145,7 +145,7 @@ def prune(
     remove: Annotated[bool, typer.Option("--remove", help="Remove them; without it they are only counted")] = False,
     endpoint: Endpoint = None,
 ) -> None:
-    """Answers of images that have left the collection: how many there are, and their removal."""
+    """Remove answers of images that are gone. Without --remove they are only counted."""
     from jobs.commands import prune as pruning
     from tlg.store import Access, join
 
@@ -370,15 +370,12 @@ def import_checkpoint(
     out: Annotated[Path, typer.Option(help="Folder of the new model")],
 ) -> None:
     """Import a published checkpoint. Nothing inside the file is run."""
-    from typing import cast
-
     from tlg.errors import SpecError
     from tlg.hub.folder import import_checkpoint as run_import
-    from tlg.network.backbones.backbone import BackboneName
 
     if backbone not in ("resnet50", "vgg16"):
         raise SpecError(f"--backbone {backbone}: published checkpoints have resnet50 or vgg16")
-    written = run_import(checkpoint, cast(BackboneName, backbone), out)
+    written = run_import(checkpoint, backbone, out)
     typer.echo(f"{out}: {written.name}, {len(written.files)} files")
 
 

@@ -17,7 +17,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from tlg.evidence.text_encoder import ClassText, TextSpec
-from tlg.network.backbones.backbone import TinyTrunk
+from tlg.network.backbones.tiny import TinyTrunk
 from tlg.network.text import TextVectors
 
 # Between the mean (0) and the maximum (infinite) over the cells of an image.
