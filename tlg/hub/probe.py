@@ -40,8 +40,8 @@ def check_probe(backbone: Backbone, expected: Sequence[float], weights: str) -> 
     if len(found) != len(expected) or not difference <= TOLERANCE:
         raise CheckpointError(
             f"weights {weights!r} of backbone {backbone.name!r} are not the weights that this model was made with:"
-            f" features of the probe picture differ by {difference:.2g}, at most {TOLERANCE:g} is allowed; fetch the weights"
-            " anew, or give the file that the model's card names"
+            f" features of the probe picture differ by {difference:.2g}, at most {TOLERANCE:g} is allowed; fetch the"
+            " weights anew, or give the file that the model's card names"
         )
 
 
