@@ -105,7 +105,7 @@ def test_efficientnet_lite2_comes_from_its_package_under_timms_names() -> None:
     for given, own in zip(entries, backbone.trunk.state_dict().values(), strict=True):
         assert torch.equal(given, own)
     record = record_of(backbone, LITE_WEIGHTS)
-    assert record.licence == "Apache License"
+    assert record.licence == "Apache Software License 2.0"
     assert record.sha256.startswith("9656183e")  # the package's file carries its digest in its name
     check_probe(backbone, record.probe, LITE_WEIGHTS)
 
