@@ -6,7 +6,7 @@ model's input size, D the width of text vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -142,7 +142,7 @@ class NetworkAnnotator:
     def _annotate(self, pictures: Sequence[Picture], wanted: Sequence[list[int]]) -> list[list[Answer]]:
         images_B3HW = torch.cat([self._input(picture.pixels) for picture in pictures])
         features, cells_BDhw = self._encode(images_B3HW), self._cells(images_B3HW)
-        # Picture by picture, so that no last bit depends on the company a picture comes in.
+        # Picture by picture, as the maps are: what is computed there does not depend on the company.
         cells = [None if cells_BDhw is None else cells_BDhw[[row]] for row in range(len(pictures))]
         presences = [self._presence(features[[row]], cells[row]) for row in range(len(pictures))]
         presence_BN = torch.cat(presences).cpu().numpy()
@@ -167,14 +167,14 @@ class NetworkAnnotator:
         return to_network_input(pixels, self.model.input_size)[None].to(self.device)
 
     def _encode(self, images_B3HW: Tensor) -> Features:
-        return Features(in_company(self.model.backbone, images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
+        images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
+        return Features(self.model.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
 
     def _cells(self, images_B3HW: Tensor) -> Tensor | None:
         """What the model's own CLIP sees, (B, D, h, w), where it has one."""
         if self.model.clip is None or self.text is None:
             return None
-        clip = self.model.clip
-        return in_company(lambda images: [clip.cells(images)], images_B3HW)[0]
+        return self.model.clip.cells(images_B3HW)
 
     def _presence(self, features: Features, cells_BDhw: Tensor | None) -> Tensor:
         """(B, N): the probability that the class is in the picture."""
@@ -247,17 +247,6 @@ class NetworkAnnotator:
         mask_HW = mask_of_size(map_HW, picture.height, picture.width)
         score = round((presence * soft_iou(map_HW)) ** 0.5, DECIMALS)
         return answer_from_mask(name, class_id, mask_HW, score, presence, self.params.min_score)
-
-
-def in_company(encode: Callable[[Tensor], list[Tensor]], images_B3HW: Tensor) -> list[Tensor]:
-    """`encode`, where a single image goes through beside itself.
-
-    Libraries have a kernel of its own for a batch of one, whose last bits differ from those of every other batch.
-    """
-    images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
-    if len(images_B3HW) > 1:
-        return encode(images_B3HW)
-    return [map_BChw[:1] for map_BChw in encode(images_B3HW.repeat(2, 1, 1, 1))]
 
 
 def mask_of_size(map_hw: Tensor, height: int, width: int) -> np.ndarray:
