@@ -80,6 +80,14 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+def duration(seconds: float) -> str:
+    """As people say it: `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def begin(spec: AnnotateSpec, run_id: str) -> RunSummary:
     collection = spec.images.uri or store.parent(spec.images.manifest or "")
     summary = RunSummary(run_id, spec.name, spec.output.uri, collection, started_at=now(), model=spec.model)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.flow import fetch
+from jobs.flow import fetch, segment
 from jobs.flow.fetch import Fetched
 from jobs.flow.progress import Progress, line
 from jobs.output.runs import RunSummary, duration
@@ -98,3 +98,24 @@ def test_eta_follows_the_images_of_the_last_minutes():
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (12000, "3 h 20 min")])
 def test_durations_read_like_speech(seconds, text):
     assert duration(seconds) == text
+
+
+def test_all_rows_of_an_image_lie_in_one_table_however_many_classes():
+    """512 images of 320 classes are more than Ray hands on whole: it would cut the table inside an image."""
+    columns = {"position": np.repeat(np.arange(512), 320), "text": ["x" * 300] * (512 * 320)}
+    whole = pa.table(columns)
+    assert whole.nbytes > 48 * 2**20
+    parts = list(segment.cut_between_images(whole, segment.TABLE_BYTES))
+    assert len(parts) > 1
+    assert max(part.nbytes for part in parts) <= segment.TABLE_BYTES
+    assert pa.concat_tables(parts).equals(whole)
+    seen = [set(part["position"].to_pylist()) for part in parts]
+    assert sum(map(len, seen)) == 512
+
+
+def test_an_image_larger_than_a_table_stays_whole():
+    parts = list(segment.cut_between_images(pa.table({"position": [1, 1, 2, 2, 3]}), 1))
+    assert [part["position"].to_pylist() for part in parts] == [[1, 1], [2, 2], [3]]
+    assert [len(part) for part in segment.cut_between_images(pa.table({"position": pa.array([], pa.int64())}), 1)] == [
+        0
+    ]
