@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.flow import ledger, manifest, pipeline
+from jobs.flow import deferred, ledger, manifest, pipeline
 from jobs.flow.progress import Progress, duration
 from jobs.flow.segment import TRACE_SCHEMA
 from jobs.output import exports, runs, shards, webhook
@@ -98,17 +98,19 @@ class _Job:
         done = ledger.load(spec.output.uri, provenance, self.access)
         folder = store.join(spec.output.uri, f"{WORK_FOLDER}/{summary.run_id}")
         work = manifest.plan_work(
-            manifest.listed(spec.images, self.access),
+            manifest.listed(spec.images, self.access, spec.output.uri),
             done,
             loaded.class_names,
             folder,
             self.access,
             only_failed,
             force,
+            deferred.load(spec.output.uri, self.access),
         )
         summary.listed, summary.images, summary.replaced = work.listed, work.count, work.replaced
-        if work.unknown_labels:
-            log.warning("labels that are no class of the exemplars: %s", ", ".join(sorted(work.unknown_labels)[:20]))
+        summary.left_out, summary.nothing_asked = dict(work.left_out), work.nothing_asked
+        for remark in work.remarks():
+            log.warning("%s", remark)
         self.progress.say(f"{work.listed:,} images listed, {work.count:,} to do")
         writer = shards.ShardWriter(spec.output.uri, lease, done.next_shard, self.access)
         try:
@@ -146,6 +148,8 @@ class _Job:
                     receiver.take(table)
         finally:
             receiver.commit()
+            is_whole = bool(receiver.received.all())
+            deferred.record(self.spec.output.uri, receiver.deferred, is_whole, self.access)
         if not receiver.received.all():
             missing = int((~receiver.received).sum())
             raise StorageError(f"{missing:,} images were lost on the way; run again to get them", transient=True)
@@ -156,6 +160,7 @@ class _Receiver:
 
     def __init__(self, job: _Job, work: manifest.Work, writer: shards.ShardWriter):
         self.received = np.zeros(work.count, bool)
+        self.deferred: list[str] = []
         self._job, self._writer = job, writer
         self._waiting: list[pa.Table] = []
         self._waiting_images = 0
@@ -200,8 +205,9 @@ class _Receiver:
     def _count(self, table: pa.Table, positions: np.ndarray) -> None:
         firsts = np.unique(positions, return_index=True)[1]
         images = table.select(["image_uri", *TRACE_SCHEMA.names]).take(firsts)
-        deferred = images["deferred"].to_numpy()
-        self._job.summary.deferred += int(deferred.sum())
+        deferred_uris = images.filter(images["deferred"])["image_uri"].to_pylist()
+        self.deferred += deferred_uris
+        self._job.summary.deferred += len(deferred_uris)
         answered = table.filter(pc.invert(table["deferred"]))
         statuses = {one["values"]: one["counts"] for one in pc.value_counts(answered["status"]).to_pylist()}
         error_types = answered["error_type"].drop_null().to_pylist()

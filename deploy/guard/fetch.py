@@ -78,17 +78,9 @@ class Fetcher:
         prefix = self.allowed(uri)
         if storage.scheme(uri) in ("http", "https"):
             return self._read_http(uri, prefix, headers or {})
-        size = self._size(uri)
-        if size > self.max_bytes:
+        if storage.size(uri, self.access) > self.max_bytes:
             raise self._too_large(uri)
         return storage.read(uri, self.access)
-
-    def _size(self, uri: str) -> int:
-        store = storage.filesystem(storage.scheme(uri), self.access)
-        try:
-            return store.get_file_info(storage.path_in_store(uri)).size or 0
-        except OSError as error:
-            raise StorageError(f"{uri}: {' '.join(str(error).split())}", transient=True) from None
 
     def _read_http(self, uri: str, prefix: str, headers: dict[str, str]) -> bytes:
         # An operator who writes an address, or localhost, into a prefix means that address.

@@ -39,6 +39,7 @@ class RunSummary:
     errors: int = 0
     deferred: int = 0
     replaced: int = 0
+    nothing_asked: int = 0
     shards: int = 0
     rows: int = 0
     images_per_second: float = 0.0
@@ -46,6 +47,7 @@ class RunSummary:
     steady_images_per_second: float = 0.0
     seconds_left: float | None = None
     error_types: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     stage_seconds: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, str]] = field(default_factory=list)
     model: str = ""
