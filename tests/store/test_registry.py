@@ -87,3 +87,38 @@ def test_an_unknown_scheme_and_a_missing_package_say_the_way_out(monkeypatch):
 def test_stores_that_look_before_they_write_are_refused_as_outputs(monkeypatch):
     with pytest.raises(StorageError, match=r"sftp://host/a: .* cannot keep two writers apart"):
         store.create("sftp://host/a", b"1")
+
+
+class Refusing:
+    """Google's file system where it raises what gcsfs raises."""
+
+    protocol = ("gs", "gcs")
+
+    def __init__(self, error):
+        self.error = error
+
+    def pipe_file(self, path, value, mode="overwrite"):
+        raise self.error
+
+    def cat_file(self, path):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "denied", "transient"),
+    [
+        (OSError("Forbidden: b/a"), True, False),
+        (ValueError("Bad Request: b/404"), False, False),
+        (ConnectionResetError("reset"), False, True),
+    ],
+)
+def test_what_file_systems_say_with_pythons_own_exceptions(monkeypatch, error, denied, transient):
+    monkeypatch.setattr(objects, "url_to_fs", lambda uri, **options: (Refusing(error), uri))
+    with pytest.raises(StorageError) as caught:
+        store.read("gs://b/a", store.Access(patience_seconds=0))
+    assert (caught.value.denied, caught.value.transient, caught.value.missing) == (denied, transient, False)
+
+
+def test_a_put_whose_condition_does_not_hold_finds_something_there(monkeypatch):
+    monkeypatch.setattr(objects, "url_to_fs", lambda uri, **options: (Refusing(FileExistsError("b/a")), uri))
+    assert not store.create("gs://b/a", b"mine")

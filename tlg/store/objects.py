@@ -5,6 +5,7 @@ The packages are extras. Their settings are their own: the environment as each d
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from fsspec.core import url_to_fs
 
 from tlg.errors import StorageError
 from tlg.store import bodies
-from tlg.store.failures import explained
+from tlg.store.failures import explained, of_status
 from tlg.store.places import Access, Entry, scheme
 from tlg.store.protocol import LeftOut, Store
 from tlg.store.ranges import RangeFile
@@ -45,7 +46,7 @@ class ObjectStore(Store):
         filesystem, path = self._at(uri)
         if max_bytes is not None:
             bodies.refuse_larger(uri, self.size(uri), max_bytes)
-        with explained(uri):
+        with _explained(uri):
             return filesystem.cat_file(path)
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
@@ -53,7 +54,7 @@ class ObjectStore(Store):
         length = min(length, self.size(uri) - start)
         if length <= 0:
             return b""
-        with explained(uri):
+        with _explained(uri):
             return filesystem.cat_file(path, start=start, end=start + length)
 
     def open_input(self, uri: str) -> BinaryIO:
@@ -61,7 +62,7 @@ class ObjectStore(Store):
 
         def part(start: int, length: int) -> bytes:
             def attempt() -> bytes:
-                with explained(uri):
+                with _explained(uri):
                     return filesystem.cat_file(path, start=start, end=start + length)
 
             return patiently(attempt, self.access.patience_seconds)
@@ -70,7 +71,7 @@ class ObjectStore(Store):
 
     def size(self, uri: str) -> int:
         filesystem, path = self._at(uri)
-        with explained(uri):
+        with _explained(uri):
             return int(filesystem.info(path)["size"])
 
     def exists(self, uri: str) -> bool:
@@ -97,13 +98,13 @@ class ObjectStore(Store):
 
     def write(self, uri: str, content: bytes) -> None:
         filesystem, path = self._at(uri)
-        with explained(uri):
+        with _explained(uri):
             _make_parent(filesystem, path)
             filesystem.pipe_file(path, content)
 
     def upload(self, file: Path, uri: str) -> None:
         filesystem, path = self._at(uri)
-        with explained(uri):
+        with _explained(uri):
             _make_parent(filesystem, path)
             filesystem.put_file(str(file), path)
 
@@ -111,7 +112,7 @@ class ObjectStore(Store):
         if scheme(uri) not in EXCLUSIVE_CREATE:
             return super().create(uri, content)
         filesystem, path = self._at(uri)
-        with explained(uri):
+        with _explained(uri):
             try:
                 filesystem.pipe_file(path, content, mode="create")
             except FileExistsError:
@@ -124,7 +125,7 @@ class ObjectStore(Store):
 
     def delete(self, uri: str) -> None:
         filesystem, path = self._at(uri)
-        with explained(uri):
+        with _explained(uri):
             filesystem.rm_file(path)
 
     def delete_folder(self, uri: str) -> None:
@@ -143,7 +144,7 @@ class ObjectStore(Store):
 
     def _type(self, uri: str) -> str | None:
         filesystem, path = self._at(uri)
-        with explained(uri):
+        with _explained(uri):
             try:
                 return filesystem.info(path)["type"]
             except FileNotFoundError:
@@ -151,7 +152,7 @@ class ObjectStore(Store):
 
     def _children(self, uri: str, filesystem: Any, folder: str) -> list[dict[str, Any]]:
         def scan() -> list[dict[str, Any]]:
-            with explained(uri):
+            with _explained(uri):
                 found = filesystem.ls(folder, detail=True, refresh=True)
                 return sorted(found, key=lambda info: info["name"])
 
@@ -175,6 +176,20 @@ def filesystem_of(uri: str, access: Access) -> tuple[Any, str]:
                 f"{uri}: unknown store {name}://; expected a path, {known} or what fsspec knows"
             ) from None
         raise StorageError(f"{uri}: {name}:// cannot be set up: {' '.join(str(error).split())}") from None
+
+
+@contextlib.contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Beside what every library raises: what file systems behind fsspec say with Python's own exceptions."""
+    with explained(uri):
+        try:
+            yield
+        except OSError as error:
+            if scheme(uri) in ("gs", "gcs") and type(error) is OSError and error.errno is None:
+                raise of_status(uri, 403, "refused") from None  # gcsfs gives no other sign of a 403
+            raise
+        except ValueError as error:
+            raise StorageError(f"{uri}: {' '.join(str(error).split())}") from None
 
 
 def _options(name: str, access: Access) -> dict[str, Any]:
