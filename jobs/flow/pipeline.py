@@ -160,7 +160,7 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]
     context.max_errored_blocks = 0  # a failure is a row; anything else must be seen
     context.execution_options.preserve_order = False
     spec, workers = stages.spec, stages.spec.workers
-    source = UnitSource(Fetcher(work, stages.access, spec.run.max_pixels), units)
+    source = UnitSource(Fetcher(work, stages.access, spec.run.max_pixels, spec.run.max_bytes), units)
     memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
     arguments = {
         "model": spec.model,
