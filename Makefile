@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check architecture configuration docs bench accuracy bundled-model importers constraints clean
+.PHONY: demo test check architecture configuration docs bench accuracy bundled-model photo-model importers constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -59,3 +59,7 @@ bundled-model: $(STAMP)
 	$(BIN)/python -m tlg.recipes.tiny scenes backbone clip segmenter evaluate ablate export
 	mkdir -p tlg/hub/bundled
 	cp -R runs/tlg-tiny/tlg-tiny tlg/hub/bundled/
+
+# The model for photographs: a head on EfficientNet-Lite2, trained by `tlg train` on photographs in ../shared.
+photo-model: $(STAMP)
+	$(BIN)/python -m tlg.recipes.photo configs/models/tlg-photo.yaml

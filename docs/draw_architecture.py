@@ -18,8 +18,6 @@ DRAWING = Path(__file__).parent / "architecture.svg"
 DOORS = {"tlg", "tlg.__main__", "tlg.cli", "tlg.ray", "tlg.api.job"}
 # Beside the doors: how the bundled model was made, and the client, which knows the endpoint's words alone.
 LEFT_OUT = DOORS | {"jobs", "tlg.recipes", "tlg.world", "tlg.client"}
-# `python -m jobs.annotate` is `tlg annotate`.
-ENTRYPOINTS = {("jobs.annotate", "jobs.commands.annotate")}
 COLOURS = {"tlg": "#dbeafe", "jobs": "#dcfce7", "deploy": "#fef3c7"}
 BOX_WIDTH, BOX_HEIGHT, GAP, ROW = 132, 34, 22, 74
 
@@ -33,8 +31,7 @@ def imports_between_boxes(graph: grimp.ImportGraph) -> Imports:
         importer = box_of(module)
         if module in DOORS or importer in LEFT_OUT:
             continue
-        targets = graph.find_modules_directly_imported_by(module)
-        imported = {box_of(target) for target in targets if (module, target) not in ENTRYPOINTS}
+        imported = {box_of(target) for target in graph.find_modules_directly_imported_by(module)}
         boxes.setdefault(importer, set()).update(imported - LEFT_OUT - {importer})
     return boxes
 

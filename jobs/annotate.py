@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.entry import finished, read_spec
-from jobs.flow import ledger, manifest, pipeline
+from jobs.flow import deferred, ledger, manifest, pipeline
 from jobs.flow.progress import Progress
 from jobs.flow.segment import TRACE_SCHEMA
 from jobs.output import catalogue as catalogues
@@ -107,7 +107,7 @@ class _Job:
         done = ledger.of(catalogue, provenance)
         seen = NumberSet()
         work = manifest.plan_work(
-            manifest.listed(spec.images, self.access),
+            manifest.listed(spec.images, self.access, spec.output.uri),
             done,
             loaded.class_names,
             leftovers.work_folder(output, lease.number),
@@ -115,12 +115,14 @@ class _Job:
             only_failed,
             force,
             seen,
+            deferred.load(spec.output.uri, self.access),
         )
         gone = done.known[~seen.has(done.known)]
         summary.listed, summary.images, summary.replaced = work.listed, work.count, work.replaced
         summary.departed = len(gone)
-        if work.unknown_labels:
-            log.warning("labels that are no class of the exemplars: %s", ", ".join(sorted(work.unknown_labels)[:20]))
+        summary.left_out, summary.nothing_asked = dict(work.left_out), work.nothing_asked
+        for remark in work.remarks():
+            log.warning("%s", remark)
         self.progress.say(f"{work.listed:,} images listed, {work.count:,} to do")
         writer = ShardWriter(catalogue, lease)
         try:
@@ -164,6 +166,8 @@ class _Job:
                     receiver.take(table)
         finally:
             receiver.commit()
+            is_whole = bool(receiver.received.all())
+            deferred.record(self.spec.output.uri, receiver.deferred, is_whole, self.access)
         if not receiver.received.all():
             missing = int((~receiver.received).sum())
             raise StorageError(f"{missing:,} images were lost on the way; run again to get them", transient=True)
@@ -174,6 +178,7 @@ class _Receiver:
 
     def __init__(self, job: _Job, work: manifest.Work, writer: ShardWriter):
         self.received = np.zeros(work.count, bool)
+        self.deferred: list[str] = []
         self._job, self._writer = job, writer
         self._waiting: list[pa.Table] = []
         self._partial: dict[int, pa.Table] = {}
@@ -242,8 +247,9 @@ class _Receiver:
     def _count(self, table: pa.Table, positions: np.ndarray) -> None:
         firsts = np.unique(positions, return_index=True)[1]
         images = table.select(["image_uri", *TRACE_SCHEMA.names]).take(firsts)
-        deferred = images["deferred"].to_numpy()
-        self._job.summary.deferred += int(deferred.sum())
+        deferred_uris = images.filter(images["deferred"])["image_uri"].to_pylist()
+        self.deferred += deferred_uris
+        self._job.summary.deferred += len(deferred_uris)
         answered = table.filter(pc.invert(table["deferred"]))
         statuses = {one["values"]: one["counts"] for one in pc.value_counts(answered["status"]).to_pylist()}
         error_types = answered["error_type"].drop_null().to_pylist()

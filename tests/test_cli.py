@@ -24,6 +24,7 @@ COMMANDS = [
     "models",
     "plan",
     "prior",
+    "prune",
     "render",
     "schedule",
     "schema",

@@ -145,7 +145,7 @@ def prune(
     remove: Annotated[bool, typer.Option("--remove", help="Remove them; without it they are only counted")] = False,
     endpoint: Endpoint = None,
 ) -> None:
-    """Answers of images that have left the collection: how many there are, and their removal."""
+    """Remove answers of images that are gone. Without --remove they are only counted."""
     from jobs.commands import prune as pruning
     from tlg.store import Access, join
 
@@ -295,13 +295,74 @@ def demo(
     run_demo(out, seed)
 
 
-@app.command()
-def models() -> None:
-    """List the models that can be named. They are bundled, cached or to be downloaded."""
-    from tlg.hub.zoo import known_models
+models_app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
 
-    for name, about in known_models().items():
-        typer.echo(f"{name:20} {about}")
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List the models that can be named in a spec.
+
+    A line names backbone, size and licence, and says whether the weights are here or to be fetched.
+    """
+    from tlg.hub import command
+
+    if context.invoked_subcommand is None:
+        for line in command.table():
+            typer.echo(line)
+
+
+@models_app.command("card")
+def models_card(name: str) -> None:
+    """Everything known about a model: weights, digests, licences, figures."""
+    from tlg.hub import command
+
+    for line in command.card(name):
+        typer.echo(line)
+
+
+@models_app.command("fetch")
+def models_fetch(
+    name: str,
+    to: Annotated[Path | None, typer.Option(help="Folder that receives the whole model, for another machine")] = None,
+) -> None:
+    """Fetch a model's weights; prints the SHA-256 of every file, as `sha256sum --check` reads it."""
+    from tlg.hub import command
+
+    for line in command.fetch(name, to):
+        typer.echo(line)
+
+
+@models_app.command("pack")
+def models_pack(
+    model: Annotated[str, typer.Argument(help="Model folder, or a model's name")],
+    file: Annotated[Path, typer.Argument(help="The file to write")],
+) -> None:
+    """Make one file of a model folder."""
+    from tlg.hub import command
+
+    for name in command.pack(model, file):
+        typer.echo(name)
+
+
+@models_app.command("unpack")
+def models_unpack(
+    file: Annotated[Path, typer.Argument(help="A file of `tlg models pack`")],
+    folder: Annotated[Path, typer.Argument(help="The model folder to make")],
+) -> None:
+    """Make a model folder out of such a file; every digest is verified."""
+    from tlg.hub.packing import unpack
+
+    typer.echo(f"{folder}: {unpack(file, folder).name}")
+
+
+@models_app.command("licences")
+def models_licences() -> None:
+    """The licence of every package that is depended on and of every file of weights."""
+    from tlg.hub import command
+
+    for line in command.licences():
+        typer.echo(line)
 
 
 @app.command()
@@ -370,15 +431,12 @@ def import_checkpoint(
     out: Annotated[Path, typer.Option(help="Folder of the new model")],
 ) -> None:
     """Import a published checkpoint. Nothing inside the file is run."""
-    from typing import cast
-
     from tlg.errors import SpecError
     from tlg.hub.folder import import_checkpoint as run_import
-    from tlg.network.backbones.backbone import BackboneName
 
     if backbone not in ("resnet50", "vgg16"):
         raise SpecError(f"--backbone {backbone}: published checkpoints have resnet50 or vgg16")
-    written = run_import(checkpoint, cast(BackboneName, backbone), out)
+    written = run_import(checkpoint, backbone, out)
     typer.echo(f"{out}: {written.name}, {len(written.files)} files")
 
 

@@ -35,16 +35,39 @@ class CheckpointError(TlgError):
 
 
 class StorageError(TlgError):
-    """A store cannot be reached or refuses us; `transient` says whether trying again can help."""
+    """A store cannot be reached or refuses us; `transient` says whether trying again can help.
+
+    `kind` is what an image with this error is quarantined as, where the three flags do not say it already.
+    """
 
     exit_code = 5
 
-    def __init__(self, message: str, transient: bool = False, missing: bool = False, denied: bool = False):
+    def __init__(
+        self,
+        message: str,
+        transient: bool = False,
+        missing: bool = False,
+        denied: bool = False,
+        kind: str = "",
+        retry_after: float = 0.0,
+    ):
         super().__init__(message)
         self.transient, self.missing, self.denied = transient, missing, denied
+        self.kind = kind or ("vanished" if missing else "access_denied" if denied else "unreachable")
+        self.retry_after = retry_after
 
     def __reduce__(self) -> tuple:
-        return type(self), (str(self), self.transient, self.missing, self.denied)
+        return type(self), (str(self), self.transient, self.missing, self.denied, self.kind, self.retry_after)
+
+
+class CredentialsError(StorageError):
+    """The keys are wrong or have expired: a property of the run, never of the image it met first."""
+
+
+class EmptyCollectionError(TlgError):
+    """A collection lists no image at all: far more often a wrong name than a quiet night."""
+
+    exit_code = 9
 
 
 class LeaseHeldError(TlgError):

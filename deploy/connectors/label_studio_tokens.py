@@ -42,7 +42,7 @@ class Tokens:
         return _bearer(known)
 
     async def _exchanged(self, token: str) -> str:
-        uri = f"{self._url}/api/token/refresh"
+        uri = f"{self._url}/api/token/refresh/"  # with the slash: Label Studio adds none
         try:
             async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
                 answer = await asyncio.wait_for(client.post(uri, json={"refresh": token}), SECONDS)

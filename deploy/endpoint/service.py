@@ -15,6 +15,7 @@ from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
 from deploy.endpoint.schema import AnnotateRequest, BatchRequest, Content, InlineSet
 from deploy.exemplar_store import DIGEST, ExemplarStore, PackedSet
+from deploy.guard import fetch
 from deploy.guard.fetch import Fetcher
 from deploy.guard.limits import MemoryBudget
 from deploy.replica.pool import AskedSet, Outcome, Segmenter, Task, checked_header
@@ -48,7 +49,7 @@ class Service:
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
         self._probe = Probe(segmenter, self.store)
         max_bytes = int(config.limits.body_mb * 1_000_000)
-        self.fetcher = Fetcher(tuple(config.uri_prefixes), max_bytes, config.access)
+        self.fetcher = Fetcher(tuple(config.uri_prefixes), max_bytes, config.access, fetch.SECONDS)
         self._known: dict[str, tuple[float, StoredSet]] = {}
 
     async def annotate(self, asked: AnnotateRequest | BatchRequest, run_id: str) -> tuple[list[formats.Row], list[str]]:

@@ -119,16 +119,9 @@ class Fetcher:
         return await asyncio.get_running_loop().run_in_executor(self._store_threads, call, uri)
 
     def _read_stored(self, uri: str) -> bytes:
-        if self._size(uri) > self.max_bytes:
+        if storage.size(uri, self.access) > self.max_bytes:
             raise self._too_large(uri)
         return storage.read(uri, self.access)
-
-    def _size(self, uri: str) -> int:
-        store = storage.filesystem(storage.scheme(uri), self.access)
-        try:
-            return store.get_file_info(storage.path_in_store(uri)).size or 0
-        except OSError as error:
-            raise StorageError(f"{uri}: {' '.join(str(error).split())}", transient=True) from None
 
     async def _read_web(self, uri: str, prefix: str, headers: dict[str, str]) -> bytes:
         async with httpx.AsyncClient(

@@ -66,12 +66,12 @@ def plan(spec: AnnotateSpec) -> Plan:
     provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), "plan")
     done = ledger.load(spec.output.uri, provenance, access)
     with tempfile.TemporaryDirectory() as scratch:
-        listed = manifest.listed(spec.images, access)
+        listed = manifest.listed(spec.images, access, spec.output.uri)
         work = manifest.plan_work(listed, done, loaded.class_names, scratch, store.DEFAULT_ACCESS)
         if not work.count:
             return Plan(work.listed, 0, 0, None, None, spec.workers.max, spec.run.price_per_hour)
         sampled = min(SAMPLE_IMAGES, work.count)
-        fetcher = Fetcher(work, access, spec.run.max_pixels)
+        fetcher = Fetcher(work, access, spec.run.max_pixels, spec.run.max_bytes)
         start = time.perf_counter()
         tables = list(fetcher.fetch(0, sampled))
         fetch_seconds = (time.perf_counter() - start) / sampled

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from jobs.flow import manifest
 from tlg import exemplars, pictures, store
 from tlg.annotators.registry import model_digest
-from tlg.errors import InputError, SpecError, StorageError
+from tlg.errors import InputError, StorageError
 from tlg.spec import AnnotateSpec
 
 
@@ -25,9 +25,7 @@ def validate(spec: AnnotateSpec) -> Iterator[str]:
 
 def _check_images(spec: AnnotateSpec, access: store.Access) -> str:
     source = spec.images.manifest or f"{spec.images.uri} ({spec.images.pattern})"
-    first = next((batch for batch in manifest.listed(spec.images, access) if batch.uris), None)
-    if first is None:
-        raise SpecError(f"images: nothing matches {source}; expected files ending in {', '.join(pictures.EXTENSIONS)}")
+    first = next(batch for batch in manifest.listed(spec.images, access, spec.output.uri) if batch.uris)
     try:
         picture = pictures.decode(store.read(first.uris[0], access), spec.run.max_pixels)
         seen = f"{first.uris[0]} is {picture.width}x{picture.height}"

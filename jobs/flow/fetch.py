@@ -1,7 +1,8 @@
 """The first stage, on CPUs: a unit of work -> bytes -> pixels, or a row that says why not.
 
-A store that is slow or refuses for a while is asked again; an image that still cannot be had is `deferred`,
-which is no answer: the next run tries it again. Only what the store or the decoder says for certain is an error.
+A store that fails for a while is asked again (tlg/store/retry.py); an image that still cannot be had is `deferred`,
+which is no answer: the next run tries it again, until it has been put off for too long. What the store or the decoder
+says for certain is an error row at once; credentials that are refused end the run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ import pyarrow as pa
 from jobs.flow.manifest import Work
 from tlg import pictures as images
 from tlg import store
-from tlg.errors import InputError, StorageError
+from tlg.errors import CredentialsError, InputError, StorageError
 
 PIXEL_SCHEMA = pa.schema(
     [
@@ -47,9 +47,8 @@ TABLE_IMAGES = 512
 AHEAD_IMAGES = 32
 AHEAD_BYTES = 64 * 2**20
 DOWNLOAD_THREADS = 16
-ATTEMPTS = 7
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 20.0
+# An image that could not be had by runs of so long a time becomes an error: the third night's.
+LONGEST_PUT_OFF_SECONDS = 36 * 3600.0
 
 
 @dataclass
@@ -75,10 +74,12 @@ class Fetcher:
     work: Work
     access: store.Access
     max_pixels: int
+    max_bytes: int | None = None
+    clock: Callable[[], float] = time.time
 
     def fetch(self, start: int, count: int) -> Iterator[pa.Table]:
         """The images at positions `start` to `start + count`."""
-        rows = patiently(lambda: self.work.read(start, count), Random(start))
+        rows = self.work.read(start, count)
         ready: list[Fetched] = []
         ready_bytes = 0
         for one in self._decoded(rows.to_pylist()):
@@ -91,7 +92,7 @@ class Fetcher:
             yield to_table(ready)
 
     def _decoded(self, rows: list[dict]) -> Iterator[Fetched]:
-        for row, load in downloads(rows, self.access):
+        for row, load in downloads(rows, self.access, self.max_bytes):
             one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
             try:
                 content, one.fetch_seconds = load()
@@ -100,21 +101,26 @@ class Fetcher:
                 one.decode_seconds = time.perf_counter() - start
             except InputError as error:
                 one.error_type, one.error_message = error.kind, str(error)
+            except CredentialsError:
+                raise
             except StorageError as error:
-                one.error_type = "vanished" if error.missing else "access_denied" if error.denied else "unreachable"
-                one.error_message = str(error)
-                one.deferred = error.transient
+                one.error_type, one.error_message = error.kind, str(error)
+                since = row["put_off_at"]
+                may_wait = since is None or self.clock() - since < LONGEST_PUT_OFF_SECONDS
+                one.deferred = error.transient and may_wait
             except MemoryError:
                 one.error_type, one.error_message = "too_large", "decoding needs more memory than the worker has"
             yield one
 
 
-def downloads(rows: list[dict], access: store.Access) -> Iterator[tuple[dict, Callable[[], tuple[bytes, float]]]]:
+def downloads(
+    rows: list[dict], access: store.Access, max_bytes: int | None = None
+) -> Iterator[tuple[dict, Callable[[], tuple[bytes, float]]]]:
     """Each row with a call that gives its bytes and the seconds they took; remote ones are read ahead."""
 
     def load(row: dict) -> tuple[bytes, float]:
         start = time.perf_counter()
-        content = patiently(lambda: _read_whole(row, access), Random(row["position"]))
+        content = _read_whole(row, access, max_bytes)
         return content, time.perf_counter() - start
 
     if all(store.scheme(row["uri"]) == "file" for row in rows):
@@ -134,19 +140,6 @@ def downloads(rows: list[dict], access: store.Access) -> Iterator[tuple[dict, Ca
         while waiting:
             ready, future = waiting.popleft()
             yield ready, future.result
-
-
-def patiently(action: Callable, rng: Random, pause: Callable[[float], None] = time.sleep):
-    """`action()`, tried again with growing pauses as long as its store may recover."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return action()
-        except StorageError as error:
-            if not error.transient or attempt == ATTEMPTS - 1:
-                raise
-        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt)
-        pause(longest * rng.uniform(0.5, 1.0))
-    raise AssertionError("unreachable")
 
 
 def to_table(fetched: list[Fetched]) -> pa.Table:
@@ -202,9 +195,11 @@ def _joined(arrays: list[np.ndarray]) -> pa.Array:
     )
 
 
-def _read_whole(row: dict, access: store.Access) -> bytes:
-    content = store.read(row["uri"], access)
+def _read_whole(row: dict, access: store.Access, max_bytes: int | None) -> bytes:
+    if row["size"] is not None and max_bytes is not None and row["size"] > max_bytes:
+        raise InputError(f"{row['size']:,} bytes, more than run.max_bytes ({max_bytes:,})", kind="too_large")
+    content = store.read(row["uri"], access, max_bytes)
     if row["size"] is not None and len(content) != row["size"] and store.scheme(row["uri"]) != "file":
-        # Cut short on the way, or replaced since it was listed: neither says anything about the image.
+        # Replaced since it was listed, which says nothing about the image.
         raise StorageError(f"{row['uri']}: {len(content)} bytes, listed with {row['size']}", transient=True)
     return content

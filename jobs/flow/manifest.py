@@ -5,30 +5,35 @@ What is to do is written to Parquet files in the run's own folder; the driver ke
 
 from __future__ import annotations
 
+import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet as pq
 
 from jobs.flow import ledger
-from jobs.output import shards
+from jobs.output.identity import NumberSet, image_numbers, is_in
 from tlg import pictures, store
 from tlg.answers import records
-from tlg.errors import SpecError
+from tlg.errors import EmptyCollectionError, SpecError
 from tlg.spec import ImagesSpec
 
 ENTRIES_PER_BATCH = 20_000
 # One file of work holds this many images, in groups; a unit of work is a group or an even part of one.
 IMAGES_PER_FILE = 51_200
 IMAGES_PER_GROUP = 512
+# Lists and text manifests are read ahead by this much.
+READ_AHEAD_BYTES = 8 * 2**20
+# What a run writes below its output, beside folders that begin with an underscore.
+OUTPUT_FOLDERS = ("annotations", "coco", "label_studio", "overlay", "quarantine", "report", "runs")
 
 WORK_SCHEMA = pa.schema(
     [
@@ -37,31 +42,96 @@ WORK_SCHEMA = pa.schema(
         ("etag", pa.string()),
         ("size", pa.int64()),
         ("asked", pa.list_(pa.string())),
+        ("put_off_at", pa.float64()),  # since when the image could not be had, null if it never was tried in vain
     ]
 )
 
 
 @dataclass
 class Listed:
-    """A batch of images: parallel columns; `asked` is None where every class is asked."""
+    """A batch of images: parallel columns; `asked` is None where every class is asked.
+
+    `left_out` counts what was found beside them since the batch before, by reason.
+    """
 
     uris: list[str]
     etags: list[str | None]
     sizes: list[int | None]
     asked: list[list[str] | None] | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
-def listed(spec: ImagesSpec, access: store.Access = store.DEFAULT_ACCESS) -> Iterator[Listed]:
-    """Every image of the collection, in the store's order."""
+def listed(
+    spec: ImagesSpec, access: store.Access = store.DEFAULT_ACCESS, output: str | None = None
+) -> Iterator[Listed]:
+    """Every image of the collection, in the store's order, but none that a run wrote into `output` itself."""
     if spec.manifest is not None:
-        yield from _manifest_rows(spec.manifest, spec.labels, access)
+        batches, reason = _manifest_rows(spec.manifest, spec.labels, access), "the manifest has no rows"
     elif store.scheme(spec.uri or "") in ("http", "https"):
-        yield from _web_list(spec.uri or "", access)
+        batches, reason = _web_list(spec.uri or "", access), "the list has no addresses"
     else:
-        entries = store.entries(spec.uri or "", spec.pattern, access)
-        chosen = (entry for entry in entries if entry.uri.lower().endswith(pictures.EXTENSIONS))
-        while batch := list(islice(chosen, ENTRIES_PER_BATCH)):
-            yield Listed([one.uri for one in batch], [one.etag for one in batch], [one.size for one in batch])
+        batches, reason = _below(spec.uri or "", spec.pattern, access, output), "nothing is there; check the name"
+    images = 0
+    left_out: Counter[str] = Counter()
+    for batch in batches:
+        images += len(batch.uris)
+        left_out += batch.left_out
+        yield batch
+    if not images:
+        found = f"found {_counted(left_out)}" if left_out else reason
+        raise EmptyCollectionError(f"{spec.manifest or spec.uri}: no images: {found}")
+
+
+def _below(folder: str, pattern: str, access: store.Access, output: str | None) -> Iterator[Listed]:
+    matches, is_ours = store.matcher(pattern), _output_test(folder, output)
+    base = len(_plain(folder)) + 1
+    batch = Listed([], [], [])
+
+    def leave_out(uri: str, reason: str) -> None:
+        batch.left_out[reason] += 1
+
+    for entry in store.entries(folder, access=access, left_out=leave_out):
+        place = _plain(entry.uri)
+        if is_ours(place):
+            leave_out(entry.uri, "files of the job's own output")
+        elif not matches(place[base:]):
+            leave_out(entry.uri, f"files that do not match {pattern}")
+        elif not place.lower().endswith(pictures.EXTENSIONS):
+            ending = os.path.splitext(place)[1].lower()
+            leave_out(entry.uri, f"{ending} files" if ending else "files without an ending")
+        else:
+            batch.uris.append(entry.uri)
+            batch.etags.append(entry.etag)
+            batch.sizes.append(entry.size)
+        if len(batch.uris) == ENTRIES_PER_BATCH:
+            full, batch = batch, Listed([], [], [])
+            yield full
+    yield batch
+
+
+def _output_test(folder: str, output: str | None) -> Callable[[str], bool]:
+    """Whether a place lies in the job's own output, which may be in, at or above the collection's folder."""
+    if output is None:
+        return lambda place: False
+    ours, images = _plain(output) + "/", _plain(folder) + "/"
+    if ours.startswith(images) and ours != images:
+        return lambda place: place.startswith(ours)
+    own = tuple(f"{ours}{name}/" for name in OUTPUT_FOLDERS)
+    return lambda place: place.startswith((*own, f"{ours}_"))
+
+
+def _plain(uri: str) -> str:
+    place = store.path_in_store(uri) if store.scheme(uri) == "file" else uri
+    return place.rstrip("/")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=_most_first))
+
+
+def _most_first(counted: tuple[str, int]) -> tuple[int, str]:
+    reason, count = counted
+    return -count, reason
 
 
 @dataclass
@@ -76,6 +146,20 @@ class Work:
     replaced: int = 0
     nothing_asked: int = 0
     unknown_labels: set[str] = field(default_factory=set)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def remarks(self) -> list[str]:
+        """What whoever started the run should hear about the collection."""
+        remarks = []
+        if self.left_out:
+            remarks.append(f"left out: {_counted(self.left_out)}")
+        if self.nothing_asked:
+            remarks.append(f"{self.nothing_asked:,} images have labels that ask for no class; they are not looked at")
+        if self.unknown_labels:
+            names = sorted(self.unknown_labels)
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            remarks.append(f"labels that are no class of the exemplars: {', '.join(names[:20])}{more}")
+        return remarks
 
     def read(self, start: int, count: int) -> pa.Table:
         """The rows at positions `start` to `start + count`, which lie in one group."""
@@ -98,17 +182,22 @@ def plan_work(
     access: store.Access,
     only_failed: bool = False,
     force: bool = False,
-    seen: shards.NumberSet | None = None,
+    seen: NumberSet | None = None,
+    put_off: Mapping[str, float] | None = None,
 ) -> Work:
-    """Write down what is left to do. Of an image that is listed twice, the first counts; `seen` gets them all."""
+    """Write down what is left to do. Of an image that is listed twice, the first counts.
+
+    `seen` gets every image that is listed; `put_off` says since when images could not be had.
+    """
     work = Work(folder, access)
     class_ids = {name: number for number, name in enumerate(class_names, start=1)}
     everything = ledger.classes_key(list(class_ids.values()))
-    seen = shards.NumberSet() if seen is None else seen
+    seen = NumberSet() if seen is None else seen
     waiting: list[pa.Table] = []
     for batch in batches:
+        work.left_out += batch.left_out
         image_ids = [records.image_id(uri) for uri in batch.uris]
-        numbers = shards.image_numbers(pa.chunked_array([pa.array(image_ids, pa.string())]))
+        numbers = image_numbers(pa.chunked_array([pa.array(image_ids, pa.string())]))
         keys = ledger.image_keys(image_ids, batch.etags)
         if batch.asked is None:
             asked, chosen = np.full(len(keys), everything), np.ones(len(keys), bool)
@@ -122,7 +211,7 @@ def plan_work(
             chosen = np.asarray([names is None or len(names) > 0 for names in batch.asked])
             work.nothing_asked += int((~chosen).sum())
         if only_failed:
-            chosen &= shards.is_in(numbers, done.failed_images)
+            chosen &= is_in(numbers, done.failed_images)
         elif not force:
             chosen &= ~done.is_done(keys, asked)
         fresh = np.zeros(len(numbers), bool)
@@ -131,9 +220,9 @@ def plan_work(
         seen.add(numbers[fresh])
         work.listed += int(fresh.sum())
         todo = np.flatnonzero(chosen & fresh)
-        work.replaced += int(shards.is_in(numbers[todo], done.known).sum())
+        work.replaced += int(is_in(numbers[todo], done.known).sum())
         if len(todo):
-            waiting.append(_rows(batch, todo))
+            waiting.append(_rows(batch, todo, put_off or {}))
         while sum(map(len, waiting)) >= IMAGES_PER_FILE:
             together = pa.concat_tables(waiting)
             _write(work, together.slice(0, IMAGES_PER_FILE))
@@ -143,7 +232,7 @@ def plan_work(
     return work
 
 
-def _rows(batch: Listed, chosen: np.ndarray) -> pa.Table:
+def _rows(batch: Listed, chosen: np.ndarray, put_off: Mapping[str, float]) -> pa.Table:
     def take(values: list[Any]) -> list[Any]:
         return [values[place] for place in chosen]
 
@@ -153,6 +242,7 @@ def _rows(batch: Listed, chosen: np.ndarray) -> pa.Table:
         "etag": take(batch.etags),
         "size": take(batch.sizes),
         "asked": [None] * len(chosen) if batch.asked is None else take(batch.asked),
+        "put_off_at": [put_off.get(uri) for uri in take(batch.uris)],
     }
     return pa.table(columns, schema=WORK_SCHEMA)
 
@@ -176,49 +266,109 @@ def _known_only(names: list[str] | None, class_ids: dict[str, int], unknown: set
 
 def _manifest_rows(uri: str, labels: str | None, access: store.Access) -> Iterator[Listed]:
     folder = store.parent(uri)
-    for table in _manifest_tables(uri, access):
-        for wanted in ("uri", *([labels] if labels else [])):
-            if wanted not in table.column_names:
-                raise SpecError(f"{uri}: no column '{wanted}'; it has {', '.join(table.column_names)}")
-        uris = [store.join(folder, str(one)) for one in table["uri"].to_pylist() if one]
-        if len(uris) < len(table):
-            raise SpecError(f"{uri}: {len(table) - len(uris)} rows without a uri; remove them or fill them in")
-        etags, sizes = _states(uris, table)
-        asked = [_names(value) for value in table[labels].to_pylist()] if labels else None
-        yield Listed(uris, etags, sizes, asked)
+    wanted = ["uri", "etag", "size", *([labels] if labels else [])]
+    rows = _rows_of_manifest(uri, wanted, ["uri", *([labels] if labels else [])], access)
+    while part := list(islice(rows, ENTRIES_PER_BATCH)):
+        without = sum(1 for row in part if not row["uri"])
+        if without:
+            raise SpecError(f"{uri}: {without} rows without a uri; remove them or fill them in")
+        uris = [store.join(folder, str(row["uri"])) for row in part]
+        etags, sizes = _states(uri, uris, part)
+        yield Listed(uris, etags, sizes, [_names(row[labels]) for row in part] if labels else None)
 
 
-def _states(uris: list[str], table: pa.Table) -> tuple[list[str | None], list[int | None]]:
+def _states(manifest: str, uris: list[str], rows: list[dict[str, Any]]) -> tuple[list[str | None], list[int | None]]:
     """Etags and sizes from the manifest's own columns, of local files from the disk, else unknown."""
-    if "etag" in table.column_names:
-        etags = [None if one is None else str(one) for one in table["etag"].to_pylist()]
-        sizes = table["size"].to_pylist() if "size" in table.column_names else [None] * len(uris)
-        return etags, sizes
-    states = [store.local_state(uri) if store.scheme(uri) == "file" else None for uri in uris]
-    return [one.etag if one else None for one in states], [one.size if one else None for one in states]
+    if "etag" in rows[0]:
+        etags = [None if row["etag"] in (None, "") else str(row["etag"]) for row in rows]
+        return etags, [_size(manifest, row.get("size")) for row in rows]
+    states = [store.local_state(store.path_in_store(uri)) if store.scheme(uri) == "file" else None for uri in uris]
+    return [state.etag if state else None for state in states], [state.size if state else None for state in states]
 
 
-def _manifest_tables(uri: str, access: store.Access) -> Iterator[pa.Table]:
-    name = uri.lower()
-    stream = pa.BufferReader(store.read(uri, access))
+def _size(manifest: str, value: object) -> int | None:
+    if value is None or value == "":
+        return None
     try:
-        if name.endswith((".parquet", ".pq")):
-            for batch in pq.ParquetFile(stream).iter_batches(ENTRIES_PER_BATCH):
-                yield pa.Table.from_batches([batch])
-        elif name.endswith((".csv", ".tsv")):
-            separator = "\t" if name.endswith(".tsv") else ","
-            options = pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
-            for batch in pa.csv.open_csv(stream, parse_options=options):
-                yield pa.Table.from_batches([batch])
-        elif name.endswith((".jsonl", ".ndjson", ".json")):
-            yield pa.json.read_json(stream)
-        elif name.endswith(".txt"):
-            lines = [line for line in stream.read().decode().splitlines() if line.strip()]
-            yield pa.table({"uri": [line.strip() for line in lines]})
-        else:
-            raise SpecError(f"{uri}: unknown kind of manifest; expected .parquet, .csv, .tsv, .jsonl or .txt")
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise SpecError(f"{uri}: cannot be read as a manifest: {' '.join(str(error).split())}") from None
+        return int(str(value))
+    except ValueError:
+        raise SpecError(f"{manifest}: size {value!r}; expected a whole number of bytes") from None
+
+
+def _rows_of_manifest(
+    uri: str, wanted: Sequence[str], needed: Sequence[str], access: store.Access
+) -> Iterator[dict[str, Any]]:
+    """The rows one by one; a column that is not there is not in them, one that is `needed` has to be."""
+    name = uri.lower()
+    with store.open_input(uri, access) as file:
+        try:
+            if name.endswith((".parquet", ".pq")):
+                yield from _parquet_rows(uri, pq.ParquetFile(file), wanted, needed)
+            elif name.endswith((".csv", ".tsv")):
+                yield from _csv_rows(uri, _text(file), "\t" if name.endswith(".tsv") else ",", wanted, needed)
+            elif name.endswith((".jsonl", ".ndjson", ".json")):
+                yield from _json_rows(uri, _text(file), wanted, needed)
+            elif name.endswith(".txt"):
+                _require(uri, needed, ["uri"])
+                yield from ({"uri": line.strip()} for line in _text(file) if line.strip())
+            else:
+                raise SpecError(f"{uri}: unknown kind of manifest; expected .parquet, .csv, .tsv, .jsonl or .txt")
+        except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
+            raise SpecError(f"{uri}: cannot be read as a manifest: {' '.join(str(error).split())}") from None
+
+
+def _text(file: BinaryIO) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedReader(cast(io.RawIOBase, file), READ_AHEAD_BYTES), "utf-8-sig", newline="")
+
+
+def _require(uri: str, needed: Sequence[str], there: Sequence[str]) -> None:
+    for name in needed:
+        if name not in there:
+            raise SpecError(f"{uri}: no column '{name}'; it has {', '.join(there)}")
+
+
+def _parquet_rows(
+    uri: str, file: pq.ParquetFile, wanted: Sequence[str], needed: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    there = file.schema_arrow.names
+    _require(uri, needed, there)
+    for batch in file.iter_batches(ENTRIES_PER_BATCH, columns=[name for name in wanted if name in there]):
+        yield from batch.to_pylist()
+
+
+def _csv_rows(
+    uri: str, text: io.TextIOWrapper, separator: str, wanted: Sequence[str], needed: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Every cell is text: an etag of 00123 stays 00123, whatever the cells above it look like."""
+    reader = csv.reader(text, delimiter=separator, strict=True)
+    header = next(reader, [])
+    _require(uri, needed, header)
+    places = {name: header.index(name) for name in wanted if name in header}
+    for cells in reader:
+        if not cells:
+            continue  # an empty line
+        if len(cells) != len(header):
+            raise SpecError(f"{uri}: line {reader.line_num} has {len(cells)} cells, the header has {len(header)}")
+        yield {name: cells[place] for name, place in places.items()}
+
+
+def _json_rows(
+    uri: str, text: io.TextIOWrapper, wanted: Sequence[str], needed: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    columns: list[str] | None = None
+    for number, line in enumerate(text, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise SpecError(f"{uri}: line {number} is not JSON: {error}; expected one object a line") from None
+        if not isinstance(row, dict):
+            raise SpecError(f"{uri}: line {number} is a {type(row).__name__}; expected one object a line")
+        if columns is None:
+            _require(uri, needed, list(row))
+            columns = [name for name in wanted if name in row]
+        yield {name: row.get(name) for name in columns}
 
 
 def _names(value: object) -> list[str] | None:

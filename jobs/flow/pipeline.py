@@ -105,6 +105,14 @@ def _check_room(workers: WorkersSpec, is_embedded: bool) -> None:
     import ray
 
     there = ray.cluster_resources()
+    if not workers.gpus and there.get("GPU", 0.0):
+        log.warning("Ray has %g GPUs and workers.gpus is 0: the model runs on CPUs; set workers.gpus", there["GPU"])
+    memory_gb, memory_there = workers.memory_gb or 0.0, there.get("memory", 0.0) / 2**30
+    if memory_gb > memory_there:
+        text = f"a worker needs {memory_gb:g} GB of memory, Ray has {memory_there:.3g} GB in all"
+        if is_embedded:
+            raise ClusterError(f"{text}; lower workers.memory_gb or run on a larger machine")
+        log.warning("%s; waiting for nodes that the cluster may still add", text)
     for name, wanted in (("CPU", workers.cpus), ("GPU", workers.gpus)):
         if wanted > there.get(name, 0.0):
             text = f"a worker needs {wanted:g} {name}, Ray has {there.get(name, 0.0):g} in all"
@@ -152,7 +160,7 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]
     context.max_errored_blocks = 0  # a failure is a row; anything else must be seen
     context.execution_options.preserve_order = False
     spec, workers = stages.spec, stages.spec.workers
-    source = UnitSource(Fetcher(work, stages.access, spec.run.max_pixels), units)
+    source = UnitSource(Fetcher(work, stages.access, spec.run.max_pixels, spec.run.max_bytes), units)
     memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
     arguments = {
         "model": spec.model,

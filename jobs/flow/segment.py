@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +29,8 @@ TRACE_SCHEMA = pa.schema(
         ("segment_seconds", pa.float32()),
     ]
 )
+# Ray Data cuts what is more than half as large again as its blocks (`jobs.flow.pipeline.BLOCK_BYTES`, 32 MB).
+TABLE_BYTES = 16 * 2**20
 
 
 class Segmenter:
@@ -45,7 +49,14 @@ class Segmenter:
         self.provenance = provenance
         self.batch_size = batch_size
 
-    def __call__(self, table: pa.Table) -> pa.Table:
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """The answers to a table of pictures, in tables that Ray Data hands on whole.
+
+        A larger table Ray cuts at any row, and the rows of an image would be told apart from one another.
+        """
+        yield from cut_between_images(self._answers(table), TABLE_BYTES)
+
+    def _answers(self, table: pa.Table) -> pa.Table:
         rows: list[ImageAnswers] = []
         traces: list[tuple[float, ...]] = []
         fetched = from_table(table)
@@ -72,6 +83,19 @@ class Segmenter:
         for column, schema_field in enumerate(TRACE_SCHEMA):
             answers = answers.append_column(schema_field, pa.array(trace[:, column]).cast(schema_field.type))
         return answers
+
+
+def cut_between_images(answers: pa.Table, most_bytes: int) -> Iterator[pa.Table]:
+    """The table in parts of about `most_bytes` at most, or of one image; an image's rows lie together and stay so."""
+    positions = answers["position"].to_numpy()
+    firsts = [*np.flatnonzero(np.diff(positions, prepend=positions[:1] - 1)).tolist(), len(positions)]
+    per_row = answers.nbytes / max(1, len(positions))
+    start = 0
+    for stop, following in itertools.pairwise(firsts):
+        if stop > start and (following - start) * per_row > most_bytes:
+            yield answers.slice(start, stop - start)
+            start = stop
+    yield answers.slice(start)
 
 
 def _trace(one: Fetched, segment_seconds: float, row_count: int) -> list[tuple[float, ...]]:

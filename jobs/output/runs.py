@@ -44,6 +44,7 @@ class RunSummary:
     replaced: int = 0
     # Answered images that the collection does not list any more.
     departed: int = 0
+    nothing_asked: int = 0
     shards: int = 0
     rows: int = 0
     images_per_second: float = 0.0
@@ -51,6 +52,7 @@ class RunSummary:
     steady_images_per_second: float = 0.0
     seconds_left: float | None = None
     error_types: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     stage_seconds: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, str]] = field(default_factory=list)
     model: str = ""

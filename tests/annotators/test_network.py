@@ -2,20 +2,24 @@
 
 import dataclasses
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from tests.annotators.sets import NAMES, exemplar_set, picture, scene
 from tlg import world
+from tlg.annotators import network, protocol
 from tlg.annotators.network import soft_iou
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator, model_digest
 from tlg.answers import records
+from tlg.evidence import cosegment, fusion
 from tlg.hub import zoo
 from tlg.pictures import Picture
-
-torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +76,96 @@ def test_a_name_that_clip_never_learned_goes_by_its_exemplars(scenes):
     first, second = (one.annotate([picture(scenes[0])])[0] for one in (unknown, other))
     assert [one.rle for one in first] == [one.rle for one in second]
     assert [one.presence for one in first] == [one.presence for one in second]
+
+
+@pytest.mark.parametrize("names", [("狐狸", "лиса"), ("été", "αλεπού"), ("mug 狐", "...")])
+def test_names_in_any_script_go_by_their_exemplars(annotator, scenes, names):
+    """A letter that CLIP has no token for would be left out, and all such names would be the same text to it."""
+    other = load_annotator("tlg-tiny", exemplar_set(names), AnnotateParams(), device="cpu")
+    unknown = load_annotator("tlg-tiny", exemplar_set(("zzyzx", "qwrt")), AnnotateParams(), device="cpu")
+    assert other.known == [False, False]
+    assert annotator.known == [True, True]
+    first, second = (one.annotate([picture(scenes[0])])[0] for one in (other, unknown))
+    assert [(one.rle, one.presence) for one in first] == [(one.rle, one.presence) for one in second]
+
+
+def test_other_code_gives_answers_another_identity(monkeypatch):
+    digest = AnnotateParams().digest()
+    monkeypatch.setattr(protocol, "ANSWERING_VERSION", protocol.ANSWERING_VERSION + 1)
+    assert AnnotateParams().digest() != digest
+
+
+def test_what_the_code_answers_by_is_what_its_version_says():
+    """Whoever changes one of these changes answers, and counts `ANSWERING_VERSION` up with it."""
+    settings = (protocol.PRESENT, network.NEAR, fusion.TEXT_SHARE, fusion.CERTAINTY, fusion.LEEWAY)
+    votes = (cosegment.VOTE_WEIGHT, cosegment.VOTE_TEMPERATURE, cosegment.THRESHOLD, cosegment.SLOPE)
+    found = (protocol.ANSWERING_VERSION, settings, votes)
+    assert found == (2, (0.5, 1 / 12, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0))
+
+
+def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scenes, monkeypatch):
+    looked_for = []
+    maps = annotator.fitted.maps
+
+    def watched(features, image, classes):
+        looked_for.append(list(classes))
+        return maps(features, image, classes)
+
+    monkeypatch.setattr(type(annotator.fitted), "maps", lambda self, *arguments: watched(*arguments))
+    answers = annotator.annotate([picture(one) for one in scenes])
+    present = [[one.class_id - 1 for one in of if one.presence >= protocol.PRESENT] for of in answers]
+    assert looked_for == [of for of in present if of]
+    looked_for.clear()
+    assert annotator.annotate([picture(scenes[0])], [[]]) == [[]]
+    assert looked_for == []
+
+
+def test_every_picture_of_a_batch_goes_through_the_model_together(annotator, scenes, monkeypatch):
+    seen = []
+    handle = annotator.model.backbone.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    annotator.annotate([picture(scenes[0])] * 12, [["mug"]] * 12)
+    handle.remove()
+    assert seen == [12]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 900), (192, 192), (301, 77)])
+def test_a_mask_at_a_picture_s_size_is_the_bilinear_one(height, width, monkeypatch):
+    monkeypatch.setattr(network, "STRIP_PLACES", 1000)
+    map_hw = torch.rand(40, 30, generator=torch.Generator().manual_seed(1))
+    whole = F.interpolate(map_hw[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
+    mask = torch.from_numpy(network.mask_of_size(map_hw, height, width).copy())
+    certain = (whole - 0.5).abs() > 1e-5
+    assert torch.equal(mask[certain], (whole > 0.5)[certain])
+
+
+def test_a_picture_of_400_megapixels_is_answered_in_bounded_memory():
+    """In a process of its own, whose highest memory is told: before, each mask took four bytes a pixel and more."""
+    program = """
+import resource, numpy as np
+from tests.annotators.sets import exemplar_set, scene
+from tlg.annotators.registry import load_annotator
+from tlg.pictures import Picture
+
+annotator = load_annotator("tlg-tiny", exemplar_set(), device="cpu")
+pixels = scene([50, 0], ["mug"], "mug").image
+annotator.annotate([Picture(pixels, 192, 192)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+(answers,) = annotator.annotate([Picture(pixels, 20_000, 20_000)])
+assert answers[0].status == "mask" and answers[0].rle["size"] == [20_000, 20_000], answers
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 400e6)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 3.5
+
+
+def test_faint_odds_far_away_do_not_outweigh_a_small_object():
+    map_HW = torch.full((400, 400), 0.02)
+    map_HW[100:130, 100:130] = 1
+    assert soft_iou(map_HW) > 0.9
+    blurred = map_HW.clone()
+    blurred[80:150, 80:150] = blurred[80:150, 80:150].clamp_min(0.45)
+    assert soft_iou(blurred) < 0.5
 
 
 def test_the_digest_is_known_without_loading(annotator):

@@ -90,7 +90,7 @@ def test_a_job_s_worker_runs_the_model_of_another_package():
     segmenter = Segmenter(
         "acme:birds", exemplar_set(), AnnotateParams(), Provenance("m", "e", "p", "r"), batch_size=4, device="cpu"
     )
-    rows = segmenter(fetch.to_table(fetched)).to_pylist()
+    rows = [row for table in segmenter(fetch.to_table(fetched)) for row in table.to_pylist()]
     assert sorted((row["image_uri"], row["class_name"], row["status"]) for row in rows if row["class_name"]) == [
         ("a.jpg", "mug", "mask"),
         ("a.jpg", "truck", "mask"),

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from harness import Row, machine, show
 
-from tlg.network.backbones.backbone import build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.features import Features
 from tlg.network.spec import NetworkSpec
 from tlg.network.text import TextVectors

@@ -44,7 +44,7 @@ from tlg.datasets.episodes import IGNORED, Collection, Episode, EpisodesFile, Ph
 from tlg.datasets.folder import IndexMapFolder, PairFolder
 from tlg.evidence import Background, FittedPrior, Prior, background, cosegment, descriptors, exemplar, presence, refine
 from tlg.evidence.refine import Refinement
-from tlg.network.backbones.backbone import build_backbone
+from tlg.hub.backbones import load_backbone
 from tlg.network.features import Features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +134,7 @@ class Study:
     def encoded(self) -> tuple[Features, Features, dict[str, int]]:
         """What the prior reads of every photograph, what presence reads, and each photograph's row."""
         names = list(self.photos)
-        backbone = build_backbone("mobilenet_v2", str(self.weights))
+        backbone = load_backbone("mobilenet_v2", str(self.weights))
         batches = []
         task = self.progress.add_task("photographs encoded", total=len(names))
         with torch.inference_mode():

@@ -13,7 +13,7 @@ from tlg.evidence import Background, Prior
 from tlg.evidence.open_clip.clip import ClipPrior
 from tlg.evidence.open_clip.clip_spec import ClipPriorSpec
 from tlg.evidence.refine import Refinement
-from tlg.network.backbones.backbone import build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.features import Features
 
 SIDE = 384

@@ -13,7 +13,7 @@ from tlg.errors import SpecError
 from tlg.evidence.text_encoder import ClassText
 from tlg.evidence.tiny_clip import TinyClip, dense_image_vectors
 from tlg.hub.folder import load_model, save_model
-from tlg.network.backbones.backbone import build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.recipes.tiny.backbone import base_targets, learn_backbone
 from tlg.recipes.tiny.bank import SceneBank, scene_bank
 from tlg.recipes.tiny.clip import build_clip, chosen_phrases, clip_loss, world_tokenizer

@@ -12,7 +12,7 @@ from PIL import Image
 from tlg.datasets.sources import PascalSource
 from tlg.evaluation.evaluate import evaluate, score_episodes
 from tlg.hub.folder import save_model
-from tlg.network.backbones.backbone import build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.tlg import TLG, NetworkSpec
 
 

@@ -15,7 +15,7 @@ from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import EpisodesFile
 from tlg.errors import CheckpointError, SpecError
 from tlg.hub.folder import load_model
-from tlg.network.backbones.backbone import build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.training.processes import Processes
 from tlg.training.reporter import Reporter
 from tlg.training.trainer import ALL_FOLDS, EpisodeLoss, Trainer, load_spec, train

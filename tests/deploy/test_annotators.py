@@ -260,8 +260,8 @@ def test_no_replica_and_full_queues_are_clean_refusals(no_pauses):
 
 
 def test_late_answers_are_a_timeout(make_client, make_exemplars, make_picture):
-    client = make_client(model="dry-run:1", limits={"timeout_seconds": 0.05})
-    client.put("/v1/exemplar-sets/animals", **make_exemplars(fox=1)).raise_for_status()
+    make_client().put("/v1/exemplar-sets/animals", **make_exemplars(fox=1)).raise_for_status()
+    client = make_client(model="dry-run:3", limits={"timeout_seconds": 1})
     answer = client.post("/v1/annotate", files={"image": make_picture(1)}, data={"exemplars": "animals"})
     assert (answer.status_code, answer.json()["type"]) == (504, "urn:tlg:problem:timeout")
 

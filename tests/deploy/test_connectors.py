@@ -44,7 +44,7 @@ def studio(make_picture):
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             exchanges.append(asked)
-            known = self.path == "/api/token/refresh" and asked == {"refresh": PERSONAL_TOKEN}
+            known = self.path == "/api/token/refresh/" and asked == {"refresh": PERSONAL_TOKEN}
             access = f"access-{len(exchanges)}"
             accepted.clear()
             accepted.add(f"Bearer {access}")

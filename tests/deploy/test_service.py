@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -10,6 +12,7 @@ from deploy.endpoint import service as service_module
 from deploy.endpoint.problems import ProblemError
 from deploy.endpoint.service import Probe, all_or_none
 from deploy.exemplar_store import ExemplarStore
+from deploy.guard import fetch
 from tlg import store
 from tlg.errors import StorageError
 
@@ -70,7 +73,7 @@ def test_probes_that_come_together_ask_together_and_one_that_leaves_takes_nothin
     async def scenario():
         segmenter = Segmenter()
         probe = Probe(segmenter, ExemplarStore(str(tmp_path)))
-        probes = [asyncio.create_task(probe.check()) for _ in range(50)]
+        probes = [asyncio.create_task(probe.check()) for _ in range(20)]
         await asyncio.sleep(0)
         probes[0].cancel()
         found = await asyncio.gather(*probes, return_exceptions=True)
@@ -135,3 +138,54 @@ def test_a_class_needs_a_name_that_can_be_seen(client, make_exemplars, name):
     answer = client.put("/v1/exemplar-sets/unseen", **make_exemplars(**{name: 1}))
     assert (answer.status_code, "can be seen" in answer.text) == (422, True)
     assert client.put("/v1/exemplar-sets/seen", **make_exemplars(**{"狐狸": 1, "🦊": 1})).status_code == 201
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """A server of images that never ends its answer."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"x")
+        self.server.dripping.release()
+        self.server.stop.wait()
+
+    def log_message(self, *_):
+        pass
+
+
+class ManyAtOnce(ThreadingHTTPServer):
+    request_queue_size, daemon_threads = 128, True
+
+
+@pytest.fixture
+def dripping():
+    server = ManyAtOnce(("127.0.0.1", 0), Dripping)
+    server.dripping, server.stop = threading.Semaphore(0), threading.Event()
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_slow_image_servers_hold_up_nobody_else(make_client, make_exemplars, make_picture, dripping, monkeypatch):
+    """More requests hang than any pool has threads; the others are answered, exemplars with URIs included."""
+    monkeypatch.setattr(fetch, "SECONDS", 600.0)  # no deadline ends the waiting before the test does
+    with make_client(uri_prefixes=[dripping.url], limits={"timeout_seconds": 600}) as client:
+        client.put("/v1/exemplar-sets/animals", **make_exemplars(fox=1)).raise_for_status()
+        slow = {"image": {"uri": f"{dripping.url}/a.jpg"}, "exemplars": "animals"}
+        taught = {"classes": [{"name": "fox", "exemplars": [{"image": slow["image"]}]}]}
+        with ThreadPoolExecutor(24) as threads:
+            hanging = [threads.submit(client.post, "/v1/annotate", json=slow) for _ in range(20)]
+            hanging += [threads.submit(client.put, f"/v1/exemplar-sets/s{i}", json=taught) for i in range(4)]
+            for _ in hanging:
+                assert dripping.dripping.acquire(timeout=60)
+            assert client.get("/readyz").status_code == 200
+            assert client.get("/v1/exemplar-sets").status_code == 200
+            quick = client.post("/v1/annotate", files={"image": make_picture(1)}, data={"exemplars": "animals"})
+            assert quick.status_code == 200
+            assert not any(one.done() for one in hanging)
+            dripping.stop.set()
+            assert {one.result().status_code for one in hanging} == {422}  # what came is no image

@@ -17,7 +17,7 @@ from tlg.evidence.fusion import TextPresence, fuse
 from tlg.evidence.open_clip.clip import ClipPrior, ClipPriorSpec
 from tlg.evidence.open_clip.image_prior import ImagePrior, TextSide
 from tlg.exemplars import LoadedClass, LoadedExemplar, LoadedExemplars, load
-from tlg.network.backbones.backbone import build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.features import Features
 from tlg.training.pseudo_masks import PseudoMasks, precompute
 

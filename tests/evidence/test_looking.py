@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tlg import exemplars
+from tlg.annotators import network
 from tlg.annotators.network import NetworkAnnotator
 from tlg.annotators.protocol import AnnotateParams
 from tlg.cli import app
@@ -63,15 +64,20 @@ def words_the_model_knows(exemplar_folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_what_is_shown_is_what_the_network_is_fed(words_the_model_knows: Path, picture: Path, tmp_path: Path):
+def test_what_is_shown_is_what_the_network_is_fed(
+    words_the_model_knows: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     output = tlg_prior(picture, "--exemplars", words_the_model_knows, "--out", tmp_path / "out")
     assert [line.split()[2] for line in output.splitlines()] == ["mug", "truck"]
     annotator = NetworkAnnotator(zoo.load("tlg-tiny"), exemplars.load(str(words_the_model_knows)), AnnotateParams())
     fed: list[torch.Tensor] = []
 
-    def foreground(features, evidence, rows_of_class):
-        fed.append(evidence.maps)
+    def foreground(features, maps):
+        fed.append(torch.stack(list(maps.values()))[None])
         return {}
+
+    # Both classes count as present, however unlike them the picture is.
+    monkeypatch.setattr(network, "PRESENT", 0.0)
 
     annotator._foreground = foreground  # type: ignore[method-assign]
     (answers,) = annotator.annotate([decode(picture.read_bytes())])

@@ -1,56 +1,56 @@
 """The two stages without Ray: patience with stores, and rows that travel."""
 
-from random import Random
-
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.flow import fetch
+from jobs.flow import fetch, segment
 from jobs.flow.fetch import Fetched
 from jobs.flow.progress import Progress, line
 from jobs.output.runs import RunSummary, duration
 from tlg import store
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
-from tlg.errors import StorageError
+from tlg.errors import CredentialsError, StorageError
 from tlg.pictures import Picture
 
 
-def test_transient_failures_are_tried_again_with_growing_pauses():
-    pauses, failures = [], [StorageError("slow down", transient=True)] * 4
+class Down:
+    """A row of work whose store does not answer, fetched at a time of day."""
 
-    def action():
-        if failures:
-            raise failures.pop()
-        return b"content"
+    def __init__(self, monkeypatch, error):
+        def unreachable(uri, access, max_bytes):
+            raise error
 
-    assert fetch.patiently(action, Random(0), pauses.append) == b"content"
-    assert len(pauses) == 4
-    assert pauses == sorted(pauses)
+        monkeypatch.setattr(store, "read", unreachable)
 
-
-def test_certain_failures_are_not_tried_again():
-    pauses = []
-
-    def action():
-        raise StorageError("gone", missing=True)
-
-    with pytest.raises(StorageError, match="gone"):
-        fetch.patiently(action, Random(0), pauses.append)
-    assert not pauses
+    def fetched(self, put_off_at=None, now=0.0, size=10, max_bytes=None):
+        fetcher = fetch.Fetcher(None, store.DEFAULT_ACCESS, 10**6, max_bytes, lambda: now)
+        row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": size, "asked": None}
+        (one,) = fetcher._decoded([row | {"put_off_at": put_off_at}])
+        return one
 
 
 def test_an_unreachable_image_is_deferred_and_no_error(monkeypatch):
-    def unreachable(uri, access):
-        raise StorageError(f"{uri}: connection refused", transient=True)
-
-    monkeypatch.setattr(store, "read", unreachable)
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
-    fetcher = fetch.Fetcher(None, store.DEFAULT_ACCESS, 10**6)
-    row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": 10, "asked": None}
-    (one,) = fetcher._decoded([row])
+    one = Down(monkeypatch, StorageError("s3://b/a.jpg: connection refused", transient=True)).fetched()
     assert (one.deferred, one.error_type, one.position) == (True, "unreachable", 3)
+
+
+def test_an_image_is_not_deferred_for_ever(monkeypatch):
+    down = Down(monkeypatch, StorageError("http://gone/a.jpg: connection refused", transient=True))
+    day = 24 * 3600.0
+    nights = [down.fetched(put_off_at, now).deferred for put_off_at, now in [(None, 0.0), (0.0, day), (0.0, 2 * day)]]
+    assert nights == [True, True, False]
+
+
+def test_refused_credentials_are_no_property_of_an_image(monkeypatch):
+    with pytest.raises(CredentialsError, match="ExpiredToken"):
+        Down(monkeypatch, CredentialsError("s3://b/a.jpg: ExpiredToken", denied=True)).fetched()
+
+
+def test_a_file_that_is_too_large_is_not_read(monkeypatch):
+    one = Down(monkeypatch, AssertionError("read")).fetched(size=1001, max_bytes=1000)
+    assert (one.error_type, one.deferred) == ("too_large", False)
 
 
 def test_pixels_travel_unchanged():
@@ -98,3 +98,24 @@ def test_eta_follows_the_images_of_the_last_minutes():
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (12000, "3 h 20 min")])
 def test_durations_read_like_speech(seconds, text):
     assert duration(seconds) == text
+
+
+def test_all_rows_of_an_image_lie_in_one_table_however_many_classes():
+    """512 images of 320 classes are more than Ray hands on whole: it would cut the table inside an image."""
+    columns = {"position": np.repeat(np.arange(512), 320), "text": ["x" * 300] * (512 * 320)}
+    whole = pa.table(columns)
+    assert whole.nbytes > 48 * 2**20
+    parts = list(segment.cut_between_images(whole, segment.TABLE_BYTES))
+    assert len(parts) > 1
+    assert max(part.nbytes for part in parts) <= segment.TABLE_BYTES
+    assert pa.concat_tables(parts).equals(whole)
+    seen = [set(part["position"].to_pylist()) for part in parts]
+    assert sum(map(len, seen)) == 512
+
+
+def test_an_image_larger_than_a_table_stays_whole():
+    parts = list(segment.cut_between_images(pa.table({"position": [1, 1, 2, 2, 3]}), 1))
+    assert [part["position"].to_pylist() for part in parts] == [[1, 1], [2, 2], [3]]
+    assert [len(part) for part in segment.cut_between_images(pa.table({"position": pa.array([], pa.int64())}), 1)] == [
+        0
+    ]

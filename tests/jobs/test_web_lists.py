@@ -1,5 +1,6 @@
 """Collections that are lists of web addresses, on a server that does what web servers do."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,6 +12,8 @@ from tlg import store
 from tlg.answers.records import Provenance
 from tlg.errors import StorageError
 from tlg.spec import ImagesSpec
+from tlg.store import bodies, retry
+from tlg.store import web as web_store
 
 ACCESS = store.DEFAULT_ACCESS
 PICTURE = collection.picture(1)
@@ -26,7 +29,11 @@ busy.png
 down.png
 slow.png
 cut.png
+circle.png
+lying.png
 http://127.0.0.1:1/nobody.png
+http://no-such-host.invalid/a.png
+http://[/a.png
 """
 
 
@@ -50,13 +57,17 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked[name] = count = self.server.asked.get(name, 0) + 1
         if name == "slow.png":
             self.server.released.wait()
-        status = {"gone.png": 404, "secret.png": 403, "down.png": 500, "moved.png": 302}.get(name, 200)
+        status = {"gone.png": 404, "secret.png": 403, "down.png": 500, "moved.png": 302, "circle.png": 302}.get(
+            name, 200
+        )
         if name == "busy.png" and count < 3:
             status = 503
         content = {"list.txt": LIST.encode(), "broken.png": b"<html>Sign in</html>"}.get(name, PICTURE)
         self.send_response(status)
         if status == 302:
-            self.send_header("Location", "/good.png")
+            self.send_header("Location", "/good.png" if name == "moved.png" else "/circle.png")
+        if name == "lying.png":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[:20] if name == "cut.png" else content)
@@ -66,14 +77,24 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def resolve(host, *arguments, known=socket.getaddrinfo, **options):
+    """The resolver, without the network behind it: names below .invalid have no address by definition."""
+    if host == "no-such-host.invalid":
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return known(host, *arguments, **options)
+
+
 @pytest.fixture
 def web(monkeypatch):
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(store, "HTTP_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(retry, "sleep", lambda seconds: None)
+    monkeypatch.setattr(bodies, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    web_store._client.cache_clear()
     server = Web()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
+    web_store._client.cache_clear()
     server.released.set()
     server.shutdown()
     thread.join()
@@ -88,7 +109,7 @@ def planned(web, tmp_path, done=None):
 
 def test_every_address_is_an_image_an_error_or_asked_again_another_night(web, tmp_path):
     work = planned(web, tmp_path)
-    assert (work.listed, work.count) == (11, 11)
+    assert (work.listed, work.count) == (15, 15)
     outcomes = {}
     for table in fetch.Fetcher(work, ACCESS, 10**6).fetch(0, work.count):
         for one in fetch.from_table(table):
@@ -105,10 +126,14 @@ def test_every_address_is_an_image_an_error_or_asked_again_another_night(web, tm
         "down.png": ("unreachable", True),
         "slow.png": ("unreachable", True),
         "cut.png": ("unreachable", True),
+        "circle.png": ("unreachable", False),
+        "lying.png": ("unreadable", False),
         "http://127.0.0.1:1/nobody.png": ("unreachable", True),
+        "http://no-such-host.invalid/a.png": ("unreachable", False),
+        "http://[/a.png": ("unreachable", False),
     }
     assert web.asked["busy.png"] == 3
-    assert web.asked["slow.png"] == web.asked["down.png"] == fetch.ATTEMPTS
+    assert web.asked["slow.png"] == web.asked["down.png"] == retry.ATTEMPTS
     assert web.asked["gone.png"] == web.asked["secret.png"] == 1
 
 

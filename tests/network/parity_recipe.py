@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlg.network.backbones.backbone import BackboneName, build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG
@@ -55,14 +55,14 @@ def parameter(name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.asarray(value)).reshape(shape)
 
 
-def published_shapes(backbone: BackboneName) -> dict[str, tuple[int, ...]]:
+def published_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
     network = TLG(NetworkSpec(backbone=backbone, behaviour="released"), build_backbone(backbone))
     trunk = {f"backbone.{key}": tuple(value.shape) for key, value in network.backbone.state_dict().items()}
     head = {key: tuple(value.shape) for key, value in network.head.state_dict().items()}
     return trunk | head | UNUSED[backbone] | UNUSED_IN_BOTH
 
 
-def published_state_dict(backbone: BackboneName) -> dict[str, Tensor]:
+def published_state_dict(backbone: str) -> dict[str, Tensor]:
     """As a published file holds it: every key under `module.`."""
     return {f"module.{name}": parameter(name, shape) for name, shape in published_shapes(backbone).items()}
 

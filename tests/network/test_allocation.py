@@ -14,7 +14,7 @@ PAGES_OF_ONE_BLOCK = BLOCK_MB * 256
 # In a process of its own: the setting cannot be taken back, and other tests' memory must not count.
 PROGRAM = f"""
 import resource, sys, threading
-from tlg.model.allocation import keep_freed_memory
+from tlg.network.backbones.allocation import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,16 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.network.backbones.backbone import BackboneName, build_backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG, Support
 
 SIZE = (64, 96)
 TEXT_DIM = 32
+# All its maps have one stride.
+VIT = "timm/vit_tiny_patch16_224"
 
 
-def network(backbone: BackboneName = "tiny", seed: int = 0, **choices: object) -> TLG:
+def network(backbone: str = "tiny", seed: int = 0, **choices: object) -> TLG:
     torch.manual_seed(seed)
     return TLG(NetworkSpec(backbone=backbone, text_dim=TEXT_DIM, width=32, **choices), build_backbone(backbone)).eval()
 
@@ -56,6 +58,7 @@ def answer(net: TLG, count: int, shots: int, **kwargs: object) -> Tensor:
         (1, {"text": False}),
         (1, {"prior": False}),
         (1, {"aggregation": False, "transport": False, "text": False, "prior": False}),
+        (3, {"backbone": VIT}),
     ],
 )
 def test_every_trainable_parameter_gets_a_gradient_and_the_backbone_stays(shots: int, choices: dict) -> None:
@@ -86,9 +89,9 @@ def test_the_network_is_small_with_resnet50() -> None:
     assert TLG(NetworkSpec(backbone="resnet50"), build_backbone("resnet50")).learnable_parameters() <= 3_000_000
 
 
-@pytest.mark.parametrize("shots", [1, 3])
-def test_a_batch_answers_like_its_members(shots: int) -> None:
-    net = network()
+@pytest.mark.parametrize(("shots", "backbone"), [(1, "tiny"), (3, "tiny"), (1, VIT)])
+def test_a_batch_answers_like_its_members(shots: int, backbone: str) -> None:
+    net = network(backbone)
     query, support, query_prior, support_prior = episode(3, shots)
     vectors = text(3)
     with torch.inference_mode():
@@ -144,15 +147,16 @@ def test_the_order_of_shots_does_not_matter() -> None:
     torch.testing.assert_close(support_again, support_logits[:, order], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("backbone", ["tiny", VIT])
 @pytest.mark.parametrize("size", [(400, 400), (480, 640), (33, 50)])
-def test_any_size_works(size: tuple[int, int]) -> None:
-    logits = answer(network(), 1, 1, size=size)
+def test_any_size_works(size: tuple[int, int], backbone: str) -> None:
+    logits = answer(network(backbone), 1, 1, size=size)
     assert logits.shape == (1, 2, *size)
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("backbone", ["resnet50", "vgg16", "mobilenet_v2"])
-def test_any_backbone_works(backbone: BackboneName) -> None:
+@pytest.mark.parametrize("backbone", ["resnet50", "vgg16", "mobilenet_v2", "timm/resnet18"])
+def test_any_backbone_works(backbone: str) -> None:
     assert answer(network(backbone), 1, 1).shape == (1, 2, *SIZE)
 
 

@@ -2,12 +2,11 @@
 
 import os
 import pickle
-import re
 
 import pytest
 
 from tlg import store
-from tlg.errors import InputError, StorageError
+from tlg.errors import CredentialsError, InputError, StorageError
 
 
 def test_create_succeeds_once_and_leaves_nothing_behind(tmp_path):
@@ -46,10 +45,17 @@ def test_entries_change_their_etag_with_the_content(tmp_path):
         ("2026/*/a?.png", "2026/05/06/a1.png", False),
         ("**", "x/.hidden", True),
         ("a+b(1).jpg", "a+b(1).jpg", True),
+        ("{*,b}.jpg", "x/a.jpg", False),
+        ("{*,b}.jpg", "a.jpg", True),
+        ("cam[0-4]/*.jpg", "cam3/a.jpg", True),
+        ("cam[0-4]/*.jpg", "cam5/a.jpg", False),
+        ("**/*.jpg", "two\nlines/a.jpg", True),
+        ("**/*", "x//y/../a.jpg", True),
+        ("*.jpg", "a.JPG", False),
     ],
 )
 def test_globs(pattern, path, matches):
-    assert bool(re.fullmatch(store.glob_to_regex(pattern), path)) == matches
+    assert store.matcher(pattern)(path) == matches
 
 
 def test_missing_and_refused_are_told_apart(tmp_path):
@@ -67,9 +73,28 @@ def test_a_link_to_nowhere_is_listed(tmp_path):
     assert [one.etag for one in store.entries(str(tmp_path), "*.jpg")] == [""]
 
 
+@pytest.mark.parametrize(
+    ("folder", "value", "expected"),
+    [
+        ("/data", "a.jpg", "/data/a.jpg"),
+        ("file:///my%20data", "a.jpg", "/my data/a.jpg"),
+        ("s3://b/lists", "../a.jpg", "s3://b/a.jpg"),
+        ("s3://b/lists", "HTTP://web/a.jpg", "HTTP://web/a.jpg"),
+    ],
+)
+def test_places_are_joined(folder, value, expected):
+    assert store.join(folder, value) == expected
+
+
+def test_a_scheme_is_one_word_before_the_slashes():
+    assert [store.scheme(uri) for uri in ("HTTP://web/a", "/mirror/http://web/a", "gs://b/a")] == ["http", "file", "gs"]
+
+
 def test_errors_keep_what_they_know_on_their_way_between_processes():
     error = pickle.loads(pickle.dumps(StorageError("slow", transient=True)))
     assert (str(error), error.transient, error.missing) == ("slow", True, False)
+    assert type(pickle.loads(pickle.dumps(CredentialsError("expired", denied=True)))) is CredentialsError
+    assert pickle.loads(pickle.dumps(StorageError("pipe", kind="not_a_file"))).kind == "not_a_file"
     assert pickle.loads(pickle.dumps(InputError("cut", kind="truncated"))).kind == "truncated"
 
 

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.protocol import PRESENT, AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
-from tlg.evidence.exemplar import FittedPrior, Prior
+from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import TextPresence, bounded_log_odds, fuse
 from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
 from tlg.evidence.text_encoder import ClassText
@@ -27,20 +27,12 @@ from tlg.network.text import TextVectors
 from tlg.network.tlg import Support
 from tlg.pictures import Picture, to_network_input
 
-# Below it a class is more likely absent than present, and the network is not run for it.
-PRESENT = 0.5
-# Pictures worked on at once; more gains nothing on a CPU and bounds the memory everywhere.
-PICTURES_AT_ONCE = 8
-# Probabilities are rounded to this many decimals, so that the company an image comes in never tips a pixel.
+# Scores and probabilities are told to this many decimals.
 DECIMALS = 3
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the prior says about a batch: where (B, N, H, W) and whether at all (B, N)."""
-
-    maps: Tensor
-    presence: Tensor
+# How certain a mask is is judged on it and around it, as far as this share of the map's longer side.
+NEAR = 1 / 12
+# A mask is brought to its picture's own size in strips of so many places.
+STRIP_PLACES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -80,58 +72,57 @@ class NetworkAnnotator:
         encoder = model.text_encoder(str(self.device)) if clip is not None or self._reads_text() else None
         self.text: TextVectors | None = None if encoder is None else encoder.encode(texts).to(self.device)
         with torch.inference_mode():
-            self.fitted, self.text_presence, self.supports = self._encode_exemplars(exemplars)
+            self._encode_exemplars(exemplars)
 
     def _reads_text(self) -> bool:
         return self.network is not None and self.network.spec.text
 
-    def _encode_exemplars(self, exemplars: LoadedExemplars) -> tuple[FittedPrior, TextPresence | None, list[Support]]:
-        labelled = [(one, index) for index, of in enumerate(exemplars.classes) for one in of.exemplars]
-        unlabelled = [(one, None) for one in exemplars.negatives]
-        size = self.model.input_size
-        batches, known_maps, entries, spoken = [], [], [], []
-        for exemplar, label in [*labelled, *unlabelled]:
-            image_13HW = to_network_input(exemplar.pixels, size)[None].to(self.device)
-            features = self._encode(image_13HW)
-            mask = None if exemplar.mask is None else resized_mask(exemplar.mask, size[0]).to(self.device)
-            entries.append((features, label, mask))
-            batches.append(features)
-            text = self._text_evidence(image_13HW)
-            known_maps.append(None if text is None else text.maps[0])
-            if text is not None:
-                spoken.append(bounded_log_odds(text.presence))
-        fitted = Prior(self.model.background).fit(entries)
-        labels = [label for _, label, _ in entries]
-        text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
-        if self.network is None:
-            return fitted, text_presence, []
-        supports = []
-        for index in range(len(exemplars.classes)):
-            rows = [row for row, (_, label) in enumerate(labelled) if label == index]
-            own_SHW = torch.stack([self._own_map(fitted, known_maps[row], entries[row][2], row, index) for row in rows])
-            vectors = self.text[[index]] if self.text is not None and self.known[index] else None
-            shots = Features.cat([batches[row] for row in rows])
-            supports.append(self.network.encode_support(shots, own_SHW, vectors))
-        return fitted, text_presence, supports
+    def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
+        """Sets `fitted`, `text_presence` and `supports`.
 
-    def _own_map(
-        self, fitted: FittedPrior, text_NHW: Tensor | None, mask_HW: Tensor | None, row: int, index: int
-    ) -> Tensor:
+        Memory grows with the number of exemplars, and slowly: of a pyramid what the prior reads is kept, of the text
+        maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, made a second time.
+        """
+        prior = Prior(self.model.background)
+        labelled = [(exemplar, index) for index, of in enumerate(exemplars.classes) for exemplar in of.exemplars]
+        entries, own_texts, spoken = [], [], []
+        for exemplar, label in [*labelled, *((exemplar, None) for exemplar in exemplars.negatives)]:
+            image_13HW = self._input(exemplar.pixels)
+            mask = None if exemplar.mask is None else resized_mask(exemplar.mask, self.model.input_size[0])
+            entries.append(
+                (prior.of_use(self._encode(image_13HW)), label, None if mask is None else mask.to(self.device))
+            )
+            cells_1Dhw = self._cells(image_13HW)
+            if cells_1Dhw is not None:
+                spoken.append(self._text_odds(cells_1Dhw))
+            own_texts.append(None if cells_1Dhw is None or label is None else self._text_map(cells_1Dhw, label))
+        self.fitted = prior.fit(entries)
+        labels = [label for _, label, _ in entries]
+        self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
+        self.supports: list[Support] = []
+        if self.network is None:
+            return
+        for index, of in enumerate(exemplars.classes):
+            rows = [row for row, (_, label) in enumerate(labelled) if label == index]
+            own_SHW = torch.stack([self._own_map(own_texts[row], entries[row][2], row, index) for row in rows])
+            vectors = self.text[[index]] if self.text is not None and self.known[index] else None
+            shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
+            self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
+
+    def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
         """An exemplar's map of its own class: its mask, or what exemplars and text say."""
-        if mask_HW is not None or text_NHW is None or not self.known[index]:
-            return fitted.support_maps[row]
-        return fuse(fitted.support_maps[row], text_NHW[index])
+        if mask_HW is not None or text_HW is None or not self.known[index]:
+            return self.fitted.support_maps[row]
+        return fuse(self.fitted.support_maps[row], text_HW)
 
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
     ) -> list[list[Answer]]:
         """See `tlg.annotators.protocol.Annotator`."""
+        if not pictures:
+            return []
         wanted = [self._wanted(None if asked is None else asked[row]) for row in range(len(pictures))]
-        answers: list[list[Answer]] = []
-        for start in range(0, len(pictures), PICTURES_AT_ONCE):
-            some = slice(start, start + PICTURES_AT_ONCE)
-            answers += self._annotate_some(pictures[some], wanted[some])
-        return answers
+        return self._annotate(pictures, wanted)
 
     def release_memory(self) -> None:
         if self.device.type == "cuda":
@@ -148,18 +139,21 @@ class NetworkAnnotator:
         return [index for index, name in enumerate(self.class_names) if asked is None or name in asked]
 
     @torch.inference_mode()
-    def _annotate_some(self, pictures: Sequence[Picture], wanted: Sequence[list[int]]) -> list[list[Answer]]:
-        images_B3HW = torch.stack([to_network_input(one.pixels, self.model.input_size) for one in pictures])
-        images_B3HW = images_B3HW.to(self.device)
-        features = self._encode(images_B3HW)
-        evidence = self._evidence(features, images_B3HW)
-        presence_BN = evidence.presence.cpu().numpy()
-        rows_of_class: dict[int, list[int]] = {}
+    def _annotate(self, pictures: Sequence[Picture], wanted: Sequence[list[int]]) -> list[list[Answer]]:
+        images_B3HW = torch.cat([self._input(picture.pixels) for picture in pictures])
+        features, cells_BDhw = self._encode(images_B3HW), self._cells(images_B3HW)
+        # Picture by picture, as the maps are: what is computed there does not depend on the company.
+        cells = [None if cells_BDhw is None else cells_BDhw[[row]] for row in range(len(pictures))]
+        presences = [self._presence(features[[row]], cells[row]) for row in range(len(pictures))]
+        presence_BN = torch.cat(presences).cpu().numpy()
+        maps: dict[tuple[int, int], Tensor] = {}
         for row, some in enumerate(wanted):
-            for index in some:
-                if presence_BN[row, index] >= PRESENT:
-                    rows_of_class.setdefault(index, []).append(row)
-        foreground = self._foreground(features, evidence, rows_of_class)
+            # Whatever is asked, the classes of a picture contend for its places, so that what is asked changes nothing.
+            present = [int(index) for index in np.flatnonzero(presence_BN[row] >= PRESENT)]
+            if not set(some).isdisjoint(present):
+                maps_AHW = self._maps(features[[row]], images_B3HW[[row]], cells[row], present)
+                maps |= {(row, index): maps_AHW[place] for place, index in enumerate(present) if index in some}
+        foreground = self._foreground(features, maps)
         return [
             [
                 self._answer(picture, index, float(presence_BN[row, index]), foreground.get((row, index)))
@@ -168,45 +162,73 @@ class NetworkAnnotator:
             for row, picture in enumerate(pictures)
         ]
 
+    def _input(self, pixels: np.ndarray) -> Tensor:
+        """(1, 3, H, W)."""
+        return to_network_input(pixels, self.model.input_size)[None].to(self.device)
+
     def _encode(self, images_B3HW: Tensor) -> Features:
         images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
         return Features(self.model.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
 
-    def _evidence(self, features: Features, images_B3HW: Tensor) -> Evidence:
-        maps_BNHW, presence_BN = self.fitted.maps(features, images_B3HW), self.fitted.presence(features)
-        text = self._text_evidence(images_B3HW)
-        if text is None or self.text_presence is None:
-            return Evidence(maps_BNHW, presence_BN)
-        text_presence_BN = self.text_presence.probability(bounded_log_odds(text.presence))
-        known_N = torch.tensor(self.known, device=self.device)
-        return Evidence(
-            torch.where(known_N[:, None, None], fuse(maps_BNHW, text.maps), maps_BNHW),
-            torch.where(known_N, fuse(presence_BN, text_presence_BN), presence_BN),
-        )
-
-    def _text_evidence(self, images_B3HW: Tensor) -> Evidence | None:
-        """What the model's own CLIP says, where it has one."""
+    def _cells(self, images_B3HW: Tensor) -> Tensor | None:
+        """What the model's own CLIP sees, (B, D, h, w), where it has one."""
         if self.model.clip is None or self.text is None:
             return None
-        cells_BDhw = self.model.clip.cells(images_B3HW)
-        maps_BNhw = self.model.clip.prior(cells_BDhw, self.text.foreground)
-        maps_BNHW = F.interpolate(maps_BNhw, size=images_B3HW.shape[-2:], mode="bilinear", align_corners=False)
-        return Evidence(maps_BNHW, self.model.clip.presence(cells_BDhw, self.text.foreground))
+        return self.model.clip.cells(images_B3HW)
+
+    def _presence(self, features: Features, cells_BDhw: Tensor | None) -> Tensor:
+        """(B, N): the probability that the class is in the picture."""
+        presence_BN = self.fitted.presence(features)
+        if cells_BDhw is None or self.text_presence is None:
+            return presence_BN
+        text_presence_BN = self.text_presence.probability(self._text_odds(cells_BDhw))
+        known_N = torch.tensor(self.known, device=self.device)
+        return torch.where(known_N, fuse(presence_BN, text_presence_BN), presence_BN)
+
+    def _maps(
+        self, features: Features, image_13HW: Tensor, cells_1Dhw: Tensor | None, classes: Sequence[int]
+    ) -> Tensor:
+        """(A, H, W) of one picture: where each of the classes is, by exemplars and text."""
+        maps_AHW = self.fitted.maps(features, image_13HW, classes)[0]
+        if cells_1Dhw is None:
+            return maps_AHW
+        return torch.stack(
+            [
+                fuse(map_HW, self._text_map(cells_1Dhw, index)) if self.known[index] else map_HW
+                for map_HW, index in zip(maps_AHW, classes, strict=True)
+            ]
+        )
+
+    def _text_odds(self, cells_BDhw: Tensor) -> Tensor:
+        """(B, N): the log-odds of every class, by its name."""
+        assert self.model.clip is not None
+        assert self.text is not None
+        return bounded_log_odds(self.model.clip.presence(cells_BDhw, self.text.foreground))
+
+    def _text_map(self, cells_1Dhw: Tensor, index: int) -> Tensor:
+        """(H, W): where one picture shows the class, by its name."""
+        assert self.model.clip is not None
+        assert self.text is not None
+        map_11hw = self.model.clip.prior(cells_1Dhw, self.text.foreground[[index]])
+        return F.interpolate(map_11hw, size=self.model.input_size, mode="bilinear", align_corners=False)[0, 0]
 
     def _foreground(
-        self, features: Features, evidence: Evidence, rows_of_class: Mapping[int, Sequence[int]]
-    ) -> dict[tuple[int, int], Tensor]:
-        """(H, W) by picture and class: the probability of the class at every place, for the pairs asked."""
+        self, features: Features, maps: Mapping[tuple[int, int], Tensor]
+    ) -> Mapping[tuple[int, int], Tensor]:
+        """(H, W) by picture and class: the probability of the class at every place, from the prior's maps of them."""
         if self.network is None:
-            return {(row, index): evidence.maps[row, index] for index, rows in rows_of_class.items() for row in rows}
+            return maps
+        rows_of_class: dict[int, list[int]] = {}
+        for row, index in maps:
+            rows_of_class.setdefault(index, []).append(row)
         # Classes that are in the same pictures go through the network together.
         together: dict[tuple[tuple[int, ...], bool], list[int]] = {}
-        for index, rows in rows_of_class.items():
-            together.setdefault((tuple(rows), self.known[index]), []).append(index)
+        for index, of_class in rows_of_class.items():
+            together.setdefault((tuple(of_class), self.known[index]), []).append(index)
         found: dict[tuple[int, int], Tensor] = {}
         for (rows, known), classes in together.items():
             text = self.text[classes] if self.text is not None and known else None
-            prior_BAHW = evidence.maps[list(rows)][:, classes]
+            prior_BAHW = torch.stack([torch.stack([maps[row, index] for index in classes]) for row in rows])
             supports = [self.supports[index] for index in classes]
             logits_BA2HW = self.network.segment(features[list(rows)], prior_BAHW, supports, text)
             foreground_BAHW = logits_BA2HW.float().softmax(dim=2)[:, :, 1]
@@ -222,18 +244,43 @@ class NetworkAnnotator:
         if map_HW is None:
             # Absent classes answer with their presence alone: the network was not asked where they might be.
             return Answer(name, class_id, "absent", presence, presence, picture.height, picture.width)
-        map_HW = map_HW.mul(10**DECIMALS).round().div(10**DECIMALS)
-        quality = soft_iou(map_HW)
-        native = F.interpolate(
-            map_HW[None, None], size=(picture.height, picture.width), mode="bilinear", align_corners=False
-        )
-        mask_HW: np.ndarray = (native[0, 0] > 0.5).cpu().numpy()
-        score = round((presence * quality) ** 0.5, DECIMALS)
+        mask_HW = mask_of_size(map_HW, picture.height, picture.width)
+        score = round((presence * soft_iou(map_HW)) ** 0.5, DECIMALS)
         return answer_from_mask(name, class_id, mask_HW, score, presence, self.params.min_score)
 
 
+def mask_of_size(map_hw: Tensor, height: int, width: int) -> np.ndarray:
+    """Where the map, brought to this size bilinearly, is above even odds: (H, W) bool in the order that RLE reads.
+
+    Made in strips of columns: besides the mask itself little memory is taken, however large the picture.
+    """
+    top, bottom, lower = neighbours(map_hw.shape[0], height, map_hw.device)
+    left, right, weight = neighbours(map_hw.shape[1], width, map_hw.device)
+    tall_Hw = torch.lerp(map_hw[top], map_hw[bottom], lower[:, None])
+    mask_HW = np.empty((height, width), bool, order="F")
+    columns = max(1, STRIP_PLACES // height)
+    for start in range(0, width, columns):
+        strip = slice(start, start + columns)
+        wide = torch.lerp(tall_Hw[:, left[strip]], tall_Hw[:, right[strip]], weight[None, strip])
+        mask_HW[:, strip] = (wide > 0.5).cpu().numpy()
+    return mask_HW
+
+
+def neighbours(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For every place of an axis that grows from `length` to `size`: the places it lies between, and how far."""
+    place = (torch.arange(size, device=device, dtype=torch.float64) + 0.5) * (length / size) - 0.5
+    place = place.clamp(0, length - 1)
+    before = place.long()
+    return before, (before + 1).clamp_max(length - 1), (place - before).float()
+
+
 def soft_iou(map_HW: Tensor) -> float:
-    """How decided a map is: the expected overlap of its mask with itself, 1 where every pixel is certain."""
+    """How decided a map is: the expected overlap of its mask with itself, 1 where every pixel is certain.
+
+    Judged near the mask: faint odds far away would add up over a whole picture and outweigh a small object.
+    """
     mask_HW = map_HW > 0.5
-    union = torch.where(mask_HW, torch.ones_like(map_HW), map_HW).sum()
+    reach = max(1, round(NEAR * max(map_HW.shape)))
+    near_HW = F.max_pool2d(mask_HW[None, None].float(), 2 * reach + 1, 1, reach)[0, 0] > 0
+    union = torch.where(mask_HW, torch.ones_like(map_HW), map_HW)[near_HW].sum()
     return float(map_HW[mask_HW].sum() / union.clamp_min(1e-6))

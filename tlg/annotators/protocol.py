@@ -12,6 +12,13 @@ from tlg.documents import Document
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
 
+# Counts up whenever our code gives other answers from the same model, exemplars and parameters: answers carry it in
+# their identity, so the next run makes them anew.
+ANSWERING_VERSION = 2
+# Below it a class is more likely absent than present: it is answered `absent` whatever `min_score` says, because
+# nobody asks the network where it might be. `min_score` comes after that, over the masks of present classes.
+PRESENT = 0.5
+
 
 class AnnotateParams(Document):
     """Everything besides model and exemplars that an answer depends on."""
@@ -20,7 +27,8 @@ class AnnotateParams(Document):
     max_pixels: int = 50_000_000
 
     def digest(self) -> str:
-        text = json.dumps(self.model_dump(), sort_keys=True)
+        content = {**self.model_dump(), "present": PRESENT, "version": ANSWERING_VERSION}
+        text = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -37,7 +45,10 @@ class Annotator(Protocol):
     ) -> list[list[Answer]]:
         """One answer per picture and asked class (all classes where `asked` is None), in class order.
 
-        Raises MemoryError (or its library's RuntimeError that says "out of memory") where the batch does not fit.
+        The score of a mask joins how certain the class is present and how decided the mask is; so does that of a class
+        whose mask scored below `min_score`, which is answered `absent`. A class that is not present has no mask: its
+        score is its presence. Raises MemoryError, or its library's RuntimeError that says "out of memory", where the
+        batch does not fit.
         """
         ...
 

@@ -23,7 +23,7 @@ def read_picture(image: AnyImage, max_pixels: int) -> Picture:
     if isinstance(image, np.ndarray):
         image = _from_array(image)
     upright = ImageOps.exif_transpose(image)
-    return Picture(np.asarray(pictures.to_rgb(upright)), upright.height, upright.width)
+    return Picture(pictures.as_rgb(upright, max_pixels), upright.height, upright.width)
 
 
 def name_of(image: AnyImage) -> str:

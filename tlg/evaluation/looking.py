@@ -18,7 +18,6 @@ from tlg.evidence import Prior
 from tlg.evidence.open_clip.image_prior import ImagePrior, TextSide, at_own_size
 from tlg.exemplars import LoadedExemplars
 from tlg.hub.folder import Model
-from tlg.pictures import to_network_input
 
 # RGB pixels -> maps (N, h, w) in 0..1 at the picture's own size, presence (N,).
 Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -30,13 +29,17 @@ def as_fed(model: Model, exemplars: LoadedExemplars) -> Look:
 
 
 class Onlooker(NetworkAnnotator):
-    """The annotator up to where it asks the network: exemplars' maps, fused with its own CLIP's where it has one."""
+    """The annotator up to where it asks the network: exemplars' maps, fused with its own CLIP's where it has one.
+
+    All classes are shown, as the network is fed them where all are present.
+    """
 
     @torch.inference_mode()
     def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        image_13HW = to_network_input(pixels, self.model.input_size)[None].to(self.device)
-        evidence = self._evidence(self._encode(image_13HW), image_13HW)
-        return at_own_size(evidence.maps[0], pixels), evidence.presence[0].cpu().numpy()
+        image_13HW = self._input(pixels)
+        features, cells = self._encode(image_13HW), self._cells(image_13HW)
+        maps_NHW = self._maps(features, image_13HW, cells, range(len(self.class_names)))
+        return at_own_size(maps_NHW, pixels), self._presence(features, cells)[0].cpu().numpy()
 
 
 def with_text(model: Model, exemplars: LoadedExemplars, text: TextSide) -> Look:

@@ -31,6 +31,13 @@ class Described:
     def __len__(self) -> int:
         return self.fine.shape[0]
 
+    def __getitem__(self, rows: list[int]) -> Described:
+        return Described(self.fine[rows], self.coarse[rows])
+
+    @staticmethod
+    def cat(parts: Sequence[Described]) -> Described:
+        return Described(torch.cat([part.fine for part in parts]), torch.cat([part.coarse for part in parts]))
+
 
 @dataclass(frozen=True)
 class DescriptorSpace:

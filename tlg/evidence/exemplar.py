@@ -41,6 +41,11 @@ class Prior:
     background: Background | None = None
     refinement: Refinement = "guided"
 
+    def of_use(self, features: Features) -> Features:
+        """What `fit` reads of an exemplar's features, in memory of its own: the rest can be freed."""
+        chosen = self.background.space.chosen if self.background else deep_maps(features.maps)
+        return without_shallow_maps(features, chosen)
+
     @torch.no_grad()
     def fit(self, exemplars: Sequence[Exemplar]) -> FittedPrior:
         """Each exemplar is (features of one image, class index or None for a negative, mask (H, W) or None)."""
@@ -50,23 +55,24 @@ class Prior:
         if not classes or missing:
             which = f"class {missing[0]} of {classes} has none" if classes else "there are none"
             raise SpecError(f"the exemplar prior needs at least one exemplar per class; {which}")
-        chosen = self.background.space.chosen if self.background else deep_maps(exemplars[0][0].maps)
-        features = Features.cat([without_shallow_maps(one, chosen) for one, _, _ in exemplars])
-        space = self.background.space if self.background else DescriptorSpace.fit([features])
-        described = space.describe(features)
+        features = [self.of_use(one) for one, _, _ in exemplars]
+        pooled_SC = torch.cat([pooled_deepest(one) for one in features])
+        size = features[0].size
+        space = self.background.space if self.background else DescriptorSpace.fit([Features.cat(features)])
+        described = Described.cat([space.describe(one) for one in features])
+        del features
         negatives = [row for row, label in enumerate(labels) if label is None]
         common_MTD = _common_tokens(self.background, described, negatives)
-        saliency_Shw = saliency(described, common_MTD)
+        saliency_Shw = torch.cat([saliency(described[[row]], common_MTD) for row in range(len(described))])
         masks = [mask for _, _, mask in exemplars]
         memories, presences = [], []
-        pooled_SC = pooled_deepest(features)
         known = [self.background.pooled.to(pooled_SC)] if self.background else []
         for index in range(classes):
             rows = [row for row, label in enumerate(labels) if label == index]
             others = [row for row, label in enumerate(labels) if label != index]
             memories.append(_remember(described, saliency_Shw, masks, rows))
             presences.append(fit_class(pooled_SC[rows], torch.cat([*known, pooled_SC[others]])))
-        own_maps_SHW = exemplar_maps(memories, described, saliency_Shw, labels, masks, features.size)
+        own_maps_SHW = exemplar_maps(memories, described, saliency_Shw, labels, masks, size)
         return FittedPrior(space, common_MTD, tuple(memories), tuple(presences), own_maps_SHW, self.refinement)
 
 
@@ -86,13 +92,18 @@ class FittedPrior:
         return len(self.memories)
 
     @torch.no_grad()
-    def maps(self, query: Features, images_B3HW: Tensor | None = None) -> Tensor:
-        """(B, N, H, W) in 0..1 at the queries' input size; above 0.5 means class. Edges are refined by the images."""
+    def maps(self, query: Features, images_B3HW: Tensor | None = None, classes: Sequence[int] | None = None) -> Tensor:
+        """(B, N, H, W) in 0..1 at the queries' input size; above 0.5 means class. Edges are refined by the images.
+
+        Where `classes` names some, these alone are mapped and contend for places; the others cost nothing.
+        """
+        classes = range(self.classes) if classes is None else classes
         described = self.space.describe(query)
-        score_BNhw, density_BNhw = explain(self.memories, described, saliency(described, self.common))
+        memories = [self.memories[index] for index in classes]
+        score_BNhw, density_BNhw = explain(memories, described, saliency(described, self.common))
         map_BNhw = as_probability(score_BNhw)
-        if self.classes > 1:
-            map_BNhw = map_BNhw * ceded(density_BNhw, self.presence(query))
+        if len(memories) > 1:
+            map_BNhw = map_BNhw * ceded(density_BNhw, self.presence(query)[:, list(classes)])
         map_BNHW = F.interpolate(map_BNhw, size=query.size, mode="bilinear", align_corners=False)
         return map_BNHW if images_B3HW is None else refine(map_BNHW, images_B3HW, self.refinement)
 
@@ -105,7 +116,8 @@ class FittedPrior:
 def without_shallow_maps(features: Features, chosen: Sequence[int]) -> Features:
     """Maps that are not read made empty, in their place: 100 whole pyramids at once would take gigabytes."""
     read = {*chosen, len(features.maps) - 1}
-    maps = [one if index in read else one[..., :0, :0] for index, one in enumerate(features.maps)]
+    # Without the copy an empty view would keep the whole map.
+    maps = [one if index in read else one[..., :0, :0].clone() for index, one in enumerate(features.maps)]
     return Features(maps, features.size)
 
 

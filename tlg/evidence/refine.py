@@ -17,6 +17,7 @@ Refinement = Literal["none", "guided", "pixel_adaptive"]
 
 # The longer side that refinement works at: edges finer than this come from the last upsampling alone.
 WORKING_SIDE = 128
+CLASSES_AT_ONCE = 8
 GUIDED_RADIUS = 10
 GUIDED_SMOOTHNESS = 1e-2
 ADAPTIVE_DILATIONS = (1, 2, 4, 8)
@@ -38,9 +39,14 @@ def refine(maps_BNHW: Tensor, images_B3HW: Tensor, kind: Refinement) -> Tensor:
     map_BNhw = F.interpolate(maps_BNHW, small, mode="bilinear", antialias=True)
     if kind == "guided":
         slope_BN3hw, offset_BNhw = guided_coefficients(map_BNhw, guide_B3hw)
-        slope = F.interpolate(slope_BN3hw.flatten(1, 2), (height, width), mode="bilinear").unflatten(1, (-1, 3))
-        offset = F.interpolate(offset_BNhw, (height, width), mode="bilinear")
-        return ((slope * to_unit_colours(images_B3HW)[:, None]).sum(2) + offset).clamp(0, 1)
+        colours_B13HW = to_unit_colours(images_B3HW)[:, None]
+        parts = []
+        # Three slopes a class at full size are most of the memory: never those of many classes at once.
+        for some in torch.arange(maps_BNHW.shape[1]).split(CLASSES_AT_ONCE):
+            slope = F.interpolate(slope_BN3hw[:, some].flatten(1, 2), (height, width), mode="bilinear")
+            offset = F.interpolate(offset_BNhw[:, some], (height, width), mode="bilinear")
+            parts.append(((slope.unflatten(1, (-1, 3)) * colours_B13HW).sum(2) + offset).clamp(0, 1))
+        return torch.cat(parts, 1)
     refined_BNhw = pixel_adaptive(map_BNhw, guide_B3hw)
     return F.interpolate(refined_BNhw, (height, width), mode="bilinear").clamp(0, 1)
 

@@ -17,7 +17,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from tlg.evidence.text_encoder import ClassText, TextSpec
-from tlg.network.backbones.backbone import TinyTrunk
+from tlg.network.backbones.tiny import TinyTrunk
 from tlg.network.text import TextVectors
 
 # Between the mean (0) and the maximum (infinite) over the cells of an image.
@@ -109,8 +109,12 @@ class TinyClip(nn.Module):
         return TextVectors(self.text_vectors(foreground), self.text_vectors(refined), self.text_vectors(background))
 
     def knows(self, text: str) -> bool:
-        """Whether every word is in the vocabulary; of other words CLIP has learned nothing."""
-        return all(word in self.tokenizer.codes for word in split_words(text))
+        """Whether the text is words of the vocabulary and nothing else; of other words CLIP has learned nothing."""
+        words = split_words(text)
+        letters = sum(letter.isalnum() for letter in text)
+        read = sum(letter.isalnum() for word in words for letter in word)
+        # Letters outside the alphabet belong to no word: they would be left out without a word.
+        return bool(words) and read == letters and all(word in self.tokenizer.codes for word in words)
 
     @torch.no_grad()
     def text_vectors(self, texts: Sequence[str]) -> Tensor:

@@ -1,18 +1,17 @@
 """A model folder: `model.json`, safetensors beside it, and the digests that bind them.
 
-`model.json` names everything needed to rebuild the model; the digest of every file is verified before it is used.
+The digest of every file is verified before it is used. The backbone lies in the folder, or its publisher's weights are
+named in `model.json` and proven by what the backbone makes of a fixed picture.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -21,50 +20,32 @@ from torch import Tensor
 from tlg import store
 from tlg.errors import CheckpointError, StorageError
 from tlg.evidence.background import Background
-from tlg.evidence.text_encoder import TextEncoder, TextSpec, build_text_encoder
+from tlg.evidence.text_encoder import TextEncoder, build_text_encoder
+from tlg.hub.backbones import load_recorded, record_of
+from tlg.hub.model_file import (
+    MODEL_FILE,
+    Card,
+    ClipSpec,
+    ModelFile,
+    checked,
+    digest_of_content,
+    read_content,
+)
+from tlg.hub.probe import check_probe
 from tlg.hub.published import from_published
-from tlg.network.backbones.backbone import Backbone, BackboneName, build_backbone
-from tlg.network.backbones.weights import read_state_dict
-from tlg.network.spec import NetworkSpec
+from tlg.hub.weights import read_state_dict
+from tlg.network.backbones.backbone import Backbone
+from tlg.network.backbones.registry import build_backbone
+from tlg.network.text_spec import TextSpec
 from tlg.network.tlg import TLG
 
 if TYPE_CHECKING:
     from tlg.evidence.tiny_clip import TinyClip
 
-__all__ = ["Model", "ModelFile", "from_published", "import_checkpoint", "load_model", "save_model"]
-
-MODEL_FILE = "model.json"
 BACKBONE_FILE = "backbone.safetensors"
 HEAD_FILE = "network.safetensors"
 PRIOR_FILE = "prior.safetensors"
 CLIP_FILE = "clip.safetensors"
-FORMAT = "tlg-model-1"
-
-
-class ClipSpec(BaseModel):
-    """A CLIP that lies in the folder: its open_clip config and the words it knows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    config: dict[str, Any]
-    words: list[str]
-
-
-class ModelFile(BaseModel):
-    """The content of `model.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: str = FORMAT
-    name: str
-    backbone: BackboneName
-    network: NetworkSpec | None = Field(None, description="None: the model answers with its prior alone")
-    text: TextSpec | None = Field(None, description="None: the network reads no text, or that of `clip`")
-    clip: ClipSpec | None = Field(None, description="The model's own CLIP: text vectors and a text prior")
-    prior: dict[str, Any] = Field({}, description="The prior's own settings")
-    input_size: tuple[int, int] = Field((400, 400), description="Height and width images are resized to")
-    backbone_weights: str | None = Field(None, description="Path, URI or `imagenet`, where no file holds the backbone")
-    files: dict[str, str] = Field({}, description="SHA-256 of every file beside this one")
 
 
 @dataclass(frozen=True)
@@ -108,9 +89,14 @@ def save_model(
     input_size: tuple[int, int] = (400, 400),
     background: Background | None = None,
     clip: TinyClip | None = None,
+    card: Card | None = None,
+    backbone_weights: str | None = None,
 ) -> ModelFile:
-    """Writes the folder and gives what `model.json` says; `model.json` comes last, so a folder is whole or foreign."""
-    contents = {BACKBONE_FILE: tensors(backbone)}
+    """Writes the folder and gives what `model.json` says; `model.json` comes last, so a folder is whole or foreign.
+
+    `backbone_weights` names where the backbone's weights came from and leaves them out of the folder.
+    """
+    contents = {} if backbone_weights is not None else {BACKBONE_FILE: tensors(backbone)}
     if network is not None:
         contents[HEAD_FILE] = tensors(network.head)
     if background is not None:
@@ -125,11 +111,15 @@ def save_model(
     written = ModelFile(
         name=name,
         backbone=backbone.name,
+        backbone_taps=backbone.taps,
         network=None if network is None else network.spec,
         text=text,
         clip=None if clip is None else ClipSpec(config=clip.config, words=clip.tokenizer.words),
         prior=prior or {},
         input_size=input_size,
+        backbone_weights=backbone_weights,
+        backbone_record=None if backbone_weights is None else record_of(backbone, backbone_weights),
+        card=card,
         files=files,
     )
     store.write(store.join(str(folder), MODEL_FILE), (written.model_dump_json(indent=2) + "\n").encode())
@@ -145,39 +135,16 @@ def half(value: Tensor) -> Tensor:
     return value.half() if value.is_floating_point() else value
 
 
-def model_digest(written: ModelFile) -> str:
-    """What answers depend on: the spec and the files' digests, not the name."""
-    content = written.model_dump(mode="json", exclude={"name"})
-    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def read_model_file(folder: str | Path) -> ModelFile:
-    place = store.join(str(folder), MODEL_FILE)
-    try:
-        return ModelFile.model_validate_json(store.read(place))
-    except StorageError as error:
-        raise CheckpointError(f"{folder} is not a model folder: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CheckpointError(f"{place} is not a {MODEL_FILE} of ours: {where}: {first['msg']}") from error
-
-
 def load_model(folder: str | Path, device: torch.device | str | None = None) -> Model:
     """The model of a folder or URI; every file's digest is verified first."""
-    written = read_model_file(folder)
-    if written.format != FORMAT:
-        raise CheckpointError(f"{folder} has format {written.format!r}, this version reads {FORMAT!r}; update tlg")
+    content = read_content(folder)
+    written = checked(content, str(folder))
     states = {file: verified(folder, file, digest) for file, digest in written.files.items()}
-    if BACKBONE_FILE in states:
-        backbone = build_backbone(written.backbone)
-        fill(backbone, states[BACKBONE_FILE], f"{folder}/{BACKBONE_FILE}")
-    else:
-        backbone = build_backbone(written.backbone, written.backbone_weights)
+    if written.network is not None and HEAD_FILE not in states:
+        raise CheckpointError(f"{folder} describes a network, but lists no {HEAD_FILE}; save the model anew")
+    backbone = folder_backbone(folder, written, states)
     network = None
     if written.network is not None:
-        if HEAD_FILE not in states:
-            raise CheckpointError(f"{folder} describes a network, but lists no {HEAD_FILE}; save the model anew")
         network = TLG(written.network, backbone)
         fill(network.head, states[HEAD_FILE], f"{folder}/{HEAD_FILE}")
         network.eval()
@@ -191,7 +158,7 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         clip = build_tiny_clip(written.clip.config, written.clip.words, states[CLIP_FILE])
     model = Model(
         written.name,
-        model_digest(written),
+        digest_of_content(content),
         backbone,
         network,
         written.text,
@@ -201,6 +168,23 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         clip,
     )
     return model if device is None else model.to(device)
+
+
+def folder_backbone(folder: str | Path, written: ModelFile, states: dict[str, dict[str, Tensor]]) -> Backbone:
+    """The backbone that lies in the folder, or that the folder names."""
+    weights, record = written.backbone_weights, written.backbone_record
+    if weights is not None and BACKBONE_FILE not in written.carried:
+        return load_recorded(written.backbone, weights, record, written.backbone_taps)
+    state = states.get(BACKBONE_FILE)
+    if BACKBONE_FILE in written.carried:
+        state = verified(folder, BACKBONE_FILE, written.carried[BACKBONE_FILE])
+    if state is None:
+        raise CheckpointError(f"{folder} lists no {BACKBONE_FILE} and names no `backbone_weights`; save the model anew")
+    backbone = build_backbone(written.backbone, written.backbone_taps)
+    fill(backbone, state, f"{folder}/{BACKBONE_FILE}")
+    if weights is not None and record is not None:
+        check_probe(backbone, record.probe, weights)
+    return backbone
 
 
 def verified(folder: str | Path, file: str, digest: str) -> dict[str, Tensor]:
@@ -229,7 +213,7 @@ def fill(module: torch.nn.Module, state: dict[str, Tensor], source: str) -> None
         raise CheckpointError(f"{source} does not fit the network that {MODEL_FILE} describes: {lines[1]}") from error
 
 
-def import_checkpoint(path: str | Path, backbone: BackboneName, out: str | Path) -> ModelFile:
+def import_checkpoint(path: str | Path, backbone: str, out: str | Path) -> ModelFile:
     """Turns a published `best_model.pt` into a model folder; nothing inside the file is run."""
     network = from_published(read_state_dict(path), backbone)
     return save_model(out, f"tlg-published-{backbone}", network.backbone, network, text=TextSpec())

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from tlg.errors import CheckpointError
-from tlg.network.backbones.backbone import CLASSIFIER_PREFIXES, BackboneName, build_backbone, load_trunk
+from tlg.network.backbones.backbone import CLASSIFIER_PREFIXES
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
 from tlg.network.tlg import TLG
 
@@ -21,7 +22,7 @@ UNUSED_BY_BACKBONE: dict[str, tuple[str, ...]] = {
 }
 
 
-def from_published(state_dict: Mapping[str, Tensor], backbone: BackboneName = "resnet50") -> TLG:
+def from_published(state_dict: Mapping[str, Tensor], backbone: str = "resnet50") -> TLG:
     """The network in `released` behaviour, filled from a published state dict; a foreign one gets a clear error."""
     if backbone not in UNUSED_BY_BACKBONE:
         raise CheckpointError(
@@ -42,7 +43,7 @@ def from_published(state_dict: Mapping[str, Tensor], backbone: BackboneName = "r
             f"the checkpoint has no backbone: none of its {len(state)} entries starts with"
             f" `{PARALLEL_PREFIX}{BACKBONE_PREFIX}` or `{BACKBONE_PREFIX}`"
         )
-    load_trunk(network.backbone, trunk, source="the checkpoint's backbone")
+    network.backbone.load_weights(trunk, "the checkpoint's backbone")
     network.head.load_state_dict(head)
     return network.eval()
 

@@ -1,72 +1,70 @@
-"""Models by name, folder or URI."""
+"""Models by name, folder or URI. What needs no weights needs no torch."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
+from importlib.metadata import entry_points
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from tlg.errors import CheckpointError
-from tlg.hub.folder import MODEL_FILE, Model, ModelFile, load_model, model_digest, read_model_file
-from tlg.network.backbones.backbone import BackboneName, build_backbone
+from tlg.hub.model_file import MODEL_FILE, ModelFile, checked, digest_of_content, read_content
+
+if TYPE_CHECKING:
+    import torch
+
+    from tlg.hub.folder import Model
 
 BUNDLED = Path(__file__).parent / "bundled"
-
-# Backbones that torchvision knows, without a trained network: they answer with the prior alone and say so.
-PRIOR_ONLY: dict[str, BackboneName] = {
-    "tlg-resnet50": "resnet50",
-    "tlg-vgg16": "vgg16",
-    "tlg-mobilenet_v2": "mobilenet_v2",
-}
+# An entry point of this group names a `pathlib.Path`, or a function that gives one: a model folder of another package.
+ENTRY_POINTS = "tlg.models"
 
 
-def known_models() -> dict[str, str]:
-    """Names that `load` takes, each with what it is."""
-    bundled = {
-        folder.name: "bundled, trained" for folder in sorted(BUNDLED.glob("*")) if (folder / MODEL_FILE).exists()
+def known_models() -> dict[str, Path]:
+    """Names that `load` takes, each with its folder: bundled, or brought by another package."""
+    bundled = {folder.name: folder for folder in sorted(BUNDLED.glob("*")) if (folder / MODEL_FILE).exists()}
+    brought = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        place = entry.load()
+        brought[entry.name] = Path(place() if callable(place) else place)
+    return brought | bundled
+
+
+def described_models() -> dict[str, ModelFile]:
+    """What the `model.json` of every known model says."""
+    return {
+        name: checked(json.loads((folder / MODEL_FILE).read_text()), str(folder))
+        for name, folder in known_models().items()
     }
-    downloaded = {
-        name: f"torchvision's ImageNet {backbone} (a download); prior only, no trained network"
-        for name, backbone in PRIOR_ONLY.items()
-    }
-    return bundled | downloaded
 
 
 def load(model: str | Path, device: torch.device | str | None = None) -> Model:
-    """A bundled or known name, a model folder, or the URI of one."""
-    folder = model_folder(model)
-    if folder is not None:
-        return load_model(folder, device)
-    written = prior_only(str(model))
-    prepared = Model(written.name, model_digest(written), build_backbone(written.backbone, written.backbone_weights))
-    return prepared if device is None else prepared.to(device)
+    """A known name, a model folder, or the URI of one."""
+    from tlg.hub.folder import load_model
+
+    return load_model(model_folder(model), device)
 
 
 def digest_of(model: str | Path) -> str:
     """The digest `load` will give, without loading weights."""
-    folder = model_folder(model)
-    return model_digest(prior_only(str(model)) if folder is None else read_model_file(folder))
+    return digest_of_content(read_content(model_folder(model)))
 
 
-def prior_only(name: str) -> ModelFile:
-    return ModelFile(name=name, backbone=PRIOR_ONLY[name], backbone_weights="imagenet")
-
-
-def model_folder(model: str | Path) -> str | None:
-    """Where the model's folder is; None for a known name without one; an error for anything else."""
+def model_folder(model: str | Path) -> str:
+    """Where the model's folder is."""
     text = str(model)
     if (BUNDLED / text / MODEL_FILE).exists():
         return str(BUNDLED / text)
-    if text in PRIOR_ONLY:
-        return None
     if "://" in text or os.path.isdir(text):
         return text
-    names = known_models()
-    nearest = difflib.get_close_matches(text, names, n=1)
+    known = known_models()
+    if text in known:
+        return str(known[text])
+    nearest = difflib.get_close_matches(text, known, n=1)
     hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
     raise CheckpointError(
-        f"there is no model {text!r}{hint}: expected one of {', '.join(names)}, a folder with a {MODEL_FILE},"
+        f"there is no model {text!r}{hint}: expected one of {', '.join(known)}, a folder with a {MODEL_FILE},"
         f" or the URI of one"
     )

@@ -6,8 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tlg.network.backbones.backbone import BackboneName
-
 
 class NetworkSpec(BaseModel):
     """The choices behind a `TLG`.
@@ -18,7 +16,10 @@ class NetworkSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    backbone: BackboneName = "resnet50"
+    backbone: str = Field("resnet50", description="A name that tlg.network.backbones.registry knows, or timm/<model>")
+    backbone_taps: tuple[tuple[str, ...], ...] | None = Field(
+        None, description="Modules whose outputs make the pyramid, level by level; null: the backbone's own rule"
+    )
     behaviour: Literal["released", "repaired", "reading"] = "repaired"
     width: int = Field(64, ge=16, multiple_of=16, description="Channels of every learnt map")
     text_dim: int = Field(512, ge=1, description="Length of the text vectors")

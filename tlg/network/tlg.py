@@ -48,7 +48,7 @@ class TLG(nn.Module):
     @torch.no_grad()
     def encode(self, images_B3HW: Tensor) -> Features:
         """One backbone pass."""
-        return Features(self.backbone(images_B3HW), (images_B3HW.shape[-2], images_B3HW.shape[-1]))
+        return self.backbone.encode(images_B3HW)
 
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> Support:
         """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D)."""

@@ -73,7 +73,9 @@ class TrainSpec(Document):
     )
     data: DataSpec
     network: NetworkSpec = NetworkSpec()
-    backbone_weights: str | None = Field("imagenet", description="Path, URI or `imagenet`")
+    backbone_weights: str | None = Field(
+        "imagenet", description="Path, URI, package:<distribution>, hf://, `timm` or `imagenet`"
+    )
     input_size: int = Field(400, ge=64)
     shots: int = Field(1, ge=1)
     supervision: Literal["image", "pixel"] = Field(

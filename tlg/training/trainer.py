@@ -22,8 +22,8 @@ from tlg.evidence.background import Background
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.text_encoder import ClassText, build_text_encoder
+from tlg.hub.backbones import load_backbone
 from tlg.hub.folder import save_model
-from tlg.network.backbones.backbone import build_backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.repaired.head import NOTHING_KNOWN, RepairedHead
 from tlg.network.text import TextVectors
@@ -134,7 +134,8 @@ class Trainer:
             )
         self.local_batch = spec.optim.batch_size // processes.count
         torch.manual_seed(spec.seed)
-        backbone = build_backbone(spec.network.backbone, spec.backbone_weights).to(self.device)
+        backbone = load_backbone(spec.network.backbone, spec.backbone_weights, spec.network.backbone_taps)
+        backbone = backbone.to(self.device)
         backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = TLG(spec.network, backbone).to(self.device)
         self.learning, self.held = self._pools()

@@ -15,7 +15,8 @@ from tlg.datasets.episodes import Collection, Photo
 from tlg.errors import SpecError
 from tlg.evidence.background import Background
 from tlg.evidence.exemplar import Prior
-from tlg.network.backbones.backbone import Backbone, build_backbone
+from tlg.hub.backbones import load_backbone
+from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
 from tlg.training import trainer as training
 from tlg.training.batches.feature_bank import LiveFeatures, weights_digest
@@ -32,7 +33,7 @@ def make_pseudo_masks(config: str, overrides: Sequence[str], masks: PseudoMaskSp
     folds = spec.data.benchmark.folds() if spec.data.fold == training.ALL_FOLDS else [spec.data.fold]
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)  # as in training, for a backbone without weights
-        backbone = build_backbone(spec.network.backbone, spec.backbone_weights)
+        backbone = load_backbone(spec.network.backbone, spec.backbone_weights, spec.network.backbone_taps)
     backbone.to(torch.device(spec.device or ("cuda" if torch.cuda.is_available() else "cpu")))
     # Standard output is the answer: progress goes beside it.
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""The reading behaviour: a query is told apart by its relations to what the exemplars show inside their masks and outside.
+"""The reading behaviour: a query is told apart by its relations to what exemplars show inside and outside their masks.
 
 A given mask, box or pseudo-mask pools the exemplars' cells itself. The query's own features reach the answer only as
 relations, so that what stands out but was not shown has no way in. A second look takes the query's surest places as
@@ -73,12 +73,12 @@ class ReadingSupport:
 
 
 def read_maps(backbone: Backbone) -> tuple[int, ...]:
-    """The maps that are related: the last of every run of one shape, less a deepest one that was only widened."""
-    shapes = list(zip(backbone.channels, backbone.strides, strict=True))
-    last = [list(run)[-1] for _, run in groupby(range(len(shapes)), key=lambda index: shapes[index])]
-    *_, before, deepest = last
-    widened = shapes[deepest][1] == shapes[before][1] and shapes[deepest][0] >= WIDENED * shapes[before][0]
-    return tuple(last[:-1] if widened and len(last) > 2 else last)
+    """The maps that are related: the last of one width in every level, less a deepest map that was only widened."""
+    channels = backbone.channels
+    last = [list(run)[-1] for level in backbone.levels for _, run in groupby(level, key=channels.__getitem__)]
+    deepest = backbone.levels[-1]
+    widened = len(deepest) > 1 and channels[deepest[-1]] >= WIDENED * channels[deepest[-2]]
+    return tuple(last[:-1] if widened else last)
 
 
 class ReadingHead(nn.Module):

@@ -1,6 +1,6 @@
 """What is kept of a class's exemplars at one level of the pyramid: cells inside and outside their masks, and moments.
 
-Shapes: A classes, K shots, I = A * K exemplar images, X pairs of image and class, T cells, C channels, h x w a map's grid.
+Shapes: A classes, K shots, I = A * K exemplar images, T cells, C channels, h x w a map's grid.
 """
 
 from __future__ import annotations

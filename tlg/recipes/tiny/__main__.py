@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tlg.evidence.tiny_clip import build_tiny_clip
+from tlg.hub.backbones import load_backbone
 from tlg.hub.folder import save_model
-from tlg.network.backbones.backbone import build_backbone
 from tlg.network.tlg import TLG
 from tlg.recipes.tiny.backbone import HANDOVER_FILE, learn_backbone
 from tlg.recipes.tiny.bank import SceneBank, scene_bank
@@ -70,14 +70,14 @@ class Workshop:
         )
 
     def learn(self, stage: SegmenterStage, work: Path) -> TLG:
-        backbone = build_backbone("tiny", str(self.work / "backbone.safetensors"))
+        backbone = load_backbone("tiny", str(self.work / "backbone.safetensors"))
         return learn_segmenter(stage, self.bank("base"), backbone, self.words(), work)
 
     def words(self) -> Words:
         return Words(build_tiny_clip(*read_clip(self.work / "clip")))
 
     def trained(self) -> TLG:
-        net = TLG(self.recipe.segmenter.network, build_backbone("tiny", str(self.work / "backbone.safetensors")))
+        net = TLG(self.recipe.segmenter.network, load_backbone("tiny", str(self.work / "backbone.safetensors")))
         net.head.load_state_dict(load_file(self.work / "head.safetensors"))
         return net.eval()
 

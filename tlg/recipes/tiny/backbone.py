@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tlg.network.backbones.backbone import TinyTrunk
+from tlg.network.backbones.tiny import TinyTrunk
 from tlg.recipes.tiny.bank import SceneBank
 from tlg.recipes.tiny.config import BackboneStage
 from tlg.recipes.tiny.pixels import augmented, shrunk_labels

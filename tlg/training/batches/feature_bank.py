@@ -88,6 +88,8 @@ def keep(file: Path, maps: list[Tensor]) -> None:
 
 def weights_digest(backbone: Backbone) -> str:
     digest = hashlib.blake2b(backbone.name.encode(), digest_size=12)
+    if backbone.taps is not None:
+        digest.update(repr(backbone.taps).encode())
     for value in backbone.state_dict().values():
         digest.update(value.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from tests.network import parity_recipe as recipe
 from tlg.errors import CheckpointError
 from tlg.hub import zoo
+from tlg.hub.backbones import load_backbone
 from tlg.hub.folder import import_checkpoint, load_model, save_model
-from tlg.network.backbones.backbone import Backbone, build_backbone
-from tlg.network.backbones.weights import read_state_dict
+from tlg.hub.weights import read_state_dict
+from tlg.network.backbones.backbone import Backbone
+from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
 from tlg.network.tlg import TLG
 
@@ -123,7 +125,7 @@ def test_backbone_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
         torch.save(state, file)
     else:
         save_file(state, file)
-    loaded = build_backbone("mobilenet_v2", str(file))
+    loaded = load_backbone("mobilenet_v2", str(file))
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in source.state_dict().items())
 
 
@@ -131,9 +133,9 @@ def test_wrong_weights_are_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "tiny.safetensors"
     save_file(build_backbone("tiny").state_dict(), file)
     with pytest.raises(CheckpointError, match=r"not a mobilenet_v2 state dict: \d+ of \d+ entries are missing"):
-        build_backbone("mobilenet_v2", str(file))
+        load_backbone("mobilenet_v2", str(file))
     with pytest.raises(CheckpointError, match="nowhere"):
-        build_backbone("tiny", str(tmp_path / "nowhere.safetensors"))
+        load_backbone("tiny", str(tmp_path / "nowhere.safetensors"))
 
 
 class Malicious:

@@ -1,0 +1,35 @@
+"""Scheme -> store. Installed packages add theirs under the entry point `tlg.stores`; fsspec knows the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from functools import lru_cache
+
+from tlg.store.local import LocalStore
+from tlg.store.objects import ObjectStore
+from tlg.store.places import Access, scheme
+from tlg.store.protocol import Store
+from tlg.store.s3 import S3Store
+from tlg.store.web import WebStore
+
+ENTRY_POINTS = "tlg.stores"
+STORES: dict[str, Callable[[Access], Store]] = {
+    "file": LocalStore,
+    "s3": S3Store,
+    "http": WebStore,
+    "https": WebStore,
+}
+
+
+def store_of(uri: str, access: Access) -> Store:
+    return _made(scheme(uri), access)
+
+
+@lru_cache(maxsize=64)
+def _made(name: str, access: Access) -> Store:
+    if name in STORES:
+        return STORES[name](access)
+    for found in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+        return found.load()(access)
+    return ObjectStore(access)
