@@ -24,7 +24,7 @@ from tests.jobs import collection
 from tlg import store
 from tlg.answers import records
 from tlg.answers.records import ImageAnswers, Provenance
-from tlg.errors import LeaseHeldError, SpecError, StorageError
+from tlg.errors import ClusterError, LeaseHeldError, SpecError, StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -484,6 +484,30 @@ def test_nothing_failed_is_not_everything_answered(spec, images):
     (images / "new.png").write_bytes(collection.picture(99))
     assert "none has failed" in runs.ending(job.annotate(spec, only_failed=True))
     assert "nothing to do" not in runs.ending(job.annotate(spec))
+
+
+def lost_in_ray(*_):
+    """An error as Ray raises it where it is not there any more: from inside of it, of no type of its own."""
+    import ray
+
+    ray.remote(5)
+    yield
+
+
+def test_a_lost_ray_is_an_error_of_the_cluster_and_closes_the_record(spec, monkeypatch):
+    monkeypatch.setattr(pipeline, "ray_session", lambda *_: pipeline.losses_explained())
+    monkeypatch.setattr(pipeline, "answers", lost_in_ray)
+    with pytest.raises(ClusterError, match=r"the pipeline stopped: .*what is committed stays, run again") as caught:
+        job.annotate(spec)
+    assert caught.value.exit_code == 8
+    assert runs.recorded(spec.output.uri)[0]["state"] == "failed"
+
+
+def test_a_defect_of_our_own_is_no_lost_ray(spec, monkeypatch):
+    monkeypatch.setattr(pipeline, "ray_session", lambda *_: pipeline.losses_explained())
+    monkeypatch.setattr(pipeline, "answers", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        job.annotate(spec)
 
 
 def test_the_entrypoint_imports_no_command_line():

@@ -15,6 +15,8 @@ _STEPS |= {(-1, 0): ((0, -1), (-1, 0), (0, 1)), (0, -1): ((1, 0), (0, -1), (-1, 
 
 
 class Point(NamedTuple):
+    """An end of a bridge."""
+
     x: int
     y: int
 
@@ -81,8 +83,8 @@ def _bridges(rings: list[Ring], is_hole: list[bool]) -> dict[tuple[int, int], li
         for corner, ((x, start), (_, end)) in enumerate(zip(ring, ring[1:] + ring[:1], strict=True)):
             for row in range(min(start, end), max(start, end)):
                 edges.setdefault(row, []).append((x, number, corner))
-    for row in edges.values():
-        row.sort()
+    for beside in edges.values():
+        beside.sort()
     bridges: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for hole in (number for number, ring in enumerate(rings) if is_hole[number]):
         x, y = min(rings[hole])
