@@ -40,7 +40,7 @@ def masks(rng: np.random.Generator) -> list[dict[str, Any]]:
     found = []
     for _ in range(DISTINCT_MASKS):
         centre, radius = rng.uniform(SIDE / 4, 3 * SIDE / 4, 2), rng.uniform(SIDE / 6, SIDE / 3)
-        ragged = rng.normal(0, 0.25, (SIDE, SIDE)) + np.hypot(y - centre[0], x - centre[1]) / radius
+        ragged = rng.normal(0, 0.05, (SIDE, SIDE)) + np.hypot(y - centre[0], x - centre[1]) / radius
         found.append(dict(records.encode_mask(ragged < 1)))
     return found
 

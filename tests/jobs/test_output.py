@@ -1,6 +1,7 @@
 """What a run leaves behind: complete or made again, untouched where nothing changed, and nothing of the dead."""
 
 import contextlib
+import io
 import json
 import logging
 import subprocess
@@ -16,6 +17,7 @@ from jobs import annotate as job
 from jobs.commands import prune, status
 from jobs.flow import pipeline
 from jobs.flow.fetch import Fetcher
+from jobs.flow.progress import Progress
 from jobs.flow.segment import Segmenter
 from jobs.output import catalogue, exports, index, leftovers, runs, shards
 from jobs.output.lease import Lease
@@ -484,6 +486,26 @@ def test_nothing_failed_is_not_everything_answered(spec, images):
     (images / "new.png").write_bytes(collection.picture(99))
     assert "none has failed" in runs.ending(job.annotate(spec, only_failed=True))
     assert "nothing to do" not in runs.ending(job.annotate(spec))
+
+
+def test_no_time_is_promised_before_a_rate_was_seen():
+    """The first answers come in one go, after half a minute of start-up: what follows from them is nonsense."""
+    now = [0.0]
+    summary = runs.RunSummary("r", "job", "out", images=100)
+    progress = Progress(summary, io.StringIO(), clock=lambda: now[0])
+    now[0] = 40.0
+    progress.update(1)
+    progress.update(8)
+    assert (summary.seconds_left, summary.images_per_second) == (None, 0.0)
+    now[0] = 50.0
+    progress.update(21)
+    assert summary.seconds_left == pytest.approx(79 / 2)
+
+
+def test_a_missing_spec_file_is_a_mistake_in_the_call(tmp_path):
+    command = [sys.executable, "-m", "jobs.annotate", str(tmp_path / "none.yaml")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "none.yaml: there is no such spec file" in ended.stderr) == (2, True)
 
 
 def lost_in_ray(*_):
