@@ -138,6 +138,7 @@ class _Job:
             writer.drop_superseded()
             quarantine.write(catalogue)
             departed.write(output, gone, self.access)
+        self.tally.tick()
         exports.write(spec, summary, catalogue)
         leftovers.remove_work(output, lease.number, self.access)
         if summary.deferred:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -65,7 +66,8 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
     import ray
 
     if ray.is_initialized():
-        yield
+        with losses_explained():
+            yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -79,9 +81,29 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
         connect(num_cpus=cpus, **embedded, **quiet)
     try:
         _check_room(workers, is_embedded=not address)
-        yield
+        with losses_explained():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def losses_explained() -> Iterator[None]:
+    """What Ray raises when its own processes are gone, in whatever type, as an error of the cluster."""
+    try:
+        yield
+    except TlgError:
+        raise
+    except Exception as error:
+        if _was_raised_by_ray(error):
+            raise _own_error(error) from error
+        raise
+
+
+def _was_raised_by_ray(error: BaseException) -> bool:
+    """By where it was raised: Ray's own losses come as RayError, bare Exception, RuntimeError or ConnectionError."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.split(".")[0] in ("ray", "grpc") for name in (type(error).__module__, *frames[-1:]))
 
 
 def run_on_cluster(address: str, action: Callable[..., R], *arguments: Any, **options: Any) -> R:
@@ -208,4 +230,5 @@ def _own_error(error: BaseException) -> BaseException:
         if isinstance(seen, TlgError):
             return seen
         seen = getattr(seen, "cause", None) or seen.__cause__
-    return ClusterError(f"the pipeline stopped: {' '.join(str(error).split())[-2000:]}")
+    text = " ".join(str(error).split())[-2000:] or type(error).__name__
+    return ClusterError(f"the pipeline stopped: {text}; what is committed stays, run again when Ray is there")

@@ -34,7 +34,7 @@ SHEET_IMAGES = 240
 FAILED_SHOWN = 50
 THUMBNAIL = 240
 # Drawn thumbnails: the next night's sheets show older images without reading them again.
-THUMBNAILS = f"{FOLDER}/thumbnails.json"
+THUMBNAILS = f"{FOLDER}/sheets.json"
 SHEET_COLUMNS = ["image_id", "image_uri", "class_name", "class_id", "status", "score", "run_id"]
 
 

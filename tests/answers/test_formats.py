@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ def masks():
     yield "ring with a dot inside", ring | ((y - 18) ** 2 + (x - 25) ** 2 < 9)
     yield "everything", np.ones((5, 9), bool)
     yield "one pixel", np.pad(np.ones((1, 1), bool), ((3, 2), (0, 4)))
+    y, x = np.mgrid[:60, :60]
+    yield "holes below each other on one edge", ((x % 6 > 1) | (y % 4 > 1)) & (x > 0)
     for density in (0.2, 0.5, 0.8):
         yield f"noise {density}", rng.random((23, 31)) < density
 
@@ -38,6 +41,15 @@ def test_polygons_rasterise_to_the_same_pixels(mask):
     rles = coco_mask.frPyObjects(parts, *mask.shape)
     assert (coco_mask.decode(coco_mask.merge(rles)).astype(bool) == mask).all()
     assert all(len(part) >= 8 for part in parts)
+
+
+def test_very_many_holes_take_no_longer_than_their_number():
+    """Noise has a hole every few pixels; joining each must not look at all the others."""
+    mask = np.random.default_rng(0).random((300, 300)) < 0.6
+    start = time.process_time()
+    parts = polygon.from_mask(mask)
+    assert time.process_time() - start < 8  # 35 s where every hole looks at every edge
+    assert len(parts) > 100
 
 
 @pytest.mark.parametrize("mask", CASES)

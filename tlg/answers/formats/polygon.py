@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from typing import NamedTuple
+
 import numpy as np
 
 Ring = list[tuple[int, int]]
@@ -11,19 +14,26 @@ _STEPS = {(1, 0): ((0, 1), (1, 0), (0, -1)), (0, 1): ((-1, 0), (0, 1), (1, 0))}
 _STEPS |= {(-1, 0): ((0, -1), (-1, 0), (0, 1)), (0, -1): ((1, 0), (0, -1), (-1, 0))}
 
 
+class Point(NamedTuple):
+    """An end of a bridge."""
+
+    x: int
+    y: int
+
+
 def from_mask(mask_HW: np.ndarray) -> list[list[float]]:
     """Rings [x1, y1, x2, y2, ...] along pixel edges, one per connected part, in reading order.
 
     COCO polygons know no holes, so a hole is joined to the ring around it by a bridge without width.
     """
-    outlines: list[Ring] = []
-    holes: list[Ring] = []
-    for ring in _rings(mask_HW):
-        (outlines if _doubled_area(ring) > 0 else holes).append(ring)
-    parts = [(ring, _row_spans(ring)) for ring in outlines]
-    for hole in sorted(holes, key=lambda ring: min(ring)):
-        _join(hole, parts)
-    return [[float(side) for point in ring for side in point] for ring, _ in parts]
+    rings = _rings(mask_HW)
+    is_hole = [_doubled_area(ring) < 0 for ring in rings]
+    bridges = _bridges(rings, is_hole)
+    return [
+        [float(side) for point in _joined(number, rings, bridges) for side in point]
+        for number in range(len(rings))
+        if not is_hole[number]
+    ]
 
 
 def _rings(mask_HW: np.ndarray) -> list[Ring]:
@@ -63,25 +73,49 @@ def _doubled_area(ring: Ring) -> int:
     return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(ring, ring[1:] + ring[:1], strict=True))
 
 
-def _row_spans(ring: Ring) -> list[tuple[int, int, int, int]]:
-    """Vertical edges as (x, top, bottom, index of the edge's first corner)."""
-    edges = enumerate(zip(ring, ring[1:] + ring[:1], strict=True))
-    return [(x1, min(y1, y2), max(y1, y2), i) for i, ((x1, y1), (x2, y2)) in edges if x1 == x2]
+def _bridges(rings: list[Ring], is_hole: list[bool]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """Where holes are joined on: (ring, corner at which a vertical edge begins) -> [(y, hole)] along that edge.
+
+    From its leftmost corner a hole's bridge runs left to the nearest edge, which bounds the same run of marked pixels.
+    """
+    edges: dict[int, list[tuple[int, int, int]]] = {}  # row of pixels -> (x, ring, corner) of the edges at its side
+    for number, ring in enumerate(rings):
+        for corner, ((x, start), (_, end)) in enumerate(zip(ring, ring[1:] + ring[:1], strict=True)):
+            for row in range(min(start, end), max(start, end)):
+                edges.setdefault(row, []).append((x, number, corner))
+    for beside in edges.values():
+        beside.sort()
+    bridges: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for hole in (number for number, ring in enumerate(rings) if is_hole[number]):
+        x, y = min(rings[hole])
+        _, number, corner = edges[y][bisect_left(edges[y], (x, 0, 0)) - 1]
+        bridges.setdefault((number, corner), []).append((y, hole))
+    for (number, corner), holes in bridges.items():
+        ring = rings[number]
+        runs_down = ring[corner][1] < ring[(corner + 1) % len(ring)][1]
+        holes.sort(reverse=not runs_down)
+    return bridges
 
 
-def _join(hole: Ring, parts: list[tuple[Ring, list[tuple[int, int, int, int]]]]) -> None:
-    """Splice the hole into the ring with the nearest edge to the left of the hole's leftmost corner."""
-    x, y = min(hole)
-    index = hole.index((x, y))
-    turned = hole[index:] + hole[:index]
-    nearest: tuple[int, int, int] | None = None
-    for number, (_, spans) in enumerate(parts):
-        for edge_x, top, bottom, corner in spans:
-            if edge_x < x and top <= y <= bottom and (nearest is None or edge_x > nearest[0]):
-                nearest = (edge_x, number, corner)
-    assert nearest is not None, "a hole lies inside an outline"
-    edge_x, number, corner = nearest
-    ring = parts[number][0]
-    bridge = (edge_x, y)
-    ring[corner + 1 : corner + 1] = [bridge, *turned, turned[0], bridge]
-    parts[number] = (ring, _row_spans(ring))
+def _joined(outline: int, rings: list[Ring], bridges: dict[tuple[int, int], list[tuple[int, int]]]) -> Ring:
+    """The corners of an outline, with those of the holes that are joined to it, and to them, in between."""
+    corners: Ring = []
+    # What is left to walk: corners of a ring with what is joined behind each, or a single point.
+    waiting: list[tuple[int, int] | Point] = [(outline, corner) for corner in reversed(range(len(rings[outline])))]
+    while waiting:
+        step = waiting.pop()
+        if isinstance(step, Point):
+            corners.append((step.x, step.y))
+            continue
+        number, corner = step
+        corners.append(rings[number][corner])
+        x = rings[number][corner][0]
+        for y, hole in reversed(bridges.get((number, corner), [])):
+            ring = rings[hole]
+            first = ring.index(min(ring))
+            around = [(hole, (first + place) % len(ring)) for place in range(len(ring))]
+            waiting.append(Point(x, y))
+            waiting.append(Point(*ring[first]))
+            waiting += reversed(around)
+            waiting.append(Point(x, y))
+    return corners

@@ -1,0 +1,539 @@
+"""What a run leaves behind: complete or made again, untouched where nothing changed, and nothing of the dead."""
+
+import contextlib
+import io
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pycocotools.coco import COCO
+
+from jobs import annotate as job
+from jobs.commands import prune, status
+from jobs.flow import pipeline
+from jobs.flow.fetch import Fetcher
+from jobs.flow.progress import Progress
+from jobs.flow.segment import Segmenter
+from jobs.output import catalogue, exports, index, leftovers, runs, shards
+from jobs.output.lease import Lease
+from jobs.output.writer import ShardWriter
+from tests.jobs import collection
+from tlg import store
+from tlg.answers import records
+from tlg.answers.records import ImageAnswers, Provenance
+from tlg.errors import ClusterError, LeaseHeldError, SpecError, StorageError
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """The stages run here: what is tested does not depend on where they run."""
+
+    def answers(stages, work, units):
+        spec = stages.spec
+        fetcher = Fetcher(work, stages.access, spec.run.max_pixels)
+        segmenter = Segmenter(
+            spec.model, stages.exemplars, stages.params, stages.provenance, spec.run.batch_size, "cpu"
+        )
+        for start, count in units:
+            for table in fetcher.fetch(int(start), int(count)):
+                yield segmenter(table)
+
+    monkeypatch.setattr(pipeline, "ray_session", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(pipeline, "answers", answers)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return collection.write(tmp_path / "images", 8)
+
+
+@pytest.fixture
+def spec(images, exemplar_folder, tmp_path):
+    output = {"uri": str(tmp_path / "out"), "formats": ["parquet", "coco", "label_studio", "overlay"]}
+    return collection.spec(str(images), exemplar_folder, output["uri"], output=output)
+
+
+def changed(spec, group, **values):
+    return spec.model_copy(update={group: getattr(spec, group).model_copy(update=values)})
+
+
+def contents(out, *folders):
+    """Every file of some folders with its time of change: untouched means untouched."""
+    paths = [path for folder in folders for path in (Path(out) / folder).rglob("*") if path.is_file()]
+    return {str(path): path.stat().st_mtime_ns for path in paths}
+
+
+def coco_file(out):
+    return json.loads((Path(out) / "coco" / "instances.json").read_text())
+
+
+MADE = ["coco", "label_studio", "overlay", "report"]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_outputs_of_a_killed_run_are_made_again(spec, images, monkeypatch, name):
+    """The second night commits and dies while it writes; the third finds nothing to do, and mends."""
+    job.annotate(spec)
+    (images / "new.png").write_bytes(collection.picture(99))
+    upload, write = store.upload, store.write
+
+    def dies(uri):
+        if f"/{name}/" in uri:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "upload", lambda file, uri, *rest: dies(uri) or upload(file, uri, *rest))
+        patch.setattr(store, "write", lambda uri, *rest: dies(uri) or write(uri, *rest))
+        with pytest.raises(KeyboardInterrupt):
+            job.annotate(spec)
+    assert job.annotate(spec).images == 0
+    assert len(coco_file(spec.output.uri)["images"]) == 9
+    assert "<b>9</b>images answered" in (Path(spec.output.uri) / "report" / "index.html").read_text()
+    tasks = json.loads((Path(spec.output.uri) / "label_studio" / "tasks.json").read_text())
+    assert len(tasks) == 9
+    assert len(list((Path(spec.output.uri) / "overlay").glob("*.png"))) == 9
+
+
+def test_a_run_with_nothing_to_do_writes_no_output_again(spec):
+    job.annotate(spec)
+    before = contents(spec.output.uri, *MADE, "quarantine", "annotations", "_index", "_outputs")
+    assert before
+    job.annotate(spec)
+    assert contents(spec.output.uri, *MADE, "quarantine", "annotations", "_index", "_outputs") == before
+
+
+def test_what_is_asked_differently_is_written_without_new_images(spec):
+    job.annotate(changed(spec, "output", formats=["parquet"]))
+    out = Path(spec.output.uri)
+    assert not (out / "coco").exists()
+    job.annotate(spec)
+    assert isinstance(coco_file(out)["annotations"][0]["segmentation"], dict)
+    job.annotate(changed(spec, "output", masks="polygon"))
+    assert isinstance(coco_file(out)["annotations"][0]["segmentation"], list)
+    before = (out / "report" / "index.html").read_text()
+    job.annotate(changed(spec, "run", price_per_hour=3.0))
+    assert "cost" in (out / "report" / "index.html").read_text() != before
+
+
+def test_only_what_changed_is_written_again(spec, images, monkeypatch):
+    """Beyond one file's worth of images, a night's answers make a file of their own and leave the others alone."""
+    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 4)
+    monkeypatch.setattr(job, "ROWS_PER_COMMIT", 8)
+    for number in range(20, 40):
+        (images / f"{number}.png").write_bytes(collection.picture(number))
+    job.annotate(spec)
+    out = Path(spec.output.uri)
+    before = contents(out, "coco")
+    (images / "new.png").write_bytes(collection.picture(99))
+    job.annotate(spec)
+    after = contents(out, "coco")
+    assert len(before.items() & after.items()) >= len(before) - 1
+    documents = [COCO(file) for file in after]
+    names = [image["file_name"] for document in documents for image in document.imgs.values()]
+    assert sorted(names) == sorted({*names}) == sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
+    (images / "0" / "0000.png").write_bytes(collection.picture(100))
+    job.annotate(spec)
+    names = [image["file_name"] for file in contents(out, "coco") for image in COCO(file).imgs.values()]
+    assert sorted(names) == sorted({*names})
+    assert len(names) == 29
+
+
+def test_many_nights_do_not_leave_many_files(spec, images, monkeypatch):
+    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 8)
+    spec = changed(spec, "output", formats=["coco"])
+    for night in range(16):
+        (images / f"night{night}.png").write_bytes(collection.picture(200 + night))
+        job.annotate(spec)
+    files = contents(spec.output.uri, "coco")
+    assert sum(len(COCO(file).imgs) for file in files) == 24
+    assert len(files) <= 6
+
+
+def test_a_night_reads_indexes_and_not_the_answers(tmp_path, exemplar_folder, monkeypatch):
+    """The bytes read grow with what is new; the masks of former nights stay where they are."""
+    images = collection.write(tmp_path / "images", 4)
+    out = str(tmp_path / "out")
+    spec = collection.spec(str(images), exemplar_folder, out)
+    job.annotate(spec)
+    rng = np.random.default_rng(0)
+    with Lease(out, "filling") as lease:
+        writer = ShardWriter(catalogue.load(out), lease)
+        for part in range(5):
+            filling = [
+                ImageAnswers(f"/elsewhere/{part}-{number}.jpg", "1", [noisy(rng, class_id) for class_id in (1, 2)])
+                for number in range(400)
+            ]
+            writer.commit(records.to_table(filling, Provenance("m", "e", "p", "filling")))
+    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 500)
+    job.annotate(spec)
+    (images / "new.png").write_bytes(collection.picture(99))
+    size = sum(shard.size for shard in shards.committed(out))
+    seen = watch_reads(monkeypatch)
+    job.annotate(spec)
+    of_output = {uri: count for uri, count in seen.items() if uri.startswith(out)}
+    assert sum(of_output.values()) < 0.1 * size
+
+
+def noisy(rng, class_id):
+    return records.answer_from_mask(("fox", "hare")[class_id - 1], class_id, rng.random((40, 40)) < 0.5, 0.9, 0.9, 0.5)
+
+
+def watch_reads(monkeypatch):
+    """uri -> bytes read, by any way into the store."""
+    seen: dict[str, int] = {}
+    read, open_input = store.read, store.open_input
+
+    def count(uri, number):
+        seen[uri] = seen.get(uri, 0) + number
+
+    class Counted:
+        def __init__(self, uri, file):
+            self._uri, self._file = uri, file
+
+        def read(self, *given):
+            content = self._file.read(*given)
+            count(self._uri, len(content))
+            return content
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._file.close()
+
+    def counted_read(uri, *given):
+        content = read(uri, *given)
+        count(uri, len(content))
+        return content
+
+    monkeypatch.setattr(store, "read", counted_read)
+    monkeypatch.setattr(store, "open_input", lambda uri, *given: Counted(uri, open_input(uri, *given)))
+    return seen
+
+
+def test_outputs_of_older_versions_have_no_index_and_get_one(spec, images):
+    job.annotate(spec)
+    before = collection.answers(spec.output.uri)
+    for folder in ("_index", "_outputs"):
+        store.delete_folder(f"{spec.output.uri}/{folder}")
+    assert any("8 images answered" in line for line in status.status(spec.output.uri))
+    assert not (Path(spec.output.uri) / "_index").exists()
+    assert job.annotate(spec).images == 0
+    assert collection.answers(spec.output.uri).equals(before)
+    assert len(list((Path(spec.output.uri) / "_index").glob("part-*.parquet"))) == len(
+        shards.committed(spec.output.uri)
+    )
+
+
+@pytest.mark.parametrize("harm", ["cut", "of another shard"])
+def test_an_index_that_does_not_fit_is_made_again(spec, images, harm):
+    job.annotate(spec)
+    uri = index.index_uri(spec.output.uri, 1)
+    good = store.read(uri)
+    store.write(uri, good[:100] if harm == "cut" else good)
+    if harm != "cut":
+        (shard,) = shards.committed(spec.output.uri)
+        rest = shards.read(shard, None).slice(0, 4)
+        store.write(shard.uri, shards.encode(rest))
+    (found,) = catalogue.load(spec.output.uri).shards
+    assert len(found.numbers) == (8 if harm == "cut" else 2)
+
+
+def test_an_index_says_what_its_shard_says(spec, images):
+    (images / "bad.png").write_bytes(b"no picture")
+    job.annotate(changed(spec, "run", max_error_rate=1.0))
+    read = catalogue.load(spec.output.uri).shards
+    store.delete_folder(f"{spec.output.uri}/_index")
+    built = catalogue.load(spec.output.uri).shards
+    for one, other in zip(read, built, strict=True):
+        assert (one.shard, one.rows, one.origins, one.error_types, one.classes) == (
+            (other.shard, other.rows, other.origins, other.error_types, other.classes)
+        )
+        for name in ("numbers", "answers", "masks", "absent", "error_type", "origin"):
+            assert (getattr(one, name) == getattr(other, name)).all()
+    assert sum(one.rows for one in read) == 8 * 2 + 1
+
+
+# --- images that are cut in two on their way
+
+
+def cut_anywhere(table, rng):
+    while len(table):
+        count = int(rng.integers(1, 4))
+        yield table.slice(0, count)
+        table = table.slice(count)
+
+
+def test_an_image_counts_when_all_its_rows_have_come(spec, monkeypatch):
+    """Tables cut at any row, given twice: each image is committed once, with all its rows."""
+    calm = job.annotate(spec)
+    expected = collection.answers(spec.output.uri)
+    whole, rng = pipeline.answers, np.random.default_rng(0)
+
+    def in_pieces(*given):
+        tables = list(whole(*given))
+        pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
+        yield from [pieces[place] for place in rng.permutation(len(pieces))]
+        yield from tables
+
+    monkeypatch.setattr(pipeline, "answers", in_pieces)
+    out = f"{spec.output.uri}-pieces"
+    summary = job.annotate(changed(spec, "output", uri=out))
+    assert (summary.done, summary.rows, summary.masks) == (calm.done, calm.rows, calm.masks)
+    assert collection.answers(out).equals(expected)
+
+
+def test_an_image_whose_rows_are_lost_is_asked_again(spec, monkeypatch):
+    whole, rounds = pipeline.answers, []
+
+    def first_loses_rows(*given):
+        rounds.append(len(given[2]))
+        for table in whole(*given):
+            yield table.slice(0, len(table) - 1) if len(rounds) == 1 else table
+
+    monkeypatch.setattr(pipeline, "answers", first_loses_rows)
+    assert job.annotate(spec).done == 8
+    assert len(rounds) == 2
+    assert len(collection.answers(spec.output.uri)) == 16
+
+
+# --- what belongs to whom
+
+
+def test_work_of_a_living_run_is_left_alone(spec, tmp_path):
+    """A holder that slept wakes up and finds itself replaced before it removes anything."""
+    out = spec.output.uri
+    sleeper = Lease(out, "sleeper").__enter__()
+    store.write(leftovers.work_folder(out, 2) + "/000000.parquet", b"of the new holder")
+    store.create(f"{out}/_lease/00000002.json", sleeper._content())
+    run = job._Job(spec, None, store.DEFAULT_ACCESS, runs.begin(spec, "sleeper"), None, None)
+    with pytest.raises(LeaseHeldError):
+        run.run(sleeper, False, False)
+    assert store.exists(leftovers.work_folder(out, 2) + "/000000.parquet")
+    leftovers.remove_older_work(out, 1, store.DEFAULT_ACCESS)
+    assert store.exists(leftovers.work_folder(out, 2) + "/000000.parquet")
+    sleeper.__exit__()
+
+
+def test_what_the_dead_left_goes(spec):
+    """A full disk's temporaries, work of killed runs in every version's naming, a record that says `running`."""
+    job.annotate(spec)
+    out = Path(spec.output.uri)
+    left = [
+        out / "annotations" / f".part-00000009.parquet.{'a' * 32}",
+        out / "_work" / "20200101T000000Z" / "0.parquet",
+    ]
+    left += [out / "runs" / f".x.json.{'b' * 32}", out / "_work" / "00000001" / "0.parquet"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"left")
+    record = runs.recorded(str(out), last=1)[0] | {"run_id": "killed", "state": "running"}
+    (out / "runs" / "0killed.json").write_text(json.dumps(record | {"run_id": "0killed"}))
+    summary = job.annotate(spec)
+    assert not any(path.exists() for path in left)
+    assert not (out / "_work").exists()
+    closed = json.loads((out / "runs" / "0killed.json").read_text())
+    assert (closed["state"], summary.run_id in closed["message"]) == ("failed", True)
+
+
+# --- damaged and foreign files
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "a column less", "flipped"])
+def test_a_damaged_shard_is_named_with_its_way_out(spec, tmp_path, harm):
+    job.annotate(spec)
+    (shard,) = shards.committed(spec.output.uri)
+    content = store.read(shard.uri)
+    if harm == "a column less":
+        pq.write_table(pq.read_table(shard.uri).drop_columns(["image_etag", "score"]), shard.uri)
+    else:
+        middle = 200
+        flipped = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+        store.write(shard.uri, {"cut": content[:-20], "empty": b"", "flipped": flipped}[harm])
+    with pytest.raises(StorageError, match=r"part-00000001\.parquet: damaged or not a shard.*run the job again"):
+        exports.export(spec.output.uri, "coco", str(tmp_path / "e"))
+    store.delete(shard.uri)
+    assert job.annotate(spec).done == 8
+
+
+def test_foreign_files_are_ignored_with_a_word(spec, caplog):
+    job.annotate(spec)
+    out = Path(spec.output.uri)
+    (out / "annotations" / "part-00000001 (copy).parquet").write_bytes(b"a copy")
+    (out / "_lease" / "notes.json").write_text("notes")
+    (out / "runs" / "0-cut.json").write_text('{"run_id": ')
+    with caplog.at_level(logging.WARNING):
+        assert job.annotate(spec).images == 0
+        assert any("8 images answered" in line for line in status.status(str(out)))
+    assert "part-00000001 (copy).parquet" in caplog.text
+    assert "0-cut.json" in caplog.text
+
+
+# --- classes, exports
+
+
+def test_no_category_id_has_two_names(spec, images, exemplar_folder, tmp_path):
+    """An answered image leaves the collection, then a class gets another name: its old rows stay."""
+    folder = tmp_path / "set"
+    for name in ("fox", "hare"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.png").write_bytes((exemplar_folder / name / "1.png").read_bytes())
+    spec = spec.model_copy(update={"exemplars": str(folder)})
+    job.annotate(spec)
+    (images / "0" / "0000.png").unlink()
+    (folder / "fox").rename(folder / "bear")
+    job.annotate(spec)
+    categories = coco_file(spec.output.uri)["categories"]
+    assert {one["name"] for one in categories} == {"bear", "hare", "fox"}
+    assert len({one["id"] for one in categories}) == 3
+    rows = collection.answers(spec.output.uri).to_pylist()
+    document = COCO(str(Path(spec.output.uri) / "coco" / "instances.json"))
+    for row in rows:
+        if row["status"] == "mask":
+            of_image = [one for one in document.imgs.values() if one["coco_url"] == row["image_uri"]]
+            (annotation,) = document.imgToAnns[of_image[0]["id"]]
+            assert document.cats[annotation["category_id"]]["name"] == row["class_name"]
+    assert "bear" in (Path(spec.output.uri) / "report" / "index.html").read_text()
+
+
+def test_answers_of_images_that_left_are_counted_left_out_and_pruned(spec, images, tmp_path):
+    (images / "bad.png").write_bytes(b"no picture")
+    spec = changed(spec, "run", max_error_rate=1.0)
+    job.annotate(spec)
+    out = spec.output.uri
+    (images / "0" / "0000.png").unlink()
+    (images / "bad.png").unlink()
+    assert job.annotate(spec).departed == 2
+    assert any("2 of them have left the collection" in line for line in status.status(out))
+    exports.export(out, "coco", str(tmp_path / "e"), listed_only=True)
+    assert len(COCO(str(tmp_path / "e" / "coco" / "instances.json")).imgs) == 7
+    before = collection.answers(out)
+    lines = list(prune.prune(out, remove=False))
+    assert lines[0].startswith("2 of 9 answered images")
+    assert any("0000.png" in line for line in lines)
+    assert collection.answers(out).equals(before)
+    assert "2 images removed (3 rows)" in next(prune.prune(out, remove=True))
+    assert len(collection.answers(out)) == 14
+    assert not (Path(out) / "quarantine" / "errors.parquet").exists()
+    assert job.annotate(spec).images == 0
+    assert len(coco_file(out)["images"]) == 7
+    assert not any("left the collection" in line for line in status.status(out))
+
+
+def test_a_collection_that_seems_empty_prunes_nothing(spec, images):
+    job.annotate(spec)
+    job.annotate(changed(spec, "images", pattern="nothing/*"))
+    with pytest.raises(SpecError, match="found none of its 8 answered images; check the spec's `images`"):
+        list(prune.prune(spec.output.uri, remove=True))
+    assert len(collection.answers(spec.output.uri)) == 16
+
+
+@pytest.mark.parametrize("place", ["annotations", "annotations/below", "_index", "quarantine", "runs"])
+def test_an_export_never_writes_where_the_output_keeps_its_own(spec, place):
+    job.annotate(spec)
+    before = collection.answers(spec.output.uri)
+    with pytest.raises(SpecError, match="the output keeps its own files there"):
+        exports.export(spec.output.uri, "parquet", f"{spec.output.uri}/{place}")
+    assert collection.answers(spec.output.uri).equals(before)
+
+
+def test_an_export_never_writes_into_the_answers_of_another_output(spec, tmp_path):
+    job.annotate(spec)
+    other = str(tmp_path / "other")
+    job.annotate(changed(spec, "output", uri=other))
+    with pytest.raises(SpecError, match="lies in the output of a job"):
+        exports.export(spec.output.uri, "parquet", f"{other}/annotations")
+
+
+def test_a_smaller_parquet_export_leaves_nothing_of_a_larger_one(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "ROWS_PER_COMMIT", 1)
+    job.annotate(spec)
+    to = tmp_path / "e"
+    assert len(exports.export(spec.output.uri, "parquet", str(to)).uris) == 1
+    (to / "part-00000002.parquet").write_bytes(b"of an earlier export")
+    (to / "mine.parquet").write_bytes(b"a user's own")
+    exported = exports.export(spec.output.uri, "parquet", str(to))
+    assert exported.remark == "masks only: 8 absent and 0 error rows are left out"
+    assert sorted(path.name for path in to.iterdir()) == ["mine.parquet", "part-00000001.parquet"]
+
+
+def test_what_an_export_cannot_mean_is_refused(spec, tmp_path):
+    job.annotate(spec)
+    with pytest.raises(SpecError, match="--class nope: no answer is of this class; there are fox, hare"):
+        exports.export(spec.output.uri, "coco", str(tmp_path / "e"), chosen=exports.Filter(classes=("nope",)))
+    with pytest.raises(SpecError, match="--min-score 2: scores lie between 0 and 1"):
+        exports.Filter(min_score=2.0)
+
+
+def test_an_export_into_the_output_itself_is_made_whole_by_the_next_run(spec):
+    job.annotate(spec)
+    exports.export(spec.output.uri, "coco", spec.output.uri, chosen=exports.Filter(classes=("hare",)))
+    assert len(coco_file(spec.output.uri)["categories"]) == 1
+    job.annotate(spec)
+    assert len(coco_file(spec.output.uri)["categories"]) == 2
+
+
+def test_nothing_failed_is_not_everything_answered(spec, images):
+    job.annotate(spec)
+    (images / "new.png").write_bytes(collection.picture(99))
+    assert "none has failed" in runs.ending(job.annotate(spec, only_failed=True))
+    assert "nothing to do" not in runs.ending(job.annotate(spec))
+
+
+def test_no_time_is_promised_before_a_rate_was_seen():
+    """The first answers come in one go, after half a minute of start-up: what follows from them is nonsense."""
+    now = [0.0]
+    summary = runs.RunSummary("r", "job", "out", images=100)
+    progress = Progress(summary, io.StringIO(), clock=lambda: now[0])
+    now[0] = 40.0
+    progress.update(1)
+    progress.update(8)
+    assert (summary.seconds_left, summary.images_per_second) == (None, 0.0)
+    now[0] = 50.0
+    progress.update(21)
+    assert summary.seconds_left == pytest.approx(79 / 2)
+
+
+def test_a_missing_spec_file_is_a_mistake_in_the_call(tmp_path):
+    command = [sys.executable, "-m", "jobs.annotate", str(tmp_path / "none.yaml")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "none.yaml: there is no such spec file" in ended.stderr) == (2, True)
+
+
+def lost_in_ray(*_):
+    """An error as Ray raises it where it is not there any more: from inside of it, of no type of its own."""
+    import ray
+
+    ray.remote(5)
+    yield
+
+
+def test_a_lost_ray_is_an_error_of_the_cluster_and_closes_the_record(spec, monkeypatch):
+    monkeypatch.setattr(pipeline, "ray_session", lambda *_: pipeline.losses_explained())
+    monkeypatch.setattr(pipeline, "answers", lost_in_ray)
+    with pytest.raises(ClusterError, match=r"the pipeline stopped: .*what is committed stays, run again") as caught:
+        job.annotate(spec)
+    assert caught.value.exit_code == 8
+    assert runs.recorded(spec.output.uri)[0]["state"] == "failed"
+
+
+def test_a_defect_of_our_own_is_no_lost_ray(spec, monkeypatch):
+    monkeypatch.setattr(pipeline, "ray_session", lambda *_: pipeline.losses_explained())
+    monkeypatch.setattr(pipeline, "answers", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        job.annotate(spec)
+
+
+def test_the_entrypoint_imports_no_command_line():
+    script = "import jobs.annotate, sys; print([name for name in sys.modules if name.split('.')[0] == 'typer'"
+    script += " or name.startswith(('tlg.cli', 'jobs.commands'))])"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
