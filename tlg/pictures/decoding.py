@@ -131,7 +131,7 @@ def deep_values(image: Image.Image) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image, peak: float) -> Image.Image:
-    """Any mode as RGB: deep pixels scaled so that `peak` is white, transparency on white, CMYK and palettes converted."""
+    """Any mode as RGB: of deep pixels `peak` is white, transparency lies on white, CMYK and palettes are converted."""
     if is_deep(image):
         return Image.fromarray((deep_values(image) / peak * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
