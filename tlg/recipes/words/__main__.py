@@ -74,7 +74,7 @@ def classes_below(nouns: Nouns, row_of: dict[int, int]) -> dict[int, frozenset[i
 
 
 def rows_of_word(nouns: Nouns, row_of: dict[int, int], below: dict[int, frozenset[int]], word: str) -> frozenset[int]:
-    """The classes that the word itself names; else those below its commonest sense with any; else of the nearest above."""
+    """The classes that the word itself names; else those below its commonest sense; else the nearest above."""
     own = frozenset(row_of[synset] for synset in nouns.senses[word] if synset in row_of)
     if own:
         return own
