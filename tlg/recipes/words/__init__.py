@@ -1,0 +1,1 @@
+"""How the table of words that ImageNet's classes answer to is made from WordNet. Not needed to annotate."""
