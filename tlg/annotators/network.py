@@ -30,7 +30,7 @@ from tlg.pictures import Picture, to_network_input
 # Scores and probabilities are told to this many decimals.
 DECIMALS = 3
 # How certain a mask is is judged on it and around it, as far as this share of the map's longer side.
-NEAR = 1 / 12
+NEAR = 1 / 20
 # A mask is brought to its picture's own size in strips of so many places.
 STRIP_PLACES = 1 << 22
 
