@@ -36,7 +36,6 @@ NOT_RUN = {
     "git clone": "downloads",
     "hf download": "downloads",
     "tlg import-checkpoint": "needs a published checkpoint; tests/hub/test_checkpoint.py imports one",
-    "tlg models fetch": "downloads; tests/hub/test_models_command.py fetches from a store",
     "python3 -m venv": "installs; tests/deploy/test_dockerfile.py runs an installation",
     "make": "a target of the Makefile, for minutes to hours",
     "python -m tlg.evaluation.sheets": "needs the answers of an evaluation",
