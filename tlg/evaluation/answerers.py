@@ -7,7 +7,8 @@ Shapes: B episodes, S shots, H x W the input size, h x w a map's grid.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.datasets.episodes import Episode, Photo, open_image
+from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.text_encoder import ClassText, TextEncoder
@@ -76,7 +78,8 @@ class PhotoFeatures:
     def _compute(self, photo: Photo, mirrored: bool) -> Features:
         image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
         image = (image.flip(-1) if mirrored else image).contiguous(memory_format=torch.channels_last)
-        half = torch.autocast(self.device.type, torch.bfloat16)
+        # On most processors a backbone is many times slower in half precision; a GPU is faster.
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
         with torch.inference_mode(), half:
             maps = self.backbone(image)
         return Features([one.half() for one in maps], (self.side, self.side))
@@ -127,6 +130,31 @@ class Network:
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
         logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text).query
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
+
+
+class Swapped:
+    """Asks another answerer the same queries with the exemplars, and the name, of another class."""
+
+    def __init__(self, answerer: Answerer, episodes: Sequence[Episode], names: Mapping[int, str]) -> None:
+        self.answerer, self.names = answerer, names
+        self.reads_support_masks = answerer.reads_support_masks
+        self._swapped = dict(zip(map(id, episodes), swapped(episodes), strict=True))
+
+    def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
+        others = [self._swapped[id(episode)] for episode in episodes]
+        return self.answerer.answer(others, [self.names[other.class_id] for other in others])
+
+
+def swapped(episodes: Sequence[Episode]) -> list[Episode]:
+    """Every episode with the class and the exemplars of the next episode that asks for another class."""
+    found = []
+    for start, episode in enumerate(episodes):
+        following = (episodes[(start + step) % len(episodes)] for step in range(1, len(episodes)))
+        other = next((one for one in following if one.class_id != episode.class_id), None)
+        if other is None:
+            raise SpecError("swapped exemplars need episodes of two classes; all of these ask for one")
+        found.append(replace(episode, class_id=other.class_id, supports=other.supports))
+    return found
 
 
 class PriorAlone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,12 +19,23 @@ from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import IGNORED, Collection, Episode
 from tlg.datasets.sources import EvaluationSet
 from tlg.errors import SpecError
-from tlg.evaluation.answerers import AllForeground, Answerer, MaskReader, Network, PhotoFeatures, PriorAlone, Prototypes
+from tlg.evaluation.answerers import (
+    AllForeground,
+    Answerer,
+    MaskReader,
+    Network,
+    PhotoFeatures,
+    PriorAlone,
+    Prototypes,
+    Swapped,
+)
 from tlg.evidence import Prior
 from tlg.hub.zoo import load
 from tlg.training.spec import EvaluateSpec
 
 EPISODES_AT_ONCE = 8
+# Methods that ask another one with the exemplars of another class.
+SWAPPED: dict[str, Literal["tlg", "tlg_true_masks"]] = {"swapped": "tlg", "swapped_true_masks": "tlg_true_masks"}
 
 
 def evaluate(
@@ -46,12 +57,14 @@ def evaluate(
             folder = None if dump is None else Path(dump)
             tally = score_episodes(episodes, answerer, folder, f"{fold}_{shots}shot")
             results[shots][fold] = summary(tally, episodes)
+            if spec.reading:
+                other = Swapped(answerer, episodes.episodes, episodes.collection.class_names)
+                wrong = score_episodes(episodes, other, None, f"{fold}_{shots}shot, swapped")
+                results[shots][fold] |= reading(results[shots][fold]["mIoU"], wrong, episodes)
     for shots, of_fold in results.items():
-        report["shots"][str(shots)] = {
-            "folds": of_fold,
-            "mean_mIoU": float(np.mean([fold["mIoU"] for fold in of_fold.values()])),
-            "mean_FB_IoU": float(np.mean([fold["FB_IoU"] for fold in of_fold.values()])),
-        }
+        kinds = ["mIoU", "FB_IoU", *(["swapped_mIoU", "reading"] if spec.reading else [])]
+        means = {f"mean_{kind}": float(np.mean([fold[kind] for fold in of_fold.values()])) for kind in kinds}
+        report["shots"][str(shots)] = {"folds": of_fold, **means}
     show(report, console or Console())
     if spec.out is not None:
         store.write(str(spec.out), json.dumps(report, indent=1).encode())
@@ -83,6 +96,10 @@ def void(collection: Collection, label_HW: np.ndarray) -> np.ndarray:
 
 
 def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> Answerer:
+    """Whoever answers, by the method's name."""
+    if spec.method in SWAPPED:
+        right = build_answerer(spec.model_copy(update={"method": SWAPPED[spec.method]}), fold, episodes)
+        return Swapped(right, episodes.episodes, episodes.collection.class_names)
     if spec.method == "all_foreground":
         return AllForeground()
     device = torch.device(spec.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -113,6 +130,12 @@ def summary(tally: IoUTally, episodes: EvaluationSet) -> dict[str, Any]:
     }
 
 
+def reading(right: float, wrong: IoUTally, episodes: EvaluationSet) -> dict[str, float]:
+    """How much of the right class is still marked with another class's exemplars, and how much of the figure is not."""
+    still = 100 * wrong.mean_iou(episodes.novel_classes)
+    return {"swapped_mIoU": still, "reading": right - still}
+
+
 def show(report: dict[str, Any], console: Console) -> None:
     for shots, result in report["shots"].items():
         table = Table(title=f"{shots}-shot, {report['config']['method']}")
@@ -122,6 +145,10 @@ def show(report: dict[str, Any], console: Console) -> None:
             classes = ", ".join(f"{name} {value:.1f}" for name, value in list(row["classes"].items())[:20])
             table.add_row(fold, f"{row['mIoU']:.1f}", f"{row['FB_IoU']:.1f}", classes)
         table.add_row("mean", f"{result['mean_mIoU']:.1f}", f"{result['mean_FB_IoU']:.1f}", "")
+        if "mean_reading" in result:
+            table.caption = f"another class's exemplars: {result['mean_swapped_mIoU']:.1f}, so reading is" + (
+                f" {result['mean_reading']:.1f}"
+            )
         console.print(table)
 
 

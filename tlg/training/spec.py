@@ -107,10 +107,16 @@ class EvaluateSpec(Document):
 
     benchmark: Source
     model: str = Field("", description="Model folder or name; `{fold}` stands for the fold")
-    method: Literal["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks", "pixel"] = Field(
+    method: Literal[
+        "tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks", "pixel", "swapped", "swapped_true_masks"
+    ] = Field(
         "tlg",
         description="`tlg_true_masks` and `pixel` read the supports' true masks; `pixel` (for networks trained so)"
-        " without a pseudo-mask of the query",
+        " without a pseudo-mask of the query. `swapped` is `tlg` asked with the exemplars of another class:"
+        " the less of the right class it marks, the more the exemplars are read",
+    )
+    reading: bool = Field(
+        False, description="Answers once more with another class's exemplars; `reading` is the right mIoU minus that"
     )
     folds: list[str] | None = Field(None, description="None: all of them")
     shots: list[int] = Field([1, 5], min_length=1)
