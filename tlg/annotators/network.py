@@ -17,7 +17,10 @@ from torch import Tensor
 from tlg.annotators.protocol import PRESENT, AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.evidence.exemplar import Prior
-from tlg.evidence.fusion import TextPresence, bounded_log_odds, fuse
+from tlg.evidence.fusion import TextPresence, fuse
+from tlg.evidence.names.classifier import ClassifierNames, reads_names
+from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.tiny_clip import TinyClipNames
 from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
 from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplars
@@ -66,16 +69,24 @@ class NetworkAnnotator:
         self.class_names = exemplars.class_names
         self.device = next(model.backbone.parameters()).device
         texts = [ClassText(one.name, one.attributes, one.context) for one in exemplars.classes]
-        # Of a name that CLIP never learned its vectors say nothing: such classes go by their exemplars alone.
-        clip = model.clip
-        self.known = [True if clip is None else clip.knows(one.name) for one in texts]
-        encoder = model.text_encoder(str(self.device)) if clip is not None or self._reads_text() else None
+        encoder = model.text_encoder(str(self.device)) if model.clip is not None or self._reads_text() else None
         self.text: TextVectors | None = None if encoder is None else encoder.encode(texts).to(self.device)
+        self.names = self._name_evidence()
+        # Of a name that CLIP never learned its vectors say nothing: such classes go by their exemplars alone.
+        self.known = [True] * len(texts) if model.clip is None or self.names is None else list(self.names.known)
         with torch.inference_mode():
             self._encode_exemplars(exemplars)
 
     def _reads_text(self) -> bool:
         return self.network is not None and self.network.spec.text
+
+    def _name_evidence(self) -> NameEvidence | None:
+        """Who says what names mean: the model's own CLIP, else the backbone's classifier, else nobody."""
+        if self.model.clip is not None and self.text is not None:
+            return TinyClipNames(self.model.clip, self.class_names, self.text, self.model.input_size)
+        if reads_names(self.model.backbone):
+            return ClassifierNames(self.model.backbone, self.class_names, self.model.input_size)
+        return None
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
         """Sets `fitted`, `text_presence` and `supports`.
@@ -89,13 +100,15 @@ class NetworkAnnotator:
         for exemplar, label in [*labelled, *((exemplar, None) for exemplar in exemplars.negatives)]:
             image_13HW = self._input(exemplar.pixels)
             mask = None if exemplar.mask is None else resized_mask(exemplar.mask, self.model.input_size[0])
-            entries.append(
-                (prior.of_use(self._encode(image_13HW)), label, None if mask is None else mask.to(self.device))
-            )
-            cells_1Dhw = self._cells(image_13HW)
-            if cells_1Dhw is not None:
-                spoken.append(self._text_odds(cells_1Dhw))
-            own_texts.append(None if cells_1Dhw is None or label is None else self._text_map(cells_1Dhw, label))
+            features = self._encode(image_13HW)
+            entries.append((prior.of_use(features), label, None if mask is None else mask.to(self.device)))
+            if self.names is not None:
+                seen_1 = self.names.see(image_13HW, features)
+                spoken.append(self.names.odds(seen_1))
+                is_named = label is not None and self.names.known[label]
+                own_texts.append(self.names.map(seen_1, label) if label is not None and is_named else None)
+            else:
+                own_texts.append(None)
         self.fitted = prior.fit(entries)
         labels = [label for _, label, _ in entries]
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
@@ -104,14 +117,14 @@ class NetworkAnnotator:
             return
         for index, of in enumerate(exemplars.classes):
             rows = [row for row, (_, label) in enumerate(labelled) if label == index]
-            own_SHW = torch.stack([self._own_map(own_texts[row], entries[row][2], row, index) for row in rows])
+            own_SHW = torch.stack([self._own_map(own_texts[row], entries[row][2], row) for row in rows])
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
 
-    def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
-        """An exemplar's map of its own class: its mask, or what exemplars and text say."""
-        if mask_HW is not None or text_HW is None or not self.known[index]:
+    def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int) -> Tensor:
+        """An exemplar's map of its own class: its mask, or what exemplars and names say."""
+        if mask_HW is not None or text_HW is None:
             return self.fitted.support_maps[row]
         return fuse(self.fitted.support_maps[row], text_HW)
 
@@ -141,17 +154,18 @@ class NetworkAnnotator:
     @torch.inference_mode()
     def _annotate(self, pictures: Sequence[Picture], wanted: Sequence[list[int]]) -> list[list[Answer]]:
         images_B3HW = torch.cat([self._input(picture.pixels) for picture in pictures])
-        features, cells_BDhw = self._encode(images_B3HW), self._cells(images_B3HW)
+        features = self._encode(images_B3HW)
+        seen = None if self.names is None else self.names.see(images_B3HW, features)
         # Picture by picture, as the maps are: what is computed there does not depend on the company.
-        cells = [None if cells_BDhw is None else cells_BDhw[[row]] for row in range(len(pictures))]
-        presences = [self._presence(features[[row]], cells[row]) for row in range(len(pictures))]
+        seen_of = [None if seen is None else seen[[row]] for row in range(len(pictures))]
+        presences = [self._presence(features[[row]], seen_of[row]) for row in range(len(pictures))]
         presence_BN = torch.cat(presences).cpu().numpy()
         maps: dict[tuple[int, int], Tensor] = {}
         for row, some in enumerate(wanted):
             # Whatever is asked, the classes of a picture contend for its places, so that what is asked changes nothing.
             present = [int(index) for index in np.flatnonzero(presence_BN[row] >= PRESENT)]
             if not set(some).isdisjoint(present):
-                maps_AHW = self._maps(features[[row]], images_B3HW[[row]], cells[row], present)
+                maps_AHW = self._maps(features[[row]], images_B3HW[[row]], seen_of[row], present)
                 maps |= {(row, index): maps_AHW[place] for place, index in enumerate(present) if index in some}
         foreground = self._foreground(features, maps)
         return [
@@ -170,47 +184,26 @@ class NetworkAnnotator:
         images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
         return Features(self.model.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
 
-    def _cells(self, images_B3HW: Tensor) -> Tensor | None:
-        """What the model's own CLIP sees, (B, D, h, w), where it has one."""
-        if self.model.clip is None or self.text is None:
-            return None
-        return self.model.clip.cells(images_B3HW)
-
-    def _presence(self, features: Features, cells_BDhw: Tensor | None) -> Tensor:
+    def _presence(self, features: Features, seen: Tensor | None) -> Tensor:
         """(B, N): the probability that the class is in the picture."""
         presence_BN = self.fitted.presence(features)
-        if cells_BDhw is None or self.text_presence is None:
+        if self.names is None or seen is None or self.text_presence is None:
             return presence_BN
-        text_presence_BN = self.text_presence.probability(self._text_odds(cells_BDhw))
-        known_N = torch.tensor(self.known, device=self.device)
+        text_presence_BN = self.text_presence.probability(self.names.odds(seen))
+        known_N = torch.tensor(self.names.known, device=self.device)
         return torch.where(known_N, fuse(presence_BN, text_presence_BN), presence_BN)
 
-    def _maps(
-        self, features: Features, image_13HW: Tensor, cells_1Dhw: Tensor | None, classes: Sequence[int]
-    ) -> Tensor:
-        """(A, H, W) of one picture: where each of the classes is, by exemplars and text."""
+    def _maps(self, features: Features, image_13HW: Tensor, seen_1: Tensor | None, classes: Sequence[int]) -> Tensor:
+        """(A, H, W) of one picture: where each of the classes is, by exemplars and names."""
         maps_AHW = self.fitted.maps(features, image_13HW, classes)[0]
-        if cells_1Dhw is None:
+        if self.names is None or seen_1 is None:
             return maps_AHW
         return torch.stack(
             [
-                fuse(map_HW, self._text_map(cells_1Dhw, index)) if self.known[index] else map_HW
+                fuse(map_HW, self.names.map(seen_1, index)) if self.names.known[index] else map_HW
                 for map_HW, index in zip(maps_AHW, classes, strict=True)
             ]
         )
-
-    def _text_odds(self, cells_BDhw: Tensor) -> Tensor:
-        """(B, N): the log-odds of every class, by its name."""
-        assert self.model.clip is not None
-        assert self.text is not None
-        return bounded_log_odds(self.model.clip.presence(cells_BDhw, self.text.foreground))
-
-    def _text_map(self, cells_1Dhw: Tensor, index: int) -> Tensor:
-        """(H, W): where one picture shows the class, by its name."""
-        assert self.model.clip is not None
-        assert self.text is not None
-        map_11hw = self.model.clip.prior(cells_1Dhw, self.text.foreground[[index]])
-        return F.interpolate(map_11hw, size=self.model.input_size, mode="bilinear", align_corners=False)[0, 0]
 
     def _foreground(
         self, features: Features, maps: Mapping[tuple[int, int], Tensor]

@@ -22,6 +22,8 @@ from tlg.datasets.episodes import Episode, Photo, open_image
 from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
+from tlg.evidence.fusion import fuse
+from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
@@ -107,16 +109,18 @@ class Network:
     def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
         text = None if self.text is None else self.text.encode([ClassText(name) for name in names])
         text = None if text is None else text.to(self.features.device)
-        margin_BHW = self._margin(episodes, text, mirrored=False)
+        margin_BHW = self._margin(episodes, names, text, mirrored=False)
         if self.mirrored:
-            margin_BHW = margin_BHW + self._margin(episodes, text, mirrored=True).flip(-1)
+            margin_BHW = margin_BHW + self._margin(episodes, names, text, mirrored=True).flip(-1)
         return [
             at_own_size(margin_HW, self.features.size(episode.query)).cpu().numpy() > 0
             for margin_HW, episode in zip(margin_BHW, episodes, strict=True)
         ]
 
     @torch.inference_mode()
-    def _margin(self, episodes: Sequence[Episode], text: TextVectors | None, mirrored: bool) -> Tensor:
+    def _margin(
+        self, episodes: Sequence[Episode], names: Sequence[str], text: TextVectors | None, mirrored: bool
+    ) -> Tensor:
         query = self.features.of([episode.query for episode in episodes], mirrored)
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
@@ -124,12 +128,30 @@ class Network:
         if self.prior is not None and self.net.spec.prior:
             shots = len(support) // len(query)
             query_prior, support_prior = episode_priors(self.prior, query, support, shots)
+            support_prior = self._with_names(support, support_prior, names)
         if self.masks is not None:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
         logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text).query
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
+
+    def _with_names(self, support: Features, prior_BKHW: Tensor, names: Sequence[str]) -> Tensor:
+        """The exemplars' own maps, fused with what the backbone's classifier says of the classes' names."""
+        if not reads_names(self.net.backbone):
+            return prior_BKHW
+        source = ClassifierNames(self.net.backbone, names, support.size)
+        seen = self.net.backbone.class_maps(support)
+        shots = prior_BKHW.shape[1]
+        rows = [
+            torch.stack(
+                [fuse(prior_BKHW[row, shot], source.map(seen[[row * shots + shot]], row)) for shot in range(shots)]
+            )
+            if source.known[row]
+            else prior_BKHW[row]
+            for row in range(len(names))
+        ]
+        return torch.stack(rows)
 
 
 class Swapped:

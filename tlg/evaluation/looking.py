@@ -29,7 +29,7 @@ def as_fed(model: Model, exemplars: LoadedExemplars) -> Look:
 
 
 class Onlooker(NetworkAnnotator):
-    """The annotator up to where it asks the network: exemplars' maps, fused with its own CLIP's where it has one.
+    """The annotator up to where it asks the network: exemplars' maps, fused with what its names say where it knows them.
 
     All classes are shown, as the network is fed them where all are present.
     """
@@ -37,9 +37,10 @@ class Onlooker(NetworkAnnotator):
     @torch.inference_mode()
     def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         image_13HW = self._input(pixels)
-        features, cells = self._encode(image_13HW), self._cells(image_13HW)
-        maps_NHW = self._maps(features, image_13HW, cells, range(len(self.class_names)))
-        return at_own_size(maps_NHW, pixels), self._presence(features, cells)[0].cpu().numpy()
+        features = self._encode(image_13HW)
+        seen = None if self.names is None else self.names.see(image_13HW, features)
+        maps_NHW = self._maps(features, image_13HW, seen, range(len(self.class_names)))
+        return at_own_size(maps_NHW, pixels), self._presence(features, seen)[0].cpu().numpy()
 
 
 def with_text(model: Model, exemplars: LoadedExemplars, text: TextSide) -> Look:

@@ -1,0 +1,61 @@
+"""What the backbone's classifier says of names: where a picture shows them, and whether it does at all."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tlg.evidence.names.classifier import ClassifierNames, reads_names
+from tlg.evidence.names.words import imagenet_rows
+from tlg.network.backbones.backbone import Backbone
+from tlg.network.backbones.registry import build_backbone
+from tlg.network.features import Features
+
+SIZE = (32, 48)
+
+
+class Labelled(Backbone):
+    """A backbone whose deepest map already holds the thousand logits."""
+
+    class_names = tuple(map(str, range(1000)))
+
+    def class_logits(self, vectors_IC: Tensor) -> Tensor:
+        return vectors_IC
+
+
+def shown(*classes: int) -> Features:
+    """A picture (1, 1000, 4, 6) whose left half is of these classes."""
+    logits = 0.1 * torch.randn(1, 1000, 4, 6, generator=torch.Generator().manual_seed(0))
+    for row in classes:
+        logits[:, row, :, :3] += 12
+    return Features([logits], SIZE)
+
+
+@pytest.fixture
+def source() -> ClassifierNames:
+    return ClassifierNames(Labelled(), ["dog", "teapot", "type A"], SIZE)
+
+
+def test_a_name_is_known_where_it_has_classes(source: ClassifierNames) -> None:
+    assert list(source.known) == [True, True, False]
+
+
+def test_the_map_marks_the_half_that_shows_the_name(source: ClassifierNames) -> None:
+    (poodle, *_), (teapot,) = imagenet_rows("poodle"), imagenet_rows("teapot")
+    for index, row in ((0, poodle), (1, teapot)):
+        map_HW = source.map(source.see(torch.zeros(1, 3, *SIZE), shown(row)), index)
+        assert map_HW.shape == SIZE
+        assert map_HW[:, :18].min() > 0.5 > map_HW[:, 30:].max()
+
+
+def test_a_picture_of_a_dog_speaks_for_dogs_and_against_teapots(source: ClassifierNames) -> None:
+    seen = source.see(torch.zeros(1, 3, *SIZE), shown(imagenet_rows("poodle")[0]))
+    dog, teapot, unknown = source.odds(seen)[0].tolist()
+    assert dog > 0 > teapot
+    assert unknown <= teapot
+
+
+def test_only_a_classifier_of_the_thousand_reads_names() -> None:
+    assert reads_names(Labelled())
+    assert not reads_names(build_backbone("tiny"))

@@ -1,0 +1,34 @@
+"""What every source that knows names offers: where a picture shows what a name says, and whether it does at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from tlg.network.features import Features
+
+
+class NameEvidence(Protocol):
+    """One source for the names of one exemplar set, in their order.
+
+    Shapes: B pictures, N names, H x W the input size; what is seen has the pictures along its first axis.
+    """
+
+    @property
+    def known(self) -> Sequence[bool]:
+        """Of a name that it never learned a source says nothing."""
+        ...
+
+    def see(self, images_B3HW: Tensor, features: Features) -> Tensor:
+        """What the source takes from pictures, whatever is asked of it."""
+        ...
+
+    def odds(self, seen: Tensor) -> Tensor:
+        """(B, N): log-odds that a picture shows the name at all; they are comparable within a name alone."""
+        ...
+
+    def map(self, seen_1: Tensor, index: int) -> Tensor:
+        """(H, W) in 0..1: where one picture shows one name."""
+        ...
