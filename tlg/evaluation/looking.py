@@ -29,7 +29,7 @@ def as_fed(model: Model, exemplars: LoadedExemplars) -> Look:
 
 
 class Onlooker(NetworkAnnotator):
-    """The annotator up to where it asks the network: exemplars' maps, fused with what its names say where it knows them.
+    """The annotator up to where it asks the network: exemplars' maps, fused with what names say.
 
     All classes are shown, as the network is fed them where all are present.
     """
