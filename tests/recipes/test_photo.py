@@ -122,7 +122,8 @@ def test_a_fold_opens_no_label_map_of_its_episodes_and_shows_none_of_its_classes
     monkeypatch.setattr(photographs, "label_map", watched)
     left = {one.id for one in base_photographs(data, "0") if one.group is None}
     assert left == {"p2", "p3", "p5", "p6", "p8"}
-    assert opened.isdisjoint({"p0", "p1", "p4"}) and "p7" in opened
+    assert opened.isdisjoint({"p0", "p1", "p4"})
+    assert "p7" in opened
 
 
 def test_a_fold_s_classes_are_in_none_of_its_banks(data: DataStage, tmp_path: Path) -> None:
@@ -181,7 +182,8 @@ def test_a_query_of_several_classes_is_asked_for_two_of_them(drawer: EpisodeDraw
             assert {first.class_id, second.class_id} <= set(first.picture.shows)
             assert first.class_id != second.class_id
             assert not ((first.target() == 1) & (second.target() == 1)).any()
-            assert (first.target() == 1).any() and (second.target() == 1).any()
+            assert (first.target() == 1).any()
+            assert (second.target() == 1).any()
             seen += 1
     assert seen
 
@@ -209,7 +211,8 @@ def label_with_three_classes() -> torch.Tensor:
 @pytest.mark.parametrize("make", [boxed, lambda one: careless(np.random.default_rng(0), one)])
 def test_a_changed_outline_still_meets_the_object(make) -> None:
     mask = label_with_three_classes() == 2
-    assert make(mask).dtype == torch.bool and (make(mask) & mask).any()
+    assert make(mask).dtype == torch.bool
+    assert (make(mask) & mask).any()
 
 
 def test_masks_of_every_form_are_shares() -> None:
@@ -218,7 +221,8 @@ def test_masks_of_every_form_are_shares() -> None:
         inside, outside = given(np.random.default_rng(seed), label, 1, 48)
         assert inside.shape == outside.shape == (48, 48)
         for one in (inside, outside):
-            assert one.min() >= 0 and one.max() <= 1
+            assert one.min() >= 0
+            assert one.max() <= 1
         assert inside.max() > 0
         forms.append(inside)
     assert len({tuple(one.flatten().tolist()) for one in forms}) > 10
@@ -237,7 +241,7 @@ def test_a_map_from_a_name_leaks_onto_others_and_stays_a_share() -> None:
     inside[:20, :20], others[30:, 30:] = 1, 1
     leaks = [as_from_a_name(np.random.default_rng(seed), inside, others)[0] for seed in range(20)]
     assert any(one[36:, 36:].mean() > 0.2 for one in leaks)
-    assert all(0 <= one.min() and one.max() <= 1 for one in leaks)
+    assert all(one.min() >= 0 and one.max() <= 1 for one in leaks)
 
 
 def test_of_two_parts_the_larger_is_cut_out() -> None:
@@ -246,7 +250,8 @@ def test_of_two_parts_the_larger_is_cut_out() -> None:
     mask[12:28, 4] = mask[12, 4:36] = mask[12:28, 35] = True  # bent, so that names travel around corners
     mask[27, 20:36] = True
     part = largest_part(mask)
-    assert not part[:10].any() and np.array_equal(part[10:], mask[10:])
+    assert not part[:10].any()
+    assert np.array_equal(part[10:], mask[10:])
 
 
 def test_areas_count_classes_alone() -> None:

@@ -33,7 +33,7 @@ HEAD_FILE = "head.safetensors"
 
 
 class Workshop:
-    """The recipe's stages over one work folder. Maps of plain photographs serve every fold, the rest is a fold's own."""
+    """The recipe's stages over one work folder. Maps of plain photographs serve every fold, the rest is of one."""
 
     def __init__(self, recipe: Recipe, fold: str, work: Path) -> None:
         self.recipe, self.fold, self.shared = recipe, fold, work

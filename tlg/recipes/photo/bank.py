@@ -19,7 +19,13 @@ from tlg.pictures.network_input import to_network_input
 from tlg.recipes.photo.config import BankStage, DataStage
 from tlg.recipes.photo.drawing import Labelled
 from tlg.recipes.photo.flaws import Factory
-from tlg.recipes.photo.photographs import Photograph, all_photographs, base_photographs, label_map, pixels, resized_label
+from tlg.recipes.photo.photographs import (
+    all_photographs,
+    base_photographs,
+    label_map,
+    pixels,
+    resized_label,
+)
 from tlg.recipes.photo.pictures import PhotoPictures, crowd, crowd_kinds
 
 # Shares of a picture's side that a pasted object takes.

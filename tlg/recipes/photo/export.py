@@ -58,5 +58,7 @@ def fitted_background(backbone: Backbone, photographs: Sequence[Photograph], sid
     chosen = photographs[:: max(1, len(photographs) // BACKGROUND_PHOTOGRAPHS)]
     batches = [chosen[start : start + PICTURES_AT_ONCE] for start in range(0, len(chosen), PICTURES_AT_ONCE)]
     backbone = backbone.to(memory_format=torch.channels_last)
-    inputs = (torch.stack([to_network_input(np.ascontiguousarray(pixels(one)), side) for one in batch]) for batch in batches)
+    inputs = (
+        torch.stack([to_network_input(np.ascontiguousarray(pixels(one)), side) for one in batch]) for batch in batches
+    )
     return Background.fit([backbone.encode(one.contiguous(memory_format=torch.channels_last)) for one in inputs])
