@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from tlg.recipes.photo.config import (
     TrainingStage,
     read_recipe,
 )
-from tlg.recipes.photo.episodes import Asked, EpisodeDrawer, areas
+from tlg.recipes.photo.episodes import Asked, EpisodeDrawer, Episodes, areas
 from tlg.recipes.photo.masks import as_from_a_name, boxed, careless, given, masses
 from tlg.recipes.photo.photographs import NO_FOLD, base_photographs, label_map
 from tlg.recipes.photo.pictures import largest_part
@@ -209,7 +210,7 @@ def label_with_three_classes() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("make", [boxed, lambda one: careless(np.random.default_rng(0), one)])
-def test_a_changed_outline_still_meets_the_object(make) -> None:
+def test_a_changed_outline_still_meets_the_object(make: Callable[[torch.Tensor], torch.Tensor]) -> None:
     mask = label_with_three_classes() == 2
     assert make(mask).dtype == torch.bool
     assert (make(mask) & mask).any()
@@ -278,7 +279,7 @@ def test_a_resumed_training_equals_an_uninterrupted_training(
     asked = 0
     draw = EpisodeDrawer.draw
 
-    def stop_after_three(self, rng, count, shots):
+    def stop_after_three(self: EpisodeDrawer, rng: np.random.Generator, count: int, shots: int) -> Episodes:
         nonlocal asked
         asked += 1
         if asked == 4:

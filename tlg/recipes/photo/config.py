@@ -16,10 +16,10 @@ class Strict(BaseModel):
 
 
 class BackboneStage(Strict):
-    """The frozen backbone: its name, and the address of its weights (None: random values)."""
+    """The frozen backbone, and the address of its weights as `tlg.hub.sources.registry` reads it."""
 
     name: str
-    weights: str | None
+    weights: str
 
 
 class DataStage(Strict):

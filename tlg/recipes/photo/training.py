@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tlg.errors import SpecError
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.reading.head import Look, ReadingHead
 from tlg.network.tlg import TLG
@@ -39,13 +40,18 @@ def learn_head(stage: TrainingStage, drawer: EpisodeDrawer, backbone: Backbone, 
     """Trains, or goes on training; the network has the averaged weights."""
     torch.manual_seed(stage.seed)
     net = TLG(stage.network, backbone)
-    head: ReadingHead = net.head
+    head = net.head
+    if not isinstance(head, ReadingHead):
+        raise SpecError(
+            f"the recipe's network has behaviour {stage.network.behaviour!r}; this training is for 'reading'"
+        )
     average = copy.deepcopy(head)
     optimizer = torch.optim.AdamW(
         head.parameters(), stage.learning_rate, weight_decay=stage.weight_decay, betas=stage.betas
     )
     progress = Resumable(work / "head.pt", head=head, average=average, optimizer=optimizer)
-    started, losses = time.perf_counter(), []
+    started = time.perf_counter()
+    losses: list[float] = []
     for step in range(progress.step, stage.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(stage, step)
