@@ -60,6 +60,7 @@ bundled-model: $(STAMP)
 	mkdir -p tlg/hub/bundled
 	cp -R runs/tlg-tiny/tlg-tiny tlg/hub/bundled/
 
-# The model for photographs: a head on EfficientNet-Lite2, trained by `tlg train` on photographs in ../shared.
+# The model for photographs: a head on EfficientNet-Lite2, from photographs in ../shared and pictures made here.
 photo-model: $(STAMP)
-	$(BIN)/python -m tlg.recipes.photo configs/models/tlg-photo.yaml
+	$(BIN)/python -m tlg.recipes.photo bank train export
+	cp -R runs/tlg-photo/tlg-photo tlg/hub/bundled/

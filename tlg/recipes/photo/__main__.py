@@ -1,67 +1,109 @@
-"""Trains the head by the product's own training, and makes the model folder that ships.
+"""`python -m tlg.recipes.photo STAGE...`: makes `tlg-photo`, stage by stage; a stopped stage goes on where it was.
 
-    python -m tlg.recipes.photo configs/models/tlg-photo.yaml
-
-A run that was stopped goes on where it was. The folder holds the head and the card; the backbone's weights stay in
-their own package, and a probe in `model.json` proves them.
+`bank` makes pictures and keeps what the backbone makes of them, `train` trains the head, `export` writes the model
+folder. A fold other than `none` leaves out the photographs and the classes that its episodes are judged on.
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
+import argparse
+import json
+import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tlg.errors import CheckpointError, SpecError
-from tlg.hub.folder import load_model, save_model
-from tlg.hub.model_file import Card, ModelFile
-from tlg.training.trainer import load_spec, train
+import torch
+from safetensors.torch import load_file, save_file
 
-NAME = "tlg-photo"
-CARD_PAGE = Path("docs/models/tlg-photo.md")
-CARD = Card(
-    good_for="photographs of things: one to ten exemplars a class, no drawing",
-    licence="Apache-2.0",
-    weights_licence="Apache-2.0",
-)
-# More does not belong into the package.
-LARGEST_FOLDER = 10_000_000
+from tlg.hub.backbones import load_backbone
+from tlg.hub.folder import tensors
+from tlg.network.tlg import TLG
+from tlg.recipes.photo.bank import Bank, drawn_bank, photo_bank, plain_bank
+from tlg.recipes.photo.config import Recipe, read_recipe
+from tlg.recipes.photo.episodes import EpisodeDrawer
+from tlg.recipes.photo.export import NAME, export
+from tlg.recipes.photo.photographs import NO_FOLD, base_photographs
+from tlg.recipes.photo.training import learn_head
 
+log = logging.getLogger("tlg.recipes.photo")
 
-def make(config: str) -> Path:
-    """The finished model folder, beside the training's own."""
-    spec = load_spec(config)
-    if spec.backbone_weights is None:
-        raise SpecError(f"{config}: `backbone_weights` is missing, and the folder that ships names it")
-    train(config)
-    folder = spec.out.parent / NAME
-    export(spec.out / "last", folder, spec.backbone_weights)
-    return folder
+TIMES_FILE = "times.json"
+HEAD_FILE = "head.safetensors"
 
 
-def export(trained: Path, folder: Path, backbone_weights: str) -> ModelFile:
-    """The trained model without its backbone, with its card."""
-    model = load_model(trained)
-    written = save_model(
-        folder,
-        NAME,
-        model.backbone,
-        model.network,
-        text=model.text,
-        prior=model.prior,
-        input_size=model.input_size,
-        background=model.background,
-        card=CARD,
-        backbone_weights=backbone_weights,
-    )
-    shutil.copyfile(CARD_PAGE, folder / "CARD.md")
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    if size > LARGEST_FOLDER:
-        raise CheckpointError(
-            f"{folder} has {size:,} bytes, at most {LARGEST_FOLDER:,} are shipped; narrow the network"
+class Workshop:
+    """The recipe's stages over one work folder. Maps of plain photographs serve every fold, the rest is of one."""
+
+    def __init__(self, recipe: Recipe, fold: str, work: Path) -> None:
+        self.recipe, self.fold, self.shared = recipe, fold, work
+        self.work = work if fold == NO_FOLD else work / f"fold-{fold}"
+        self.backbone = load_backbone(recipe.backbone.name, recipe.backbone.weights)
+
+    def banks(self) -> tuple[Bank, Bank, Bank]:
+        """Plain photographs, pictures made of them, drawn pictures."""
+        rest = (self.recipe.bank, self.recipe.data, self.fold, self.backbone)
+        return (
+            plain_bank(self.shared / "plain", *rest),
+            photo_bank(self.work / "photo", *rest),
+            drawn_bank(self.work / "drawn", *rest),
         )
-    return written
+
+    def bank(self) -> None:
+        log.info("pictures: %s", [len(bank) for bank in self.banks()])
+
+    def train(self) -> None:
+        plain, photo, drawn = self.banks()
+        crowds = self.recipe.bank.drawn.crowds
+        groups = [
+            (plain, ["plain"] * len(plain)),
+            (photo, ["photo"] * len(photo)),
+            (drawn, ["crowd"] * crowds + ["flaw"] * (len(drawn) - crowds)),
+        ]
+        stage = self.recipe.training
+        drawer = EpisodeDrawer(groups, stage.mix)
+        log.info("pictures to ask: %s", {group: len(pictures) for group, pictures in drawer.groups.items()})
+        net = learn_head(stage, drawer, self.backbone, self.recipe.bank.side, self.work)
+        save_file(tensors(net.head), self.work / HEAD_FILE)
+
+    def export(self) -> None:
+        net = TLG(self.recipe.training.network, self.backbone)
+        net.head.load_state_dict(load_file(self.work / HEAD_FILE))
+        photographs = base_photographs(self.recipe.data, self.fold)
+        export(net.eval(), self.work / NAME, photographs, self.recipe.bank.side, self.recipe.backbone.weights)
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Adds to the time the stage has taken so far."""
+        file = self.work / TIMES_FILE
+        times = json.loads(file.read_text()) if file.exists() else {}
+        times[stage] = times.get(stage, 0) + seconds
+        file.write_text(json.dumps(times, indent=1) + "\n")
+
+
+STAGES: dict[str, Callable[[Workshop], None]] = {
+    "bank": Workshop.bank,
+    "train": Workshop.train,
+    "export": Workshop.export,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="+", choices=[*STAGES])
+    parser.add_argument("--recipe", type=Path, default=Path("configs/models/tlg-photo.yaml"))
+    parser.add_argument("--fold", default=NO_FOLD, help="none (what ships), or a fold of the photographs' episodes")
+    parser.add_argument("--work", type=Path, default=Path("runs/tlg-photo"), help="banks, checkpoints and the model")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    workshop = Workshop(read_recipe(options.recipe), options.fold, options.work)
+    for name in options.stages:
+        started = time.perf_counter()
+        STAGES[name](workshop)
+        workshop.took(name, time.perf_counter() - started)
+        log.info("stage %s took %.0f s", name, time.perf_counter() - started)
 
 
 if __name__ == "__main__":
-    print(make(sys.argv[1]))
+    main()

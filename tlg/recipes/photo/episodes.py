@@ -1,0 +1,175 @@
+"""Episodes from banks: queries that show several things are asked for two of them, or for what they do not show.
+
+Shapes: B queries, K shots, S pixels of a label map a side, G cells of the finest map's grid, C channels, h x w a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tlg.recipes.photo.bank import Bank
+from tlg.recipes.photo.drawing import chance, pick, sample, whole
+from tlg.recipes.photo.masks import given
+
+# A class is shown where it takes this share of a picture.
+LEAST_SHOWN = 0.0025
+# Of the queries that show one class alone: how many are asked for an absent class as well.
+ABSENT = 0.3
+# Of all queries: how many give part of themselves to another query's picture.
+SHARED = 0.25
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a bank; `shows` lists classes that other pictures show as well."""
+
+    bank: Bank
+    number: int
+    group: str
+    shows: tuple[int, ...]
+    holds: frozenset[int]  # every class, however little of it
+
+    def maps(self, mirrored: bool) -> list[Tensor]:
+        row = self.bank.rows[self.number]
+        maps = [torch.from_numpy(np.asarray(one[row], np.float32)) for one in self.bank.maps]
+        return [one.flip(-1) for one in maps] if mirrored else maps
+
+    def label(self, mirrored: bool) -> Tensor:
+        label = torch.from_numpy(self.bank.labels[self.number].astype(np.int64))
+        return label.flip(-1) if mirrored else label
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question: a picture, mirrored or not, and the class asked of it."""
+
+    picture: Picture
+    class_id: int
+    mirrored: bool
+
+    def target(self) -> Tensor:
+        """(S,S): 1 the class, 0 not, -1 unknown."""
+        label = self.picture.label(self.mirrored)
+        return torch.where(label < 0, -1.0, (label == self.class_id).float())
+
+
+@dataclass(frozen=True)
+class Episodes:
+    query: list[Tensor]  # (B,C,h,w) each
+    target: Tensor  # (B,S,S)
+    shown: list[Tensor]  # (B*K,C,h,w) each, query by query
+    inside: Tensor  # (B,K,G,G)
+    outside: Tensor  # (B,K,G,G)
+    asked: list[Asked]
+    exemplars: list[list[Picture]]
+
+
+class EpisodeDrawer:
+    """Draws batches of questions with exemplars from banks."""
+
+    def __init__(self, banks: Sequence[tuple[Bank, Sequence[str]]], mix: Mapping[str, float]) -> None:
+        """`banks` come with the group of each of their pictures; `mix` weighs the groups."""
+        listed = [(bank, number, group) for bank, groups in banks for number, group in enumerate(groups)]
+        held = [areas(bank.labels[number]) for bank, number, _ in listed]
+        counts: dict[int, int] = {}
+        for of_class in held:
+            for class_id, area in of_class.items():
+                counts[class_id] = counts.get(class_id, 0) + (area >= LEAST_SHOWN)
+        self.pictures = [
+            Picture(
+                bank,
+                number,
+                group,
+                tuple(one for one, area in of_class.items() if area >= LEAST_SHOWN and counts[one] > 1),
+                frozenset(of_class),
+            )
+            for (bank, number, group), of_class in zip(listed, held, strict=True)
+        ]
+        self.showing: dict[int, list[Picture]] = {}
+        self.groups: dict[str, list[Picture]] = {}
+        for one in self.pictures:
+            for class_id in one.shows:
+                self.showing.setdefault(class_id, []).append(one)
+            if one.shows:
+                self.groups.setdefault(one.group, []).append(one)
+        self.mix = {group: weight for group, weight in mix.items() if group in self.groups}
+
+    def draw(self, rng: np.random.Generator, count: int, shots: int) -> Episodes:
+        asked: list[Asked] = []
+        while len(asked) < count:
+            asked += self.questions(rng)
+        asked = asked[:count]
+        query = [torch.stack(level) for level in zip(*(one.picture.maps(one.mirrored) for one in asked), strict=True)]
+        target = torch.stack([one.target() for one in asked])
+        grid = query[0].shape[-1]
+        exemplars = [self.exemplars(rng, one, shots) for one in asked]
+        shown, inside, outside = [], [], []
+        for one, pictures in zip(asked, exemplars, strict=True):
+            for exemplar in pictures:
+                shown.append(exemplar.maps(mirrored := chance(rng, 0.5)))
+                pair = given(rng, exemplar.label(mirrored), one.class_id, grid)
+                inside.append(pair[0])
+                outside.append(pair[1])
+        share_pictures(rng, asked, query, target)
+        return Episodes(
+            query,
+            target,
+            [torch.stack(level) for level in zip(*shown, strict=True)],
+            torch.stack(inside).unflatten(0, (count, shots)),
+            torch.stack(outside).unflatten(0, (count, shots)),
+            asked,
+            exemplars,
+        )
+
+    def questions(self, rng: np.random.Generator) -> list[Asked]:
+        """One or two classes asked of one picture; rare classes are asked more often than they are met."""
+        weights = np.array(list(self.mix.values()))
+        group = self.groups[list(self.mix)[int(rng.choice(len(weights), p=weights / weights.sum()))]]
+        one, mirrored = pick(rng, group), chance(rng, 0.5)
+        rarity = np.array([len(self.showing[class_id]) ** -0.5 for class_id in one.shows])
+        first = one.shows[int(rng.choice(len(rarity), p=rarity / rarity.sum()))]
+        others = [class_id for class_id in one.shows if class_id != first]
+        classes = [first]
+        if others:
+            classes.append(pick(rng, others))
+        elif chance(rng, ABSENT):
+            absent = pick(rng, pick(rng, group).shows)
+            classes += [absent] if absent not in one.holds else []
+        return [Asked(one, class_id, mirrored) for class_id in classes]
+
+    def exemplars(self, rng: np.random.Generator, asked: Asked, shots: int) -> list[Picture]:
+        """Other pictures of the class; one comes again only where there are fewer than `shots`."""
+        others = [one for one in self.showing[asked.class_id] if one is not asked.picture]
+        return sample(rng, others, shots) if len(others) >= shots else [pick(rng, others) for _ in range(shots)]
+
+
+def areas(label_SS: np.ndarray) -> dict[int, float]:
+    """Class -> its share of the picture."""
+    found, counts = np.unique(label_SS, return_counts=True)
+    return {int(one): count / label_SS.size for one, count in zip(found, counts, strict=True) if one > 0}
+
+
+def share_pictures(rng: np.random.Generator, asked: Sequence[Asked], query: Sequence[Tensor], target: Tensor) -> None:
+    """Part of some queries gives way to another query's picture, along borders of the coarsest map's cells."""
+    pictures = [*query, target]
+    before, cells = [one.clone() for one in pictures], query[-1].shape[-1]
+    for row, one in enumerate(asked):
+        if not chance(rng, SHARED):
+            continue
+        other = int(rng.integers(len(asked)))
+        at, upright, first = whole(rng, cells // 3, 2 * cells // 3), chance(rng, 0.5), chance(rng, 0.5)
+        if asked[other].picture is one.picture:
+            continue
+        target_there = Asked(asked[other].picture, one.class_id, asked[other].mirrored).target()
+        sources = [kept[other] for kept in before[:-1]] + [target_there]
+        for plane, source in zip(pictures, sources, strict=True):
+            side = plane.shape[-1]
+            border = at * side // cells
+            part = slice(0, border) if first else slice(border, side)
+            place = (..., part) if upright else (..., part, slice(None))
+            plane[row][place] = source[place]
