@@ -90,7 +90,7 @@ def loss_of(looks_B1hw: Sequence[Tensor], target_BSS: Tensor) -> Tensor:
     known_B1SS = (target_BSS >= 0).float()[:, None]
     total = torch.zeros(())
     for weight, logit_B1hw in zip(LOOK_WEIGHTS, looks_B1hw, strict=True):
-        grid = logit_B1hw.shape[-2:]
+        grid = (logit_B1hw.shape[-2], logit_B1hw.shape[-1])
         share = F.adaptive_avg_pool2d(target_BSS.clamp(min=0)[:, None], grid)
         known = (F.adaptive_avg_pool2d(known_B1SS, grid) > 0.5).float()
         area, all_known = (share * known).sum((1, 2, 3)), known.sum((1, 2, 3)).clamp(min=1)
