@@ -26,7 +26,7 @@ from tests.jobs import collection
 from tlg import store
 from tlg.answers import records
 from tlg.answers.records import ImageAnswers, Provenance
-from tlg.errors import ClusterError, LeaseHeldError, SpecError, StorageError
+from tlg.errors import ClusterError, EmptyCollectionError, LeaseHeldError, SpecError, StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def in_this_process(monkeypatch):
         )
         for start, count in units:
             for table in fetcher.fetch(int(start), int(count)):
-                yield segmenter(table)
+                yield from segmenter(table)
 
     monkeypatch.setattr(pipeline, "ray_session", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(pipeline, "answers", answers)
@@ -430,9 +430,9 @@ def test_answers_of_images_that_left_are_counted_left_out_and_pruned(spec, image
 
 def test_a_collection_that_seems_empty_prunes_nothing(spec, images):
     job.annotate(spec)
-    job.annotate(changed(spec, "images", pattern="nothing/*"))
-    with pytest.raises(SpecError, match="found none of its 8 answered images; check the spec's `images`"):
-        list(prune.prune(spec.output.uri, remove=True))
+    with pytest.raises(EmptyCollectionError, match="no images: found 8 files that do not match"):
+        job.annotate(changed(spec, "images", pattern="nothing/*"))
+    list(prune.prune(spec.output.uri, remove=True))
     assert len(collection.answers(spec.output.uri)) == 16
 
 
