@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tlg import store
 from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
 
@@ -110,6 +109,8 @@ class AnnotateSpec(Document):
 
 def load_annotate_spec(path: str, assignments: list[str] | None = None) -> AnnotateSpec:
     """Read a job spec file. Relative `exemplars`, `images`, `model` and `output` paths count from the file's folder."""
+    from tlg import store  # a client reads the spec's types without the packages of any store
+
     try:
         text = store.read_text(path)
     except StorageError as error:
@@ -129,6 +130,7 @@ def short_spec(images: str, exemplars: str, output: str, assignments: list[str])
 
 def anchored(spec: AnnotateSpec, folder: str) -> AnnotateSpec:
     """The spec with every relative path made absolute from `folder`, so that it means the same anywhere."""
+    from tlg import store  # a client reads the spec's types without the packages of any store
 
     def place(value: str | None) -> str | None:
         return None if value is None else store.join(folder, value)

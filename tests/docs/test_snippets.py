@@ -113,7 +113,9 @@ def test_python_on_the_pages_runs(local_ray: None, workspace: Path, name: str) -
         CliRunner().invoke(app, ["annotate", "job.yaml"], catch_exceptions=False)
     names: dict[str, object] = {}
     for block in blocks(REPOSITORY / name, "python"):
-        exec(compile(block, name, "exec"), names)
+        # Ray's workers look where Ray was started, which for a user is the folder of the page's commands.
+        anywhere = block.replace('read_images("photographs"', f'read_images("{workspace / "photographs"}"')
+        exec(compile(anywhere, name, "exec"), names)
 
 
 @pytest.mark.cluster
