@@ -60,7 +60,7 @@ def test_every_failure_has_its_code_and_its_way_out(job, tmp_path, monkeypatch, 
     code, _, err = tlg(monkeypatch, capsys, "annotate", job, "--set", "images.uri=nowhere")
     assert (code, "nowhere: does not exist" in err) == (5, True)
     code, _, err = tlg(monkeypatch, capsys, "validate", job, "--set", "images.pattern=*.tif")
-    assert (code, "nothing matches" in err) == (2, True)
+    assert (code, "files that do not match *.tif" in err) == (9, True)
     with Lease(str(tmp_path / "out"), "first"):
         code, _, err = tlg(monkeypatch, capsys, "annotate", job)
     assert (code, "run first on" in err) == (6, True)
