@@ -64,6 +64,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataStage:
                 root / f"pairs/{group}/{number}.jpg"
             )
             Image.fromarray(mask).save(root / f"pairs/{group}/{number}.png")
+    names = {"0": "void", "1": "grass", "2": "dog", str(NOVEL): "car"}
+    (root / "indexed/classes.json").write_text(json.dumps(names))
     # p0 shows no class of the fold and is asked all the same; p7 shows the fold's class and is never asked.
     episode = {"class": NOVEL, "query": "p1", "support": ["p4", "p0"]}
     folds = {"0": {"novel_classes": [NOVEL], "1_shot": [episode], "5_shot": [episode]}}

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class NetworkSpec(BaseModel):
     """The choices behind a `TLG`.
 
-    `released` follows published checkpoints and reads `backbone` alone; `reading` reads `backbone`, `width` and
-    `support_grid`; `repaired` reads all of them.
+    `released` follows published checkpoints and reads `backbone` alone; `reading` reads `backbone`, `width`,
+    `support_grid` and `names`; `repaired` reads all of them but `names`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,3 +38,4 @@ class NetworkSpec(BaseModel):
     prior_trust: float = Field(
         0.75, ge=0, description="How much more answers lean on the pseudo-mask than training did: for novel classes"
     )
+    names: bool = Field(False, description="What a name says of a query's places is read (off: exemplars alone)")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.features import Features
+from tlg.network.named import Named
 from tlg.network.reading.head import ReadingHead, ReadingSupport
 from tlg.network.released.head import ReleasedHead, ReleasedSupport
 from tlg.network.repaired.head import RepairedHead
@@ -60,8 +61,11 @@ class TLG(nn.Module):
         query_prior_BNHW: Tensor | None,
         supports: Sequence[Support],
         text: TextVectors | None,
+        named: Named | None = None,
     ) -> Tensor:
         """Logits (B, N, 2, H, W) of every query and class at the queries' input size; text vectors are (N, D)."""
+        if isinstance(self.head, ReadingHead):
+            return self.head.segment(query, supports, named)  # type: ignore[arg-type]
         return self.head.segment(query, query_prior_BNHW, supports, text)  # type: ignore[arg-type]
 
     def episode(
@@ -71,9 +75,15 @@ class TLG(nn.Module):
         query_prior_BHW: Tensor | None,
         support_prior_BKHW: Tensor | None,
         text: TextVectors | None = None,
+        named: Named | None = None,
     ) -> EpisodeAnswer:
-        """From features that are there already: support holds B * K images, the K shots of a query together."""
+        """From features that are there already: support holds B * K images, the K shots of a query together.
+
+        Names say something of one class each: `named` is of N = 1.
+        """
         shots = len(support) // len(query)
+        if isinstance(self.head, ReadingHead):
+            return self.head.episode(query, support, support_prior_BKHW, shots, named)
         return self.head.episode(query, support, query_prior_BHW, support_prior_BKHW, shots, text)
 
     def forward(

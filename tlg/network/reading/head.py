@@ -1,8 +1,8 @@
 """The reading behaviour: a query is told apart by its relations to what exemplars show inside and outside their masks.
 
 A given mask, box or pseudo-mask pools the exemplars' cells itself. The query's own features reach the answer only as
-relations, so that what stands out but was not shown has no way in. A second look takes the query's surest places as
-further exemplars.
+relations, so that what stands out but was not shown has no way in: relations to exemplars, and to the class's name.
+A second look takes the query's surest places as further exemplars.
 
 Shapes: B queries, N classes, X = B * N pairs, A classes being described, K shots, I = A * K exemplar images,
 M evidence maps, D width, H x W the input size, h x w the finest level's grid.
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.features import Features
+from tlg.network.named import Named
 from tlg.network.reading.cues import CUES, level_cues
 from tlg.network.reading.memory import LevelMemory, remember
 from tlg.network.reading.mixer import Mixer
@@ -35,6 +36,8 @@ LEAST_VOTE = 1e-3
 # A deepest map this much wider than the level before it was widened for the classifier and sees nothing more.
 WIDENED = 3
 LOGIT_SCALE = 1 / 4
+# Of a place, and of the picture.
+NAME_CUES = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Look:
 
     levels: list[Tensor]  # (B, C, h, w)
     size: tuple[int, int]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The finest level's."""
+        return self.levels[0].shape[-2], self.levels[0].shape[-1]
 
     def __getitem__(self, rows: Tensor) -> Look:
         return Look([level[rows] for level in self.levels], self.size)
@@ -89,7 +97,7 @@ class ReadingHead(nn.Module):
         self.spec = spec
         self.read = read_maps(backbone)
         evidence = CUES * len(self.read)
-        self.first = Mixer(evidence, spec.width)
+        self.first = Mixer(evidence + (NAME_CUES if spec.names else 0), spec.width)
         self.first_answer = nn.Conv2d(spec.width, 1, 1)
         # The second look also sees what the first made of it: its maps, its answer and how sure it was.
         self.second = Mixer(evidence + spec.width + 2, spec.width)
@@ -101,37 +109,28 @@ class ReadingHead(nn.Module):
         prior_AKHW = None if prior_SHW is None else prior_SHW[None]
         return self.describe(self.look(features), prior_AKHW, len(features))
 
-    def segment(
-        self,
-        query: Features,
-        query_prior_BNHW: Tensor | None,
-        supports: Sequence[ReadingSupport],
-        text: TextVectors | None,
-    ) -> Tensor:
+    def segment(self, query: Features, supports: Sequence[ReadingSupport], named: Named | None) -> Tensor:
         B, look = len(query), self.look(query)
+        name_BN2hw = self.name_cues(look, len(supports), named)
         answers: dict[int, Tensor] = {}
         for columns in classes_of_equal_shots(supports, max(1, PAIRS_AT_ONCE // B)):
             memory = ReadingSupport.cat([supports[column] for column in columns])
             pairs = [(row, column) for row in range(B) for column in range(len(columns))]
             rows, classes = (torch.tensor(part, device=query.maps[0].device) for part in zip(*pairs, strict=True))
-            logit_X1hw = self.answers(look[rows], memory[classes])[-1]
+            name_X2hw = None if name_BN2hw is None else name_BN2hw[:, columns].flatten(0, 1)
+            logit_X1hw = self.answers(look[rows], memory[classes], name_X2hw)[-1]
             answers |= dict(zip(columns, logit_X1hw.unflatten(0, (B, -1)).unbind(1), strict=True))
         logit_BNhw = torch.cat([answers[column] for column in range(len(supports))], dim=1)
         return two_logits(at_size(logit_BNhw, query.size))
 
     def episode(
-        self,
-        query: Features,
-        support: Features,
-        query_prior_BHW: Tensor | None,
-        support_prior_BKHW: Tensor | None,
-        shots: int,
-        text: TextVectors | None,
+        self, query: Features, support: Features, support_prior_BKHW: Tensor | None, shots: int, named: Named | None
     ) -> EpisodeAnswer:
         """Support images are B * K, class by class; each exemplar is answered by its own class's memory."""
-        shown = self.look(support)
+        shown, asked = self.look(support), self.look(query)
         memory = self.describe(shown, support_prior_BKHW, shots)
-        query_B1hw = self.answers(self.look(query), memory)[-1]
+        name_BN2hw = self.name_cues(asked, 1, named)
+        query_B1hw = self.answers(asked, memory, None if name_BN2hw is None else name_BN2hw[:, 0])[-1]
         owner_I = torch.arange(len(query), device=query_B1hw.device).repeat_interleave(shots)
         support_I1hw = self.answers(shown, memory[owner_I])[-1]
         return EpisodeAnswer(
@@ -148,8 +147,7 @@ class ReadingHead(nn.Module):
         self, look: Look, inside_AKHW: Tensor | None, shots: int, outside_AKHW: Tensor | None = None
     ) -> ReadingSupport:
         """What is kept of exemplars, class by class. What is not inside is outside, unless `outside` says otherwise."""
-        finest = look.levels[0]
-        grid = (finest.shape[-2], finest.shape[-1])
+        finest, grid = look.levels[0], look.grid
         if inside_AKHW is None:
             inside_AKHW = finest.new_full((len(finest) // shots, shots, *grid), 0.5)
         if outside_AKHW is None:
@@ -161,10 +159,10 @@ class ReadingHead(nn.Module):
         levels = [remember(level, inside_AKhw, outside_AKhw, side) for level in look.levels]
         return ReadingSupport(levels, inside_AKhw)
 
-    def answers(self, look: Look, memory: ReadingSupport) -> list[Tensor]:
-        """Logits (X, 1, h, w) of the first and the second look, for pairs that stand in equal rows of both."""
+    def answers(self, look: Look, memory: ReadingSupport, name_X2hw: Tensor | None = None) -> list[Tensor]:
+        """Logits (X, 1, h, w) of the first and the second look, for pairs that stand in equal rows of all."""
         evidence_XMhw = self._evidence(look, memory)
-        seen_XDhw = self.first(evidence_XMhw)
+        seen_XDhw = self.first(self._with_names(evidence_XMhw, name_X2hw))
         first_X1hw = self.first_answer(seen_XDhw)
         sure_X1hw = first_X1hw.detach().sigmoid()
         own = self.describe(look, *votes(sure_X1hw))
@@ -172,11 +170,24 @@ class ReadingHead(nn.Module):
         return [first_X1hw, first_X1hw + self.second_answer(self.second(torch.cat(again, 1)))]
 
     def _evidence(self, look: Look, memory: ReadingSupport) -> Tensor:
-        grid = (look.levels[0].shape[-2], look.levels[0].shape[-1])
+        grid = look.grid
         # Closed forms carry no gradient: solving them backwards costs much and moves nothing that is learnt.
         with torch.no_grad():
             cues = [at_size(level_cues(*pair), grid) for pair in zip(look.levels, memory.levels, strict=True)]
         return torch.cat(cues, 1)
+
+    def name_cues(self, look: Look, classes: int, named: Named | None) -> Tensor | None:
+        """(B, N, 2, h, w); None where nothing is known of any name, or the network does not read names."""
+        if named is None or not self.spec.names:
+            return None
+        return at_size(named.cues().flatten(0, 1), look.grid).unflatten(0, (-1, classes))
+
+    def _with_names(self, evidence_XMhw: Tensor, name_X2hw: Tensor | None) -> Tensor:
+        if not self.spec.names:
+            return evidence_XMhw
+        if name_X2hw is None:
+            name_X2hw = torch.zeros_like(evidence_XMhw[:, :NAME_CUES])
+        return torch.cat([evidence_XMhw, name_X2hw], 1)
 
 
 def votes(sure_X1hw: Tensor) -> tuple[Tensor, int, Tensor]:

@@ -1,6 +1,7 @@
 """Episodes from banks: queries that show several things are asked for two of them, or for what they do not show.
 
-Shapes: B queries, K shots, S pixels of a label map a side, G cells of the finest map's grid, C channels, h x w a grid.
+Shapes: B queries, K shots, S pixels of a label map a side, G cells of the finest map's grid, C channels, h x w a grid,
+n x n the grid of names.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlg.recipes.photo.bank import Bank
+from tlg.evidence.fusion import bounded_log_odds
+from tlg.network.named import Named
+from tlg.recipes.photo.bank import NAME_CELLS, Bank
 from tlg.recipes.photo.drawing import chance, pick, sample, whole
 from tlg.recipes.photo.masks import given
 
@@ -20,6 +23,8 @@ from tlg.recipes.photo.masks import given
 LEAST_SHOWN = 0.0025
 # Of the queries that show one class alone: how many are asked for an absent class as well.
 ABSENT = 0.3
+# Of all questions: how many are asked by a name that says nothing, whether it would or not.
+NAMELESS = 0.4
 # Of all queries: how many give part of themselves to another query's picture.
 SHARED = 0.25
 
@@ -43,24 +48,40 @@ class Picture:
         label = torch.from_numpy(self.bank.labels[self.number].astype(np.int64))
         return label.flip(-1) if mirrored else label
 
+    def said(self, class_id: int, mirrored: bool) -> tuple[Tensor, float] | None:
+        """What the class's name says: the probability (n,n) of each place, the picture's log-odds; None: nothing."""
+        names = self.bank.names
+        if class_id not in names.classes:
+            return None
+        row, column = self.bank.rows[self.number], names.classes.index(class_id)
+        place_nn = torch.from_numpy(names.place[row, column].astype(np.float32))
+        return place_nn.flip(-1) if mirrored else place_nn, float(names.picture[row, column])
+
 
 @dataclass(frozen=True)
 class Asked:
-    """One question: a picture, mirrored or not, and the class asked of it."""
+    """One question: a picture, mirrored or not, and the class asked of it, by its name or not."""
 
     picture: Picture
     class_id: int
     mirrored: bool
+    by_name: bool = False
 
     def target(self) -> Tensor:
         """(S,S): 1 the class, 0 not, -1 unknown."""
         label = self.picture.label(self.mirrored)
         return torch.where(label < 0, -1.0, (label == self.class_id).float())
 
+    def said(self) -> tuple[Tensor, float]:
+        """Log-odds (n,n) of places and of the picture; zeros where the name says nothing."""
+        said = self.picture.said(self.class_id, self.mirrored) if self.by_name else None
+        return (torch.zeros(NAME_CELLS, NAME_CELLS), 0.0) if said is None else (bounded_log_odds(said[0]), said[1])
+
 
 @dataclass(frozen=True)
 class Episodes:
     query: list[Tensor]  # (B,C,h,w) each
+    named: Named
     target: Tensor  # (B,S,S)
     shown: list[Tensor]  # (B*K,C,h,w) each, query by query
     inside: Tensor  # (B,K,G,G)
@@ -106,18 +127,25 @@ class EpisodeDrawer:
         asked = asked[:count]
         query = [torch.stack(level) for level in zip(*(one.picture.maps(one.mirrored) for one in asked), strict=True)]
         target = torch.stack([one.target() for one in asked])
+        said = [question.said() for question in asked]
+        place = torch.stack([place_nn for place_nn, _ in said])
         grid = query[0].shape[-1]
         exemplars = [self.exemplars(rng, one, shots) for one in asked]
         shown, inside, outside = [], [], []
         for one, pictures in zip(asked, exemplars, strict=True):
             for exemplar in pictures:
                 shown.append(exemplar.maps(mirrored := chance(rng, 0.5)))
-                pair = given(rng, exemplar.label(mirrored), one.class_id, grid)
+                said_of = exemplar.said(one.class_id, mirrored) if one.by_name else None
+                said_nn = None if said_of is None else said_of[0]
+                pair = given(rng, exemplar.label(mirrored), one.class_id, grid, said_nn)
                 inside.append(pair[0])
                 outside.append(pair[1])
-        share_pictures(rng, asked, query, target)
+        picture = torch.tensor([odds for _, odds in said])
+        for row, there in share_pictures(rng, asked, [place, *query], target).items():
+            picture[row] = torch.maximum(picture[row], torch.tensor(there.said()[1]))
         return Episodes(
             query,
+            Named(place[:, None], picture[:, None]),
             target,
             [torch.stack(level) for level in zip(*shown, strict=True)],
             torch.stack(inside).unflatten(0, (count, shots)),
@@ -140,7 +168,7 @@ class EpisodeDrawer:
         elif chance(rng, ABSENT):
             absent = pick(rng, pick(rng, group).shows)
             classes += [absent] if absent not in one.holds else []
-        return [Asked(one, class_id, mirrored) for class_id in classes]
+        return [Asked(one, class_id, mirrored, not chance(rng, NAMELESS)) for class_id in classes]
 
     def exemplars(self, rng: np.random.Generator, asked: Asked, shots: int) -> list[Picture]:
         """Other pictures of the class; one comes again only where there are fewer than `shots`."""
@@ -154,10 +182,16 @@ def areas(label_SS: np.ndarray) -> dict[int, float]:
     return {int(one): count / label_SS.size for one, count in zip(found, counts, strict=True) if one > 0}
 
 
-def share_pictures(rng: np.random.Generator, asked: Sequence[Asked], query: Sequence[Tensor], target: Tensor) -> None:
-    """Part of some queries gives way to another query's picture, along borders of the coarsest map's cells."""
-    pictures = [*query, target]
-    before, cells = [one.clone() for one in pictures], query[-1].shape[-1]
+def share_pictures(
+    rng: np.random.Generator, asked: Sequence[Asked], seen: Sequence[Tensor], target: Tensor
+) -> dict[int, Asked]:
+    """Part of some queries gives way to another query's picture, along borders of the coarsest map's cells.
+
+    `seen` is what names say of places, then the maps. Returns, by row, the question as asked of the other picture.
+    """
+    shared: dict[int, Asked] = {}
+    pictures = [*seen, target]
+    before, cells = [plane.clone() for plane in pictures], seen[-1].shape[-1]
     for row, one in enumerate(asked):
         if not chance(rng, SHARED):
             continue
@@ -165,11 +199,13 @@ def share_pictures(rng: np.random.Generator, asked: Sequence[Asked], query: Sequ
         at, upright, first = whole(rng, cells // 3, 2 * cells // 3), chance(rng, 0.5), chance(rng, 0.5)
         if asked[other].picture is one.picture:
             continue
-        target_there = Asked(asked[other].picture, one.class_id, asked[other].mirrored).target()
-        sources = [kept[other] for kept in before[:-1]] + [target_there]
+        there = Asked(asked[other].picture, one.class_id, asked[other].mirrored, one.by_name)
+        sources = [there.said()[0], *(kept[other] for kept in before[1:-1]), there.target()]
         for plane, source in zip(pictures, sources, strict=True):
             side = plane.shape[-1]
             border = at * side // cells
             part = slice(0, border) if first else slice(border, side)
             place = (..., part) if upright else (..., part, slice(None))
             plane[row][place] = source[place]
+        shared[row] = there
+    return shared

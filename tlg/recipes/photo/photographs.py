@@ -54,6 +54,17 @@ def all_photographs(data: DataStage) -> list[Photograph]:
     return [*pairs, *indexed]
 
 
+def class_names(data: DataStage) -> dict[int, str]:
+    """Every class's name: as the label maps' list has it, or the folder of a group of pairs less its number."""
+    listed = json.loads((data.indexed / "classes.json").read_text())
+    indexed = {int(index): name for index, name in listed.items() if int(index) > 0}
+    groups = sorted(folder.name for folder in data.pairs.iterdir() if folder.is_dir())
+    return indexed | {
+        FIRST_GROUP + number: " ".join(word for word in name.split("_") if not word.isdigit())
+        for number, name in enumerate(groups)
+    }
+
+
 def base_photographs(data: DataStage, fold: str) -> list[Photograph]:
     """The photographs that a fold may learn from.
 

@@ -82,7 +82,9 @@ def answers(head: ReadingHead, episodes: Episodes, side: int) -> list[Tensor]:
     """Logits (B,1,h,w) of both looks."""
     size, shots = (side, side), episodes.inside.shape[1]
     memory = head.describe(Look(episodes.shown, size), episodes.inside, shots, episodes.outside)
-    return head.answers(Look(episodes.query, size), memory)
+    asked = Look(episodes.query, size)
+    name_B12hw = head.name_cues(asked, 1, episodes.named)
+    return head.answers(asked, memory, None if name_B12hw is None else name_B12hw[:, 0])
 
 
 def loss_of(looks_B1hw: Sequence[Tensor], target_BSS: Tensor) -> Tensor:
