@@ -72,14 +72,14 @@ def test_what_is_shown_is_what_the_network_is_fed(
     annotator = NetworkAnnotator(zoo.load("tlg-tiny"), exemplars.load(str(words_the_model_knows)), AnnotateParams())
     fed: list[torch.Tensor] = []
 
-    def foreground(features, maps):
+    def decoded(network, features, maps):
         fed.append(torch.stack(list(maps.values()))[None])
         return {}
 
     # Both classes count as present, however unlike them the picture is.
     monkeypatch.setattr(network, "PRESENT", 0.0)
 
-    annotator._foreground = foreground  # type: ignore[method-assign]
+    annotator._decoded = decoded  # type: ignore[method-assign]
     (answers,) = annotator.annotate([decode(picture.read_bytes())])
     expected = F.interpolate(fed[0], size=(30, 50), mode="bilinear")[0, 0].numpy()
     shown = np.asarray(Image.open(tmp_path / "out" / "picture--mug.map.png"))

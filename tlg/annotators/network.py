@@ -16,10 +16,11 @@ from torch import Tensor
 
 from tlg.annotators.protocol import PRESENT, AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
-from tlg.evidence.exemplar import Prior
+from tlg.evidence.exemplar import Prior, ceded
 from tlg.evidence.fusion import TextPresence, fuse
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.said import said
 from tlg.evidence.names.tiny_clip import TinyClipNames
 from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
 from tlg.evidence.text_encoder import ClassText
@@ -27,7 +28,7 @@ from tlg.exemplars import LoadedExemplars
 from tlg.hub.folder import Model
 from tlg.network.features import Features
 from tlg.network.text import TextVectors
-from tlg.network.tlg import Support
+from tlg.network.tlg import TLG, Support
 from tlg.pictures import Picture, to_network_input
 
 # Scores and probabilities are told to this many decimals.
@@ -160,14 +161,13 @@ class NetworkAnnotator:
         seen_of = [None if seen is None else seen[[row]] for row in range(len(pictures))]
         presences = [self._presence(features[[row]], seen_of[row]) for row in range(len(pictures))]
         presence_BN = torch.cat(presences).cpu().numpy()
-        maps: dict[tuple[int, int], Tensor] = {}
+        present_of: dict[int, list[int]] = {}
         for row, some in enumerate(wanted):
             # Whatever is asked, the classes of a picture contend for its places, so that what is asked changes nothing.
             present = [int(index) for index in np.flatnonzero(presence_BN[row] >= PRESENT)]
             if not set(some).isdisjoint(present):
-                maps_AHW = self._maps(features[[row]], images_B3HW[[row]], seen_of[row], present)
-                maps |= {(row, index): maps_AHW[place] for place, index in enumerate(present) if index in some}
-        foreground = self._foreground(features, maps)
+                present_of[row] = present
+        foreground = self._foreground(features, images_B3HW, seen_of, present_of, wanted)
         return [
             [
                 self._answer(picture, index, float(presence_BN[row, index]), foreground.get((row, index)))
@@ -206,11 +206,45 @@ class NetworkAnnotator:
         )
 
     def _foreground(
-        self, features: Features, maps: Mapping[tuple[int, int], Tensor]
+        self,
+        features: Features,
+        images_B3HW: Tensor,
+        seen_of: Sequence[Tensor | None],
+        present_of: Mapping[int, list[int]],
+        wanted: Sequence[list[int]],
     ) -> Mapping[tuple[int, int], Tensor]:
-        """(H, W) by picture and class: the probability of the class at every place, from the prior's maps of them."""
-        if self.network is None:
-            return maps
+        """(H, W) by picture and class: the probability of the class at every place."""
+        if self.network is not None and not self.network.reads_query_prior:
+            return self._read(self.network, features, seen_of, present_of)
+        maps: dict[tuple[int, int], Tensor] = {}
+        for row, present in present_of.items():
+            maps_AHW = self._maps(features[[row]], images_B3HW[[row]], seen_of[row], present)
+            maps |= {(row, index): maps_AHW[place] for place, index in enumerate(present) if index in wanted[row]}
+        return maps if self.network is None else self._decoded(self.network, features, maps)
+
+    def _read(
+        self,
+        network: TLG,
+        features: Features,
+        seen_of: Sequence[Tensor | None],
+        present_of: Mapping[int, list[int]],
+    ) -> Mapping[tuple[int, int], Tensor]:
+        """By a network that relates queries itself; picture by picture, so that company changes nothing."""
+        found: dict[tuple[int, int], Tensor] = {}
+        for row, present in present_of.items():
+            seen_1 = seen_of[row]
+            named = None if self.names is None or seen_1 is None else said(self.names, seen_1, present, features.size)
+            supports = [self.supports[index] for index in present]
+            logits_1A2HW = network.segment(features[[row]], None, supports, None, named)
+            foreground_1AHW = logits_1A2HW.float().softmax(dim=2)[:, :, 1]
+            foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))
+            found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
+        return found
+
+    def _decoded(
+        self, network: TLG, features: Features, maps: Mapping[tuple[int, int], Tensor]
+    ) -> Mapping[tuple[int, int], Tensor]:
+        """By a network that decodes the prior's maps of queries."""
         rows_of_class: dict[int, list[int]] = {}
         for row, index in maps:
             rows_of_class.setdefault(index, []).append(row)
@@ -223,7 +257,7 @@ class NetworkAnnotator:
             text = self.text[classes] if self.text is not None and known else None
             prior_BAHW = torch.stack([torch.stack([maps[row, index] for index in classes]) for row in rows])
             supports = [self.supports[index] for index in classes]
-            logits_BA2HW = self.network.segment(features[list(rows)], prior_BAHW, supports, text)
+            logits_BA2HW = network.segment(features[list(rows)], prior_BAHW, supports, text)
             foreground_BAHW = logits_BA2HW.float().softmax(dim=2)[:, :, 1]
             found |= {
                 (row, index): foreground_BAHW[place, column]

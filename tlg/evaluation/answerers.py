@@ -24,9 +24,11 @@ from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.fusion import fuse
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
+from tlg.evidence.names.said import said
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
+from tlg.network.named import Named
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG
 from tlg.pictures import to_network_input
@@ -125,7 +127,8 @@ class Network:
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
         query_prior, support_prior = None, None
-        if self.prior is not None and self.net.spec.prior:
+        # Given masks stand in for the exemplars' own maps, so that a network that reads no others needs no prior.
+        if self.prior is not None and self.net.spec.prior and (self.masks is None or self.net.reads_query_prior):
             shots = len(support) // len(query)
             query_prior, support_prior = episode_priors(self.prior, query, support, shots)
             support_prior = self._with_names(support, support_prior, names)
@@ -133,8 +136,17 @@ class Network:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text).query
+        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, self._said(query, names)).query
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
+
+    def _said(self, query: Features, names: Sequence[str]) -> Named | None:
+        """What each query's own name says of it."""
+        if not self.net.spec.names or not reads_names(self.net.backbone):
+            return None
+        source = ClassifierNames(self.net.backbone, names, query.size)
+        seen = self.net.backbone.class_maps(query)
+        rows = [said(source, seen[[row]], [row], query.size) for row in range(len(names))]
+        return Named(torch.cat([row.place for row in rows]), torch.cat([row.picture for row in rows]))
 
     def _with_names(self, support: Features, prior_BKHW: Tensor, names: Sequence[str]) -> Tensor:
         """The exemplars' own maps, fused with what the backbone's classifier says of the classes' names."""

@@ -102,8 +102,7 @@ class FittedPrior:
         memories = [self.memories[index] for index in classes]
         score_BNhw, density_BNhw = explain(memories, described, saliency(described, self.common))
         map_BNhw = as_probability(score_BNhw)
-        if len(memories) > 1:
-            map_BNhw = map_BNhw * ceded(density_BNhw, self.presence(query)[:, list(classes)])
+        map_BNhw = map_BNhw * ceded(density_BNhw, self.presence(query)[:, list(classes)])
         map_BNHW = F.interpolate(map_BNhw, size=query.size, mode="bilinear", align_corners=False)
         return map_BNHW if images_B3HW is None else refine(map_BNHW, images_B3HW, self.refinement)
 
@@ -181,6 +180,8 @@ def otsu(score_BNL: Tensor) -> Tensor:
 def ceded(density_BNhw: Tensor, presence_BN: Tensor) -> Tensor:
     """(B, N, h, w) in 0..1: 1 where no present rival's exemplars resemble the place more, less where one does."""
     rival_BNhw = density_BNhw * presence_BN[..., None, None]
+    if density_BNhw.shape[1] < 2:
+        return torch.ones_like(density_BNhw)
     best_two = rival_BNhw.topk(2, dim=1)
     classes = torch.arange(density_BNhw.shape[1], device=density_BNhw.device)[None, :, None, None]
     leads = best_two.indices[:, :1] == classes

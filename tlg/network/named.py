@@ -21,10 +21,6 @@ class Named:
     place: Tensor  # (B, N, h, w)
     picture: Tensor  # (B, N)
 
-    @staticmethod
-    def nothing(like_BNhw: Tensor) -> Named:
-        return Named(torch.zeros_like(like_BNhw), like_BNhw.new_zeros(like_BNhw.shape[:2]))
-
     def cues(self) -> Tensor:
         """(B, N, 2, h, w)"""
         return SCALE * torch.stack([self.place, self.picture[..., None, None].expand_as(self.place)], 2)

@@ -43,6 +43,11 @@ class TLG(nn.Module):
         self.backbone = backbone
         self.head = build_head(spec, backbone)
 
+    @property
+    def reads_query_prior(self) -> bool:
+        """Whether the exemplar prior's map of a query is read: a reading network relates the query itself."""
+        return self.spec.prior and not isinstance(self.head, ReadingHead)
+
     def learnable_parameters(self) -> int:
         return sum(one.numel() for one in self.parameters() if one.requires_grad)
 
