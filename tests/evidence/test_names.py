@@ -53,7 +53,20 @@ def test_a_picture_of_a_dog_speaks_for_dogs_and_against_teapots(source: Classifi
     seen = source.see(torch.zeros(1, 3, *SIZE), shown(imagenet_rows("poodle")[0]))
     dog, teapot, unknown = source.odds(seen)[0].tolist()
     assert dog > 0 > teapot
-    assert unknown <= teapot
+    assert unknown == pytest.approx(0, abs=1e-4)
+
+
+def test_a_name_of_many_classes_gains_nothing_by_their_number() -> None:
+    source = ClassifierNames(Labelled(), ["dog", "teapot"], SIZE)
+    dog, teapot = source.odds(torch.zeros(1, 1000, 4, 6))[0].tolist()
+    assert dog == pytest.approx(0, abs=1e-3)
+    assert teapot == pytest.approx(0, abs=1e-3)
+
+
+def test_a_small_thing_is_noticed(source: ClassifierNames) -> None:
+    features = shown()
+    features.maps[0][:, imagenet_rows("teapot")[0], 0, :2] += 24
+    assert source.odds(source.see(torch.zeros(1, 3, *SIZE), features))[0, 1] > 0
 
 
 def test_only_a_classifier_of_the_thousand_reads_names() -> None:

@@ -5,6 +5,7 @@ Shapes: B images, N classes, H x W image size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,11 @@ def fuse(exemplar: Tensor, text: Tensor | None, text_share: float = TEXT_SHARE) 
 
 def bounded_log_odds(probability: Tensor) -> Tensor:
     return torch.logit(probability.clamp(CERTAINTY, 1 - CERTAINTY))
+
+
+def bounded(log_odds: Tensor) -> Tensor:
+    most = math.log(1 / CERTAINTY - 1)
+    return log_odds.clamp(-most, most)
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.evidence.exemplar import otsu
-from tlg.evidence.fusion import bounded_log_odds
+from tlg.evidence.fusion import bounded
 from tlg.evidence.names.words import imagenet_rows
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
 
 # "dog" has 118 classes, and a picture shows few of them: so many of the strongest speak for the name.
 STRONGEST = 3
+# Whether a picture shows a name is judged by this share of its places, those that say so most: things can be small.
+SPEAKING = 0.1
 # How fast the map turns from "not there" to "there" about Otsu's threshold, in the activation's own deviations.
 SLOPE = 4.0
 IMAGENET_CLASSES = 1000
+# Keeps log-odds finite.
+LEAST_SHARE = 1e-6
 
 
 def reads_names(backbone: Backbone) -> bool:
@@ -38,14 +42,19 @@ class ClassifierNames:
         self._backbone, self._size = backbone, size
         self._rows = [torch.tensor(imagenet_rows(name), dtype=torch.long) for name in names]
         self.known = [len(rows) > 0 for rows in self._rows]
+        shares_N = torch.tensor([len(rows) / IMAGENET_CLASSES for rows in self._rows])
+        self._chance_N = torch.logit(shares_N, LEAST_SHARE)
 
     def see(self, images_B3HW: Tensor, features: Features) -> Tensor:
         return self._backbone.class_maps(features)
 
     def odds(self, seen: Tensor) -> Tensor:
-        # A linear classifier of the mean place is the mean of its answers at all places.
-        share_BR = seen.mean((2, 3)).softmax(1)
-        return bounded_log_odds(torch.stack([share_BR[:, rows.to(seen.device)].sum(1) for rows in self._rows], 1))
+        share_BRL = seen.flatten(2).softmax(1)
+        count = max(1, round(SPEAKING * share_BRL.shape[2]))
+        strongest = [share_BRL[:, rows.to(seen.device)].sum(1).topk(count).values for rows in self._rows]
+        odds_BN = torch.logit(torch.stack(strongest, 1), LEAST_SHARE).mean(2)
+        # A name of many classes has a large share of any picture.
+        return bounded(odds_BN - self._chance_N.to(seen))
 
     def map(self, seen_1: Tensor, index: int) -> Tensor:
         rows = self._rows[index].to(seen_1.device)

@@ -26,7 +26,7 @@ class NameEvidence(Protocol):
         ...
 
     def odds(self, seen: Tensor) -> Tensor:
-        """(B, N): log-odds that a picture shows the name at all; they are comparable within a name alone."""
+        """(B, N): log-odds that a picture shows the name at all, 0 where it says no more than chance would."""
         ...
 
     def map(self, seen_1: Tensor, index: int) -> Tensor:
