@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 from PIL import Image
 
 from tlg.errors import SpecError
+from tlg.evidence.exemplar import Prior
+from tlg.network.backbones.backbone import Backbone
 from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
 from tlg.recipes.photo import photographs
-from tlg.recipes.photo.bank import drawn_bank, photo_bank, plain_bank
+from tlg.recipes.photo.bank import Bank, Witnesses, drawn_bank, photo_bank, plain_bank
 from tlg.recipes.photo.config import (
     BankStage,
     DataStage,
@@ -27,7 +30,7 @@ from tlg.recipes.photo.config import (
 )
 from tlg.recipes.photo.episodes import Asked, EpisodeDrawer, Episodes, areas
 from tlg.recipes.photo.masks import as_from_a_name, boxed, careless, given, masses
-from tlg.recipes.photo.photographs import NO_FOLD, base_photographs, label_map
+from tlg.recipes.photo.photographs import FIRST_GROUP, NO_FOLD, base_photographs, class_names, label_map
 from tlg.recipes.photo.pictures import largest_part
 from tlg.recipes.photo.training import learn_head
 
@@ -78,10 +81,15 @@ def drawer(data: DataStage, tmp_path_factory: pytest.TempPathFactory) -> Episode
     return drawer_in(tmp_path_factory.mktemp("banks"), data)
 
 
+@lru_cache(maxsize=1)
+def witnesses() -> Witnesses:
+    """One and the same in every test: a backbone has random weights."""
+    return Witnesses(build_backbone("tiny"), {}, Prior())
+
+
 def drawer_in(folder: Path, data: DataStage, fold: str = NO_FOLD) -> EpisodeDrawer:
-    backbone = build_backbone("tiny")
     plain, photo, drawn = (
-        make(folder / name, BANK, data, fold, backbone)
+        make(folder / name, BANK, data, fold, witnesses())
         for name, make in (("plain", plain_bank), ("photo", photo_bank), ("drawn", drawn_bank))
     )
     groups = [
@@ -141,24 +149,48 @@ def test_an_unknown_fold_is_refused(data: DataStage) -> None:
 
 
 def test_pictures_are_the_same_for_a_seed_and_a_stopped_bank_goes_on(data: DataStage, tmp_path: Path) -> None:
-    backbone = build_backbone("tiny")
-    whole = photo_bank(tmp_path / "whole", BANK, data, NO_FOLD, backbone)
-    stopped = photo_bank(tmp_path / "stopped", BANK, data, NO_FOLD, backbone)
-    for array in (*stopped.maps, stopped.labels):
+    whole = photo_bank(tmp_path / "whole", BANK, data, NO_FOLD, witnesses())
+    stopped = photo_bank(tmp_path / "stopped", BANK, data, NO_FOLD, witnesses())
+    for array in arrays(stopped):
         array[4:] = 0
     (tmp_path / "stopped/done").write_text("4")
-    again = photo_bank(tmp_path / "stopped", BANK, data, NO_FOLD, backbone)
+    again = photo_bank(tmp_path / "stopped", BANK, data, NO_FOLD, witnesses())
     assert np.abs(np.asarray(whole.maps[0][4:])).max() > 0
-    for first, second in zip((*whole.maps, whole.labels), (*again.maps, again.labels), strict=True):
+    for first, second in zip(arrays(whole), arrays(again), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_fold_s_plain_pictures_have_the_maps_of_their_own_photographs(data: DataStage, tmp_path: Path) -> None:
-    backbone = build_backbone("tiny")
-    of_fold = plain_bank(tmp_path, BANK, data, "0", backbone)
-    names = [one.id for one in photographs.all_photographs(data)]
-    assert [names[row] for row in of_fold.rows] == [one.id for one in base_photographs(data, "0")]
-    assert len(of_fold.labels) == len(of_fold) < len(names) == len(of_fold.maps[0])
+def arrays(bank: Bank) -> list[np.ndarray]:
+    return [*bank.maps, bank.labels, bank.own, bank.names.place, bank.names.picture]
+
+
+def test_what_a_known_name_says_is_banked_and_asked(data: DataStage, tmp_path: Path) -> None:
+    named = plain_bank(tmp_path, BANK, data, NO_FOLD, Witnesses(Knowing(), class_names(data), Prior()))
+    # "grass" stands for no class of the classifier; apples and pears do, by the folders' names.
+    assert set(named.names.classes) == {2, NOVEL, FIRST_GROUP, FIRST_GROUP + 1}
+    drawer = EpisodeDrawer([(named, ["plain"] * len(named))], {"plain": 1.0})
+    episodes = [drawer.draw(np.random.default_rng(seed), 4, 1) for seed in range(8)]
+    for questions in episodes:
+        for row, question in enumerate(questions.asked):
+            says = question.by_name and question.class_id in named.names.classes
+            assert bool(questions.named.place[row].abs().sum() > 0) == says
+
+
+class Knowing(Backbone):
+    """The tiny backbone with a classifier of a thousand classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = build_backbone("tiny")
+        self.name, self.channels, self.strides = self.trunk.name, self.trunk.channels, self.trunk.strides
+        self.class_names = tuple(map(str, range(1000)))
+        self.weight = torch.randn(1000, self.channels[-1], generator=torch.Generator().manual_seed(0))
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return self.trunk(images)
+
+    def class_logits(self, vectors_IC: torch.Tensor) -> torch.Tensor:
+        return vectors_IC @ self.weight.T
 
 
 def test_episodes_are_the_same_for_a_seed(drawer: EpisodeDrawer) -> None:
@@ -221,7 +253,7 @@ def test_a_changed_outline_still_meets_the_object(make: Callable[[torch.Tensor],
 def test_masks_of_every_form_are_shares() -> None:
     label, forms = label_with_three_classes(), []
     for seed in range(60):
-        inside, outside = given(np.random.default_rng(seed), label, 1, 48)
+        inside, outside = given(np.random.default_rng(seed), label, 1, 48, torch.full((48, 48), 0.5))
         assert inside.shape == outside.shape == (48, 48)
         for one in (inside, outside):
             assert one.min() >= 0

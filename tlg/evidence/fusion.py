@@ -14,6 +14,8 @@ from torch import Tensor
 
 # How much the text's log-odds count beside the exemplars'.
 TEXT_SHARE = 0.5
+# The power that makes doubtful places of an unmasked exemplar count less.
+DOUBT = 2
 # A probability is never taken for certain, or one witness could silence the other.
 CERTAINTY = 0.01
 # Without any picture that lacks the class: how far, in log-odds, a picture may fall behind the exemplars.
@@ -26,6 +28,12 @@ def fuse(exemplar: Tensor, text: Tensor | None, text_share: float = TEXT_SHARE) 
         return exemplar
     odds = (1 - text_share) * bounded_log_odds(exemplar) + text_share * bounded_log_odds(text)
     return torch.sigmoid(odds)
+
+
+def unmasked_map(exemplar: Tensor, text: Tensor | None) -> Tensor:
+    """An exemplar's map of its own class where nobody drew a mask. Doubtful places speak little: a wrong one costs more
+    than a missing one, since the class shows itself in many."""
+    return fuse(exemplar, text) ** DOUBT
 
 
 def bounded_log_odds(probability: Tensor) -> Tensor:

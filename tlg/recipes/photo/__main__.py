@@ -16,35 +16,50 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from tlg.evidence.background import Background
+from tlg.evidence.exemplar import Prior
 from tlg.hub.backbones import load_backbone
 from tlg.hub.folder import tensors
 from tlg.network.tlg import TLG
-from tlg.recipes.photo.bank import Bank, drawn_bank, photo_bank, plain_bank
+from tlg.recipes.photo.bank import Bank, Witnesses, drawn_bank, photo_bank, plain_bank
 from tlg.recipes.photo.config import Recipe, read_recipe
 from tlg.recipes.photo.episodes import EpisodeDrawer
-from tlg.recipes.photo.export import NAME, export
-from tlg.recipes.photo.photographs import NO_FOLD, base_photographs
+from tlg.recipes.photo.export import NAME, export, fitted_background
+from tlg.recipes.photo.photographs import NO_FOLD, base_photographs, class_names
 from tlg.recipes.photo.training import learn_head
 
 log = logging.getLogger("tlg.recipes.photo")
 
 TIMES_FILE = "times.json"
 HEAD_FILE = "head.safetensors"
+BACKGROUND_FILE = "background.safetensors"
 
 
 class Workshop:
-    """The recipe's stages over one work folder. Maps of plain photographs serve every fold, the rest is of one."""
+    """The recipe's stages over one work folder, of which every fold has a part."""
 
     def __init__(self, recipe: Recipe, fold: str, work: Path) -> None:
-        self.recipe, self.fold, self.shared = recipe, fold, work
+        self.recipe, self.fold = recipe, fold
         self.work = work if fold == NO_FOLD else work / f"fold-{fold}"
         self.backbone = load_backbone(recipe.backbone.name, recipe.backbone.weights)
+        self.photographs = base_photographs(recipe.data, fold)
+
+    def background(self) -> Background:
+        """Fitted once: banks and the model hold the same."""
+        file = self.work / BACKGROUND_FILE
+        if not file.exists():
+            self.work.mkdir(parents=True, exist_ok=True)
+            fitted = fitted_background(self.backbone, self.photographs, self.recipe.bank.side)
+            save_file(fitted.tensors(), file)
+        return Background.from_tensors(load_file(file))
 
     def banks(self) -> tuple[Bank, Bank, Bank]:
         """Plain photographs, pictures made of them, drawn pictures."""
-        rest = (self.recipe.bank, self.recipe.data, self.fold, self.backbone)
+        data = self.recipe.data
+        witnesses = Witnesses(self.backbone, class_names(data), Prior(self.background()))
+        rest = (self.recipe.bank, data, self.fold, witnesses)
         return (
-            plain_bank(self.shared / "plain", *rest),
+            plain_bank(self.work / "plain", *rest),
             photo_bank(self.work / "photo", *rest),
             drawn_bank(self.work / "drawn", *rest),
         )
@@ -69,8 +84,8 @@ class Workshop:
     def export(self) -> None:
         net = TLG(self.recipe.training.network, self.backbone)
         net.head.load_state_dict(load_file(self.work / HEAD_FILE))
-        photographs = base_photographs(self.recipe.data, self.fold)
-        export(net.eval(), self.work / NAME, photographs, self.recipe.bank.side, self.recipe.backbone.weights)
+        side, weights = self.recipe.bank.side, self.recipe.backbone.weights
+        export(net.eval(), self.work / NAME, self.background(), side, weights)
 
     def took(self, stage: str, seconds: float) -> None:
         """Adds to the time the stage has taken so far."""

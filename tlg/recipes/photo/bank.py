@@ -1,6 +1,7 @@
 """Banks: pictures and what the frozen backbone makes of them, computed once and mapped into memory by every training.
 
-Shapes: N pictures, S pixels a side, C channels of a map, h x w its grid, M classes, n x n the grid of names.
+Shapes: N pictures, S pixels a side, C channels of a map, h x w its grid, M classes, n x n the grid of names, s x s
+that of the prior's maps.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from tlg.evidence.exemplar import Prior
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.names.evidence import NameEvidence
 from tlg.network.backbones.backbone import Backbone
@@ -23,9 +26,7 @@ from tlg.recipes.photo.config import BankStage, DataStage
 from tlg.recipes.photo.drawing import Labelled
 from tlg.recipes.photo.flaws import Factory
 from tlg.recipes.photo.photographs import (
-    all_photographs,
     base_photographs,
-    class_names,
     label_map,
     pixels,
     resized_label,
@@ -38,6 +39,8 @@ PICTURES_AT_ONCE = 4
 DONE_FILE = "done"
 # What names say of a picture is kept on a grid of so many cells a side.
 NAME_CELLS = 24
+# Maps of the exemplar prior, likewise.
+OWN_CELLS = 48
 # Streams of randomness that must not meet.
 PHOTO_STREAM, DRAWN_STREAM, KINDS_STREAM, FACTORY_STREAM = range(4)
 
@@ -46,18 +49,18 @@ Make = Callable[[np.random.Generator], Labelled]
 
 @dataclass(frozen=True)
 class Bank:
-    """`maps` are the ones that the reading head relates, float16 (N,C,h,w), on disk; `labels` int16 (L,S/2,S/2).
+    """`maps` are the ones that the reading head relates, float16 (N,C,h,w), on disk; `labels` int16 (N,S/2,S/2).
 
-    `rows` tells where in the maps a label map's picture is: a bank may leave pictures out.
+    `own` float16 (N,s,s) is what the exemplar prior makes of every picture alone, whatever class it is shown for.
     """
 
     maps: list[np.ndarray]
     labels: np.ndarray
-    rows: list[int]
     names: BankNames
+    own: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class BankNames:
     picture: np.ndarray  # float32 (N,M), the log-odds that the picture does
 
 
-def photo_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, backbone: Backbone) -> Bank:
+def photo_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, witnesses: Witnesses) -> Bank:
     """Pictures made of a fold's photographs."""
     counts = stage.photo
     made = PhotoPictures(base_photographs(data, fold), data.whole_things, stage.side)
@@ -79,10 +82,10 @@ def photo_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, backb
         *[made.mosaic] * counts.mosaic,
         *[made.zoom] * counts.zoom,
     ]
-    return made_bank(folder, makers, [stage.seed, PHOTO_STREAM], stage.side, backbone, class_names(data))
+    return made_bank(folder, makers, [stage.seed, PHOTO_STREAM], stage.side, witnesses)
 
 
-def drawn_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, backbone: Backbone) -> Bank:
+def drawn_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, witnesses: Witnesses) -> Bank:
     """Crowds of drawn objects, then flawed surfaces, some of them pieces of a fold's indexed photographs."""
     counts = stage.drawn
     kinds = crowd_kinds(np.random.default_rng([stage.seed, KINDS_STREAM]), counts.kinds)
@@ -91,12 +94,10 @@ def drawn_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, backb
     for number in range(counts.factories):
         factory = Factory([stage.seed, FACTORY_STREAM], number, photographs, data.surfaces, stage.side)
         makers += [factory.picture] * counts.pictures_of_each
-    return made_bank(folder, makers, [stage.seed, DRAWN_STREAM], stage.side, backbone, class_names(data))
+    return made_bank(folder, makers, [stage.seed, DRAWN_STREAM], stage.side, witnesses)
 
 
-def made_bank(
-    folder: Path, makers: Sequence[Make], seed: list[int], side: int, backbone: Backbone, names: Mapping[int, str]
-) -> Bank:
+def made_bank(folder: Path, makers: Sequence[Make], seed: list[int], side: int, witnesses: Witnesses) -> Bank:
     """Every picture has randomness of its own, so a bank that was stopped goes on where it was."""
     half = side // 2
     labels = opened(folder / "labels.npy", np.int16, (len(makers), half, half))
@@ -107,51 +108,72 @@ def made_bank(
             labels[number] = resized_label(np.ascontiguousarray(one.label), (half, half))
         return [one.image for one in made]
 
-    maps, said = kept_maps(folder, len(makers), keep, side, backbone, names)
-    return Bank(maps, labels, list(range(len(makers))), said)
+    seen = kept(folder, len(makers), keep, side, witnesses)
+    return Bank(seen.maps, labels, seen.names, seen.own)
 
 
-def plain_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, backbone: Backbone) -> Bank:
-    """A fold's photographs as they are. Every fold shares the maps of all of them: no label map is opened for these."""
-    everything, half = all_photographs(data), stage.side // 2
+def plain_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, witnesses: Witnesses) -> Bank:
+    """A fold's photographs as they are."""
+    allowed, half = base_photographs(data, fold), stage.side // 2
 
     def read_pixels(numbers: range) -> list[np.ndarray]:
-        return [pixels(everything[number]) for number in numbers]
+        return [pixels(allowed[number]) for number in numbers]
 
-    maps, said = kept_maps(folder, len(everything), read_pixels, stage.side, backbone, class_names(data))
-    allowed = base_photographs(data, fold)
-    row_of = {photograph: row for row, photograph in enumerate(everything)}
-    labels = np.stack([resized_label(label_map(one), (half, half)) for one in allowed])
-    return Bank(maps, labels, [row_of[photograph] for photograph in allowed], said)
+    seen = kept(folder, len(allowed), read_pixels, stage.side, witnesses)
+    labels = np.stack([resized_label(label_map(photograph), (half, half)) for photograph in allowed])
+    return Bank(seen.maps, labels, seen.names, seen.own)
 
 
-def kept_maps(
-    folder: Path,
-    count: int,
-    images: Callable[[range], list[np.ndarray]],
-    side: int,
-    backbone: Backbone,
-    names: Mapping[int, str],
-) -> tuple[list[np.ndarray], BankNames]:
-    """The maps of pictures 0 to `count`, and what names say there; what the folder lacks is computed."""
-    backbone = backbone.to(memory_format=torch.channels_last)  # many times faster on a CPU
-    known, source = known_names(backbone, names)
-    shapes = [
-        level.shape[1:] for level in read(encode(backbone, [np.zeros((side, side, 3), np.uint8)], side), backbone)
-    ]
-    arrays = [opened(folder / f"map{n}.npy", np.float16, (count, *shape)) for n, shape in enumerate(shapes)]
-    said = kept_names(folder, count, known)
+@dataclass(frozen=True)
+class Witnesses:
+    """Who looks at a bank's pictures: the backbone, its classifier asked for `names`, the exemplar prior."""
+
+    backbone: Backbone
+    names: Mapping[int, str]
+    prior: Prior
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the witnesses say; see `Bank`."""
+
+    maps: list[np.ndarray]
+    names: BankNames
+    own: np.ndarray
+
+
+def kept(
+    folder: Path, count: int, images: Callable[[range], list[np.ndarray]], side: int, witnesses: Witnesses
+) -> Seen:
+    """What is seen in pictures 0 to `count`; what the folder lacks is computed."""
+    backbone = witnesses.backbone.to(memory_format=torch.channels_last)  # many times faster on a CPU
+    known, source = known_names(backbone, witnesses.names)
+    blank = encode(backbone, [np.zeros((side, side, 3), np.uint8)], side)
+    shapes = [level.shape[1:] for level in read(blank, backbone)]
+    seen = Seen(
+        [opened(folder / f"map{n}.npy", np.float16, (count, *shape)) for n, shape in enumerate(shapes)],
+        kept_names(folder, count, known),
+        opened(folder / "own.npy", np.float16, (count, OWN_CELLS, OWN_CELLS)),
+    )
     progress = folder / DONE_FILE
     done = int(progress.read_text()) if progress.exists() else 0
     for start in range(done, count, PICTURES_AT_ONCE):
         numbers = range(start, min(start + PICTURES_AT_ONCE, count))
+        rows = slice(numbers.start, numbers.stop)
         features = encode(backbone, images(numbers), side)
-        for array, level in zip(arrays, read(features, backbone), strict=True):
-            array[numbers.start : numbers.stop] = level.numpy()
+        for array, level in zip(seen.maps, read(features, backbone), strict=True):
+            array[rows] = level.numpy()
         if source is not None:
-            said.place[numbers.start : numbers.stop], said.picture[numbers.start : numbers.stop] = say(source, features)
+            seen.names.place[rows], seen.names.picture[rows] = say(source, features)
+        seen.own[rows] = own_maps(witnesses.prior, features)
         progress.write_text(str(numbers.stop))
-    return arrays, said
+    return seen
+
+
+def own_maps(prior: Prior, features: Features) -> np.ndarray:
+    """(P,s,s) of P pictures, each as the single exemplar of a class."""
+    maps = [prior.fit([(features[[row]], 0, None)]).support_maps for row in range(len(features))]
+    return F.adaptive_avg_pool2d(torch.stack(maps), OWN_CELLS)[:, 0].numpy()
 
 
 def kept_names(folder: Path, count: int, known: tuple[int, ...]) -> BankNames:

@@ -1,7 +1,8 @@
 """Episodes from banks: queries that show several things are asked for two of them, or for what they do not show.
 
 Shapes: B queries, K shots, S pixels of a label map a side, G cells of the finest map's grid, C channels, h x w a grid,
-n x n the grid of names.
+n x n the grid of names, s x s
+that of the prior's maps.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.evidence.fusion import bounded_log_odds
+from tlg.evidence.fusion import bounded_log_odds, unmasked_map
 from tlg.network.named import Named
 from tlg.recipes.photo.bank import NAME_CELLS, Bank
 from tlg.recipes.photo.drawing import chance, pick, sample, whole
@@ -40,7 +42,7 @@ class Picture:
     holds: frozenset[int]  # every class, however little of it
 
     def maps(self, mirrored: bool) -> list[Tensor]:
-        row = self.bank.rows[self.number]
+        row = self.number
         maps = [torch.from_numpy(np.asarray(one[row], np.float32)) for one in self.bank.maps]
         return [one.flip(-1) for one in maps] if mirrored else maps
 
@@ -53,9 +55,20 @@ class Picture:
         names = self.bank.names
         if class_id not in names.classes:
             return None
-        row, column = self.bank.rows[self.number], names.classes.index(class_id)
+        row, column = self.number, names.classes.index(class_id)
         place_nn = torch.from_numpy(names.place[row, column].astype(np.float32))
         return place_nn.flip(-1) if mirrored else place_nn, float(names.picture[row, column])
+
+    def unmasked(self, class_id: int, by_name: bool, mirrored: bool) -> Tensor:
+        """(s,s): the picture's own map of the class where no person drew one, as an annotator makes it."""
+        own_ss = torch.from_numpy(self.bank.own[self.number].astype(np.float32))
+        own_ss = own_ss.flip(-1) if mirrored else own_ss
+        said = self.said(class_id, mirrored) if by_name else None
+        return unmasked_map(own_ss, None if said is None or said[1] <= 0 else at_grid(said[0], len(own_ss)))
+
+
+def at_grid(map_nn: Tensor, side: int) -> Tensor:
+    return F.interpolate(map_nn[None, None], (side, side), mode="bilinear", align_corners=False)[0, 0]
 
 
 @dataclass(frozen=True)
@@ -135,9 +148,8 @@ class EpisodeDrawer:
         for one, pictures in zip(asked, exemplars, strict=True):
             for exemplar in pictures:
                 shown.append(exemplar.maps(mirrored := chance(rng, 0.5)))
-                said_of = exemplar.said(one.class_id, mirrored) if one.by_name else None
-                said_nn = None if said_of is None else said_of[0]
-                pair = given(rng, exemplar.label(mirrored), one.class_id, grid, said_nn)
+                unmasked_ss = exemplar.unmasked(one.class_id, one.by_name, mirrored)
+                pair = given(rng, exemplar.label(mirrored), one.class_id, grid, unmasked_ss)
                 inside.append(pair[0])
                 outside.append(pair[1])
         picture = torch.tensor([odds for _, odds in said])

@@ -31,15 +31,14 @@ LARGEST_FOLDER = 10_000_000
 BACKGROUND_PHOTOGRAPHS = 120
 
 
-def export(net: TLG, folder: Path, photographs: Sequence[Photograph], side: int, backbone_weights: str) -> ModelFile:
-    """`photographs` are those that the head has learnt from."""
+def export(net: TLG, folder: Path, background: Background, side: int, backbone_weights: str) -> ModelFile:
     written = save_model(
         folder,
         NAME,
         net.backbone,
         net,
         input_size=(side, side),
-        background=fitted_background(net.backbone, photographs, side),
+        background=background,
         card=CARD,
         backbone_weights=backbone_weights,
     )

@@ -14,9 +14,9 @@ from torch import Tensor
 from tlg.recipes.photo.drawing import chance, pick
 
 # Shares of the kinds: the rest are maps as made from a name.
-TRUE, BOX, CARELESS = 0.5, 0.12, 0.08
-# Of the maps made from a known name: so many are what the name's evidence says, the rest are drawn as if.
-SAID = 0.6
+TRUE, BOX, CARELESS = 0.5, 0.08, 0.07
+# Of the maps that no person drew: so many are real, the rest are drawn as if.
+REAL = 0.7
 # Pixels by which a careless outline is off, both sides together, where the label map has 192 a side.
 WIDTHS, DRAWN_AT = (3, 7, 11), 192
 # A map made from a name has so many cells a side where the grid has 48.
@@ -34,10 +34,8 @@ def share(mask_SS: Tensor, grid: int) -> Tensor:
     return F.adaptive_avg_pool2d(mask_SS.float()[None], grid)[0]
 
 
-def given(
-    rng: np.random.Generator, label_SS: Tensor, class_id: int, grid: int, said_nn: Tensor | None = None
-) -> Masses:
-    """An exemplar's masses in one of the forms that people and names give; `said` is what a known name says of it."""
+def given(rng: np.random.Generator, label_SS: Tensor, class_id: int, grid: int, unmasked_ss: Tensor) -> Masses:
+    """An exemplar's masses in one of the forms that people give; `unmasked` is its map where no person drew one."""
     mask, known = label_SS == class_id, label_SS >= 0
     kind = rng.random()
     if kind < TRUE or not mask.any():
@@ -46,9 +44,9 @@ def given(
         return masses(boxed(mask), torch.ones_like(mask), grid)
     if kind < TRUE + BOX + CARELESS:
         return masses(careless(rng, mask), known, grid)
-    if said_nn is not None and chance(rng, SAID):
-        said_GG = F.interpolate(said_nn[None, None], (grid, grid), mode="bilinear", align_corners=False)[0, 0]
-        return said_GG, 1 - said_GG
+    if chance(rng, REAL):
+        real_GG = F.interpolate(unmasked_ss[None, None], (grid, grid), mode="bilinear", align_corners=False)[0, 0]
+        return real_GG, 1 - real_GG
     return as_from_a_name(rng, share(mask & known, grid), share((label_SS > 0) & ~mask, grid))
 
 
