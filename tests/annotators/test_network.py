@@ -18,6 +18,7 @@ from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator, model_digest
 from tlg.answers import records
 from tlg.evidence import cosegment, fusion
+from tlg.evidence.names import classifier
 from tlg.hub import zoo
 from tlg.pictures import Picture
 
@@ -99,8 +100,9 @@ def test_what_the_code_answers_by_is_what_its_version_says():
     """Whoever changes one of these changes answers, and counts `ANSWERING_VERSION` up with it."""
     settings = (protocol.PRESENT, network.NEAR, fusion.TEXT_SHARE, fusion.CERTAINTY, fusion.LEEWAY)
     votes = (cosegment.VOTE_WEIGHT, cosegment.VOTE_TEMPERATURE, cosegment.THRESHOLD, cosegment.SLOPE)
-    found = (protocol.ANSWERING_VERSION, settings, votes)
-    assert found == (2, (0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0))
+    names = (fusion.DOUBT, classifier.STRONGEST, classifier.SPEAKING, classifier.SLOPE)
+    found = (protocol.ANSWERING_VERSION, settings, votes, names)
+    assert found == (3, (0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (2, 3, 0.1, 4.0))
 
 
 def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scenes, monkeypatch):

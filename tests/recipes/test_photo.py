@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.network.knowing import Knowing
 from tlg.errors import SpecError
 from tlg.evidence.exemplar import Prior
-from tlg.network.backbones.backbone import Backbone
 from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
 from tlg.recipes.photo import photographs
@@ -174,23 +174,6 @@ def test_what_a_known_name_says_is_banked_and_asked(data: DataStage, tmp_path: P
         for row, question in enumerate(questions.asked):
             says = question.by_name and question.class_id in named.names.classes
             assert bool(questions.named.place[row].abs().sum() > 0) == says
-
-
-class Knowing(Backbone):
-    """The tiny backbone with a classifier of a thousand classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = build_backbone("tiny")
-        self.name, self.channels, self.strides = self.trunk.name, self.trunk.channels, self.trunk.strides
-        self.class_names = tuple(map(str, range(1000)))
-        self.weight = torch.randn(1000, self.channels[-1], generator=torch.Generator().manual_seed(0))
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        return self.trunk(images)
-
-    def class_logits(self, vectors_IC: torch.Tensor) -> torch.Tensor:
-        return vectors_IC @ self.weight.T
 
 
 def test_episodes_are_the_same_for_a_seed(drawer: EpisodeDrawer) -> None:

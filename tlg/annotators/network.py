@@ -17,10 +17,10 @@ from torch import Tensor
 from tlg.annotators.protocol import PRESENT, AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.evidence.exemplar import Prior, ceded
-from tlg.evidence.fusion import TextPresence, fuse
+from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.names.evidence import NameEvidence
-from tlg.evidence.names.said import said
+from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.names.tiny_clip import TinyClipNames
 from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
 from tlg.evidence.text_encoder import ClassText
@@ -90,7 +90,7 @@ class NetworkAnnotator:
         return None
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
-        """Sets `fitted`, `text_presence` and `supports`.
+        """Sets `fitted`, `trusted`, `text_presence` and `supports`.
 
         Memory grows with the number of exemplars, and slowly: of a pyramid what the prior reads is kept, of the text
         maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, made a second time.
@@ -107,27 +107,31 @@ class NetworkAnnotator:
                 seen_1 = self.names.see(image_13HW, features)
                 spoken.append(self.names.odds(seen_1))
                 is_named = label is not None and self.names.known[label]
-                own_texts.append(self.names.map(seen_1, label) if label is not None and is_named else None)
+                own_texts.append(self.names.map(seen_1, label).half() if label is not None and is_named else None)
             else:
                 own_texts.append(None)
         self.fitted = prior.fit(entries)
         labels = [label for _, label, _ in entries]
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
+        self.trusted = [] if self.names is None else borne_out(self.names, torch.cat(spoken), labels)
         self.supports: list[Support] = []
         if self.network is None:
             return
         for index, of in enumerate(exemplars.classes):
             rows = [row for row, (_, label) in enumerate(labelled) if label == index]
-            own_SHW = torch.stack([self._own_map(own_texts[row], entries[row][2], row) for row in rows])
+            own_SHW = torch.stack([self._own_map(own_texts[row], entries[row][2], row, index) for row in rows])
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
 
-    def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int) -> Tensor:
+    def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
         """An exemplar's map of its own class: its mask, or what exemplars and names say."""
-        if mask_HW is not None or text_HW is None:
-            return self.fitted.support_maps[row]
-        return fuse(self.fitted.support_maps[row], text_HW)
+        map_HW = self.fitted.support_maps[row]
+        if mask_HW is not None:
+            return map_HW
+        text_HW = text_HW.float() if text_HW is not None and self.trusted[index] else None
+        is_read = self.network is not None and not self.network.reads_query_prior
+        return unmasked_map(map_HW, text_HW) if is_read else fuse(map_HW, text_HW)
 
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
@@ -190,8 +194,8 @@ class NetworkAnnotator:
         if self.names is None or seen is None or self.text_presence is None:
             return presence_BN
         text_presence_BN = self.text_presence.probability(self.names.odds(seen))
-        known_N = torch.tensor(self.names.known, device=self.device)
-        return torch.where(known_N, fuse(presence_BN, text_presence_BN), presence_BN)
+        trusted_N = torch.tensor(self.trusted, device=self.device)
+        return torch.where(trusted_N, fuse(presence_BN, text_presence_BN), presence_BN)
 
     def _maps(self, features: Features, image_13HW: Tensor, seen_1: Tensor | None, classes: Sequence[int]) -> Tensor:
         """(A, H, W) of one picture: where each of the classes is, by exemplars and names."""
@@ -200,7 +204,7 @@ class NetworkAnnotator:
             return maps_AHW
         return torch.stack(
             [
-                fuse(map_HW, self.names.map(seen_1, index)) if self.names.known[index] else map_HW
+                fuse(map_HW, self.names.map(seen_1, index)) if self.trusted[index] else map_HW
                 for map_HW, index in zip(maps_AHW, classes, strict=True)
             ]
         )
@@ -233,7 +237,9 @@ class NetworkAnnotator:
         found: dict[tuple[int, int], Tensor] = {}
         for row, present in present_of.items():
             seen_1 = seen_of[row]
-            named = None if self.names is None or seen_1 is None else said(self.names, seen_1, present, features.size)
+            named = None
+            if self.names is not None and seen_1 is not None:
+                named = said(self.names, seen_1, present, self.trusted, features.size)
             supports = [self.supports[index] for index in present]
             logits_1A2HW = network.segment(features[[row]], None, supports, None, named)
             foreground_1AHW = logits_1A2HW.float().softmax(dim=2)[:, :, 1]

@@ -22,9 +22,9 @@ from tlg.datasets.episodes import Episode, Photo, open_image
 from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
-from tlg.evidence.fusion import fuse
+from tlg.evidence.fusion import fuse, unmasked_map
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
-from tlg.evidence.names.said import said
+from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
@@ -126,43 +126,53 @@ class Network:
         query = self.features.of([episode.query for episode in episodes], mirrored)
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
+        sources = self._sources(names, support)
         query_prior, support_prior = None, None
         # Given masks stand in for the exemplars' own maps, so that a network that reads no others needs no prior.
         if self.prior is not None and self.net.spec.prior and (self.masks is None or self.net.reads_query_prior):
-            shots = len(support) // len(query)
-            query_prior, support_prior = episode_priors(self.prior, query, support, shots)
-            support_prior = self._with_names(support, support_prior, names)
+            query_prior, prior_BKHW = episode_priors(self.prior, query, support, len(support) // len(query))
+            support_prior = self._own_maps(support, prior_BKHW, sources)
         if self.masks is not None:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, self._said(query, names)).query
+        named = self._said(query, sources)
+        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, named).query
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
 
-    def _said(self, query: Features, names: Sequence[str]) -> Named | None:
-        """What each query's own name says of it."""
-        if not self.net.spec.names or not reads_names(self.net.backbone):
-            return None
-        source = ClassifierNames(self.net.backbone, names, query.size)
-        seen = self.net.backbone.class_maps(query)
-        rows = [said(source, seen[[row]], [row], query.size) for row in range(len(names))]
-        return Named(torch.cat([row.place for row in rows]), torch.cat([row.picture for row in rows]))
-
-    def _with_names(self, support: Features, prior_BKHW: Tensor, names: Sequence[str]) -> Tensor:
-        """The exemplars' own maps, fused with what the backbone's classifier says of the classes' names."""
-        if not reads_names(self.net.backbone):
-            return prior_BKHW
-        source = ClassifierNames(self.net.backbone, names, support.size)
-        seen = self.net.backbone.class_maps(support)
-        shots = prior_BKHW.shape[1]
-        rows = [
-            torch.stack(
-                [fuse(prior_BKHW[row, shot], source.map(seen[[row * shots + shot]], row)) for shot in range(shots)]
-            )
-            if source.known[row]
-            else prior_BKHW[row]
-            for row in range(len(names))
+    def _sources(self, names: Sequence[str], support: Features) -> list[ClassifierNames | None]:
+        """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""
+        backbone, shots = self.net.backbone, len(support) // len(names)
+        if not reads_names(backbone):
+            return [None] * len(names)
+        sources = [ClassifierNames(backbone, [name], support.size) for name in names]
+        seen = backbone.class_maps(support)
+        odds = [source.odds(seen[row * shots : (row + 1) * shots]) for row, source in enumerate(sources)]
+        return [
+            source if borne_out(source, odds_K1, [0] * shots)[0] else None
+            for source, odds_K1 in zip(sources, odds, strict=True)
         ]
+
+    def _said(self, query: Features, sources: Sequence[ClassifierNames | None]) -> Named:
+        """What each query's own name says of it."""
+        seen = self.net.backbone.class_maps(query) if any(sources) else None
+        place_BHW, picture_B = query.maps[0].new_zeros((len(query), *query.size)), query.maps[0].new_zeros(len(query))
+        for row, source in enumerate(sources):
+            if source is not None and seen is not None:
+                of_row = said(source, seen[[row]], [0], source.known, query.size)
+                place_BHW[row], picture_B[row] = of_row.place[0, 0], of_row.picture[0, 0]
+        return Named(place_BHW[:, None], picture_B[:, None])
+
+    def _own_maps(self, support: Features, prior_BKHW: Tensor, sources: Sequence[ClassifierNames | None]) -> Tensor:
+        """The exemplars' own maps, fused with what the backbone's classifier says of the classes' names."""
+        join = fuse if self.net.reads_query_prior else unmasked_map
+        shots, seen = prior_BKHW.shape[1], self.net.backbone.class_maps(support) if any(sources) else None
+        rows = []
+        for row, source in enumerate(sources):
+            texts: list[Tensor | None] = [None] * shots
+            if source is not None and seen is not None:
+                texts = [source.map(seen[[row * shots + shot]], 0) for shot in range(shots)]
+            rows.append(torch.stack([join(prior_BKHW[row, shot], text) for shot, text in enumerate(texts)]))
         return torch.stack(rows)
 
 

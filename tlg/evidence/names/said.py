@@ -15,13 +15,23 @@ from tlg.evidence.names.evidence import NameEvidence
 from tlg.network.named import Named
 
 
-def said(source: NameEvidence, seen: Tensor, names: Sequence[int], size: tuple[int, int]) -> Named:
-    """Log-odds (B, A, H, W) and (B, A) of the A `names`, picture by picture; zeros where the source knows no name."""
+def borne_out(source: NameEvidence, odds_SN: Tensor, labels: Sequence[int | None]) -> list[bool]:
+    """The names that the source knows and that say, of their own exemplars, more than chance would."""
+    return [
+        known and float(odds_SN[[row for row, label in enumerate(labels) if label == index], index].mean()) > 0
+        for index, known in enumerate(source.known)
+    ]
+
+
+def said(
+    source: NameEvidence, seen: Tensor, names: Sequence[int], trusted: Sequence[bool], size: tuple[int, int]
+) -> Named:
+    """Log-odds (B, A, H, W) and (B, A) of the A `names`, picture by picture; zeros of a name that is not trusted."""
     place_BAHW = seen.new_zeros((len(seen), len(names), *size))
-    known_A = torch.tensor([source.known[index] for index in names], device=seen.device)
     for row in range(len(seen)):
         for column, index in enumerate(names):
-            if source.known[index]:
+            if trusted[index]:
                 place_BAHW[row, column] = bounded_log_odds(source.map(seen[[row]], index))
     odds_BA = source.odds(seen)[:, list(names)]
-    return Named(place_BAHW, torch.where(known_A, odds_BA, torch.zeros_like(odds_BA)))
+    trusted_A = torch.tensor([trusted[index] for index in names], device=seen.device)
+    return Named(place_BAHW, torch.where(trusted_A, odds_BA, torch.zeros_like(odds_BA)))

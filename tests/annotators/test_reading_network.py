@@ -1,0 +1,97 @@
+"""Laws of the annotator of a network that reads exemplars and names, whatever its weights are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.annotators.sets import exemplar_set, picture, scene
+from tests.network.knowing import Knowing
+from tlg.annotators.network import NetworkAnnotator, NetworkModel
+from tlg.evidence.names.classifier import ClassifierNames
+from tlg.evidence.names.said import borne_out, said
+from tlg.hub.folder import Model
+from tlg.network.spec import NetworkSpec
+from tlg.network.tlg import TLG
+from tlg.pictures import Picture
+
+KNOWN = ("dog", "car")
+
+
+@pytest.fixture(scope="module")
+def model() -> NetworkModel:
+    torch.manual_seed(0)
+    backbone = Knowing().freeze()
+    spec = NetworkSpec(backbone="tiny", behaviour="reading", width=16, support_grid=6, names=True)
+    return NetworkModel(
+        Model(name="reading", digest="0", backbone=backbone, input_size=(96, 96), network=TLG(spec, backbone).eval())
+    )
+
+
+@pytest.fixture(scope="module")
+def annotator(model: NetworkModel) -> NetworkAnnotator:
+    return model.with_exemplars(exemplar_set(KNOWN))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Picture]:
+    return [picture(scene([50, number], ["mug"], "mug")) for number in range(3)]
+
+
+@pytest.fixture(autouse=True)
+def everything_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlg.annotators.network.PRESENT", 0.0)
+
+
+def test_batch_equals_single(annotator: NetworkAnnotator, pictures: list[Picture]) -> None:
+    alone = [annotator.annotate([single])[0] for single in pictures]
+    assert annotator.annotate(pictures) == alone
+
+
+def test_what_is_asked_changes_no_answer(annotator: NetworkAnnotator, pictures: list[Picture]) -> None:
+    ((second,),) = annotator.annotate(pictures[:1], [[KNOWN[1]]])
+    assert second == annotator.annotate(pictures[:1])[0][1]
+
+
+def test_no_prior_of_a_query_is_made(
+    annotator: NetworkAnnotator, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("the network would not read it")
+
+    monkeypatch.setattr(type(annotator.fitted), "maps", refused)
+    assert len(annotator.annotate(pictures)) == len(pictures)
+
+
+def test_names_are_heard_where_exemplars_bear_them_out(
+    annotator: NetworkAnnotator, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+    segment = annotator.network.segment
+
+    def watched(query, prior, supports, text, named):
+        heard.append(named)
+        return segment(query, prior, supports, text, named)
+
+    monkeypatch.setattr(annotator.network, "segment", watched)
+    for trusted in ([True, False], [False, True]):
+        monkeypatch.setattr(annotator, "trusted", trusted)
+        annotator.annotate(pictures[:1])
+        assert [bool(of_class.any()) for of_class in heard[-1].place[0]] == trusted
+        assert [bool(odds) for odds in heard[-1].picture[0]] == trusted
+
+
+def test_a_name_that_says_less_than_chance_of_its_exemplars_is_not_trusted() -> None:
+    source = ClassifierNames(Knowing(), ["dog", "car", "type A"], (8, 8))
+    odds = torch.tensor([[2.0, -1.0, 0.0], [-1.0, -1.0, 0.0], [5.0, 3.0, 0.0]])
+    assert borne_out(source, odds, [0, 0, 1]) == [True, True, False]
+    assert borne_out(source, odds, [0, 1, 2]) == [True, False, False]
+
+
+def test_an_untrusted_name_says_nothing() -> None:
+    backbone = Knowing()
+    features = backbone.encode(torch.randn(1, 3, 64, 64))
+    source = ClassifierNames(backbone, ["dog", "car"], (8, 8))
+    nothing = said(source, backbone.class_maps(features), [0, 1], [False, False], (8, 8))
+    assert not nothing.place.any()
+    assert not nothing.picture.any()
