@@ -370,7 +370,7 @@ def prior(
     out: Annotated[Path, typer.Option(help="Folder for what is written; {fold} and {collection} of a training set")],
     pictures: Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Pictures to look at")] = None,
     exemplars: Annotated[str | None, typer.Option(help="Exemplar set: file or folder")] = None,
-    model: Annotated[str | None, typer.Option(help="Whose prior, tlg-tiny if left out")] = None,
+    model: Annotated[str | None, typer.Option(help="Whose prior, tlg-photo if left out")] = None,
     clip: Annotated[str | None, typer.Option(help="Text of this open_clip model instead of the model's own")] = None,
     clip_weights: Annotated[str | None, typer.Option(help="Its weights: a file, or a tag of open_clip")] = None,
     family: Annotated[str | None, typer.Option(help="Its maps: activation or dense")] = None,

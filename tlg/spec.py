@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
 
+# What answers where nobody names a model: jobs, endpoint, page, Python.
+DEFAULT_MODEL = "tlg-photo"
+
 
 class ImagesSpec(Document):
     """Which images: a prefix with a pattern, or a manifest file with a `uri` column."""
@@ -94,7 +97,7 @@ class AnnotateSpec(Document):
     )
     images: ImagesSpec = Field(description="Which images are annotated")
     exemplars: str = Field(description="Exemplar set: YAML or JSON file, or a folder `class name/*.jpg`")
-    model: str = Field("tlg-tiny", description="Bundled or configured name, a model folder or its URI")
+    model: str = Field(DEFAULT_MODEL, description="Bundled or configured name, a model folder or its URI")
     output: OutputSpec = Field(description="Where the answers go, and in which formats")
     run: RunSpec = Field(RunSpec(), description="How images are answered")
     workers: WorkersSpec = Field(WorkersSpec(), description="How many processes hold the model, and what each needs")

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tlg import store as storage
 from tlg.documents import Document, apply_overrides, parse, read_text
-from tlg.spec import StorageSpec
+from tlg.spec import DEFAULT_MODEL, StorageSpec
 from tlg.store import Access
 
 
@@ -56,7 +56,7 @@ class LabelStudioSpec(Document):
 class ServeConfig(Document):
     """One endpoint."""
 
-    model: str = Field("tlg-tiny", description="What answers when a request names no model")
+    model: str = Field(DEFAULT_MODEL, description="What answers when a request names no model")
     models: list[str] = Field(default=[], description="Further models that requests may name")
     store: str = Field("exemplar-store", description="Folder or bucket prefix for exemplar sets")
     keep_days: float = Field(

@@ -17,9 +17,8 @@ from tlg import store
 from tlg.answers.records import SCHEMA, from_row
 from tlg.api.annotated_image import AnnotatedImage
 from tlg.api.exemplar_set import ExemplarSet
-from tlg.api.model import DEFAULT_MODEL
 from tlg.errors import InputError, StorageError
-from tlg.spec import short_spec
+from tlg.spec import DEFAULT_MODEL, short_spec
 
 
 def annotate(

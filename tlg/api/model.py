@@ -15,8 +15,7 @@ from tlg.api.exemplar_set import ExemplarSet
 from tlg.api.images import AnyImage, read_picture
 from tlg.errors import InputError, SpecError, StorageError, TlgError
 from tlg.pictures import Picture
-
-DEFAULT_MODEL = "tlg-tiny"
+from tlg.spec import DEFAULT_MODEL
 
 
 class Model:

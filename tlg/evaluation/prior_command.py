@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import cast, get_args
 
 from tlg.errors import SpecError
+from tlg.spec import DEFAULT_MODEL
 from tlg.training.pseudo_masks import Layout, PseudoMaskSpec
 
-DEFAULT_MODEL = "tlg-tiny"
 TWO_WAYS = (
     "`tlg prior IMAGE... --exemplars SET` to look at pictures, or `tlg prior --dataset CONFIG` for a training set"
 )
