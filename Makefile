@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check architecture configuration docs bench accuracy bundled-model photo-model importers constraints clean
+.PHONY: demo test check architecture configuration docs bench accuracy accuracy-rows accuracy-photographs bundled-model photo-model importers constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -46,9 +46,15 @@ clean:
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/harness.py $(ONLY)
 
-# Trains and evaluates every row of docs/accuracy.md on ../shared; started again, it goes on where it was.
-accuracy: $(STAMP)
+# The tables of docs/accuracy.md from ../shared; started again, it goes on where it was. ONLY=rows or ONLY=photographs.
+accuracy: $(patsubst %,accuracy-%,$(or $(ONLY),rows photographs))
+
+accuracy-rows: $(STAMP)
 	$(BIN)/python -m tlg.evaluation.comparison configs/accuracy/rows.yaml
+
+accuracy-photographs: $(STAMP)
+	for fold in 0 1 2; do $(BIN)/python -m tlg.recipes.photo bank train export --fold $$fold || exit 1; done
+	$(BIN)/python -m tlg.evaluation.collections configs/accuracy/photographs.yaml
 
 # Whether other tools read our files: minutes and a few GB on first use.
 importers: $(STAMP)
