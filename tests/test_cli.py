@@ -18,6 +18,7 @@ COMMANDS = [
     "demo",
     "doctor",
     "evaluate",
+    "exemplars",
     "export",
     "import-checkpoint",
     "jobs",

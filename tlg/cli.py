@@ -365,6 +365,22 @@ def models_licences() -> None:
         typer.echo(line)
 
 
+exemplars_app = typer.Typer(help="Look at an exemplar set.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(exemplars_app, name="exemplars")
+
+
+@exemplars_app.command("check")
+def exemplars_check(
+    exemplars: Annotated[str, typer.Argument(metavar="SET", help="Exemplar set: file or folder")],
+    model: Annotated[str | None, typer.Option(help="By which model, tlg-photo if left out")] = None,
+) -> None:
+    """Answer each exemplar by the others of its class, and name those that seem to hurt."""
+    from tlg.evaluation import check_command
+
+    for line in check_command.check(exemplars, model):
+        typer.echo(line)
+
+
 @app.command()
 def prior(
     out: Annotated[Path, typer.Option(help="Folder for what is written; {fold} and {collection} of a training set")],
