@@ -15,7 +15,7 @@ from torch import Tensor
 # How much the text's log-odds count beside the exemplars'.
 TEXT_SHARE = 0.5
 # The power that makes doubtful places of an unmasked exemplar count less.
-DOUBT = 2
+DOUBT = 3
 # A probability is never taken for certain, or one witness could silence the other.
 CERTAINTY = 0.01
 # Without any picture that lacks the class: how far, in log-odds, a picture may fall behind the exemplars.
