@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from deploy.connectors import label_studio_sets as sets
 from deploy.connectors.label_studio_lessons import Lesson
+from deploy.connectors.label_studio_regions import Shown, labels_of
 from deploy.connectors.labeling_config import find_control
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from tlg import exemplars
@@ -207,7 +208,7 @@ def test_an_export_that_is_none_is_label_studios_fault(backend, studio, exported
 
 
 def lesson(number, make_picture, *names):
-    return Lesson(str(number), make_picture(number), dict.fromkeys(names))
+    return Lesson(str(number), make_picture(number), dict.fromkeys(names, Shown()))
 
 
 def test_two_replicas_that_teach_at_the_same_time_lose_no_lesson(tmp_path, make_picture):
@@ -250,7 +251,7 @@ def test_only_the_latest_of_each_class_are_used(tmp_path, make_picture):
 
 def test_a_picture_that_cannot_be_decoded_keeps_nobody_from_learning(tmp_path, make_picture):
     store = ExemplarStore(str(tmp_path))
-    cut = Lesson("1", make_picture(1)[:-60], {"fox": None})
+    cut = Lesson("1", make_picture(1)[:-60], {"fox": Shown()})
     sets.teach(store, "7", [cut, lesson(2, make_picture, "fox")], 10)
     sets.teach(store, "7", [lesson(3, make_picture, "FOX")], 10)
     assert [(one.name, one.exemplars) for one in store.get("label-studio-7").classes] == [("fox", 2)]

@@ -8,18 +8,14 @@ from pydantic import Field, field_validator, model_validator
 
 from tlg import store
 from tlg.documents import Document
-from tlg.exemplars.drawing import Drawing
+from tlg.exemplars.drawing import Drawn
 
 
-class ExemplarRef(Drawing):
+class ExemplarRef(Drawn):
     """Where an exemplar is; a mask or a drawing that says where the class is in it is optional."""
 
     image: str = Field(description="Path or URI; relative paths count from the document's folder")
     mask: str | None = Field(None, description="Mask of the same size, marked pixels non-zero")
-
-    @property
-    def drawing(self) -> Drawing:
-        return Drawing(**{name: getattr(self, name) for name in Drawing.model_fields})
 
 
 class ExemplarClass(Document):

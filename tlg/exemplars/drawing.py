@@ -69,6 +69,14 @@ class Drawing(Document):
         )
 
 
+class Drawn(Drawing):
+    """The entry of a picture that carries a drawing beside other things."""
+
+    @property
+    def drawing(self) -> Drawing:
+        return Drawing(**{kind: getattr(self, kind) for kind in Drawing.model_fields})
+
+
 def check_fits(drawing: Drawing, height: int, width: int, picture: str) -> None:
     """Raises SpecError where a drawing leaves its picture, is empty or says nothing."""
     if drawing != Drawing() and not drawing.says_where:

@@ -1,0 +1,195 @@
+"""Boxes, points and scribbles as maps, by the picture's own affinity.
+
+Each box is cut out of a window a little larger than the box, where everything outside of all boxes is background;
+points and scribbles grow in the whole picture.
+
+Shapes: H x W the input size, S x S the places of a window, L = S * S of them, C channels, N places with a stroke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tlg.evidence.cutout import Known, cut_out
+from tlg.evidence.refine import refine, to_unit_colours
+from tlg.exemplars import Drawing, Scribble
+from tlg.exemplars.drawing import Box, inked
+from tlg.network.features import Features
+
+WINDOW_SIDE = 64
+# A window reaches beyond its box by this share of the box, and of the whole picture at least by that.
+MARGIN, LEAST_MARGIN = 0.5, 0.03
+# A box is mostly its object, in the middle more than at the corners.
+MIDDLE_SLOPE, MIDDLE_REACH = 1.5, 1.2
+# A point is a dot this wide, a share of the window's side.
+DOT = 1 / 32
+# How alike a place is to strokes and how near, before anything is fitted.
+LIKENESS_SLOPE, LIKENESS_THRESHOLD, NEARNESS = 8.0, 0.45, 0.35
+# A box is known once a mask covers this share of it.
+COVERED = 0.1
+
+
+@torch.no_grad()
+def drawn_map(
+    drawing: Drawing, shape: tuple[int, int], features: Features, image_13HW: Tensor, mask_HW: Tensor | None = None
+) -> Tensor:
+    """(H, W) in 0..1, above 0.5 on what was drawn on a picture of `shape`.
+
+    A mask that was given too is taken as it is: boxes around what it marks add nothing to it.
+    """
+    drawing = drawing.scaled(1 / shape[1], 1 / shape[0])
+    if mask_HW is not None:
+        drawing = drawing.model_copy(update={"boxes": [box for box in drawing.boxes if not is_covered(box, mask_HW)]})
+    colours_13HW = to_unit_colours(image_13HW.float())
+    features_1Chw = joined(features)
+    map_HW = torch.zeros(features.size, device=image_13HW.device)
+    for window, known, start_L in tasks(drawing, features_1Chw):
+        found_SS = cut_out(known, start_L, window.sampled(features_1Chw), window.sampled(colours_13HW))
+        map_HW = torch.maximum(map_HW, window.laid_back(found_SS, features.size))
+    map_HW = refine(map_HW[None, None], colours_13HW, "guided")[0, 0]
+    if not (drawing.points or drawing.scribbles):
+        map_HW = map_HW * WHOLE.boxed(drawing.boxes, features.size).to(map_HW.device)
+    return map_HW if mask_HW is None else torch.maximum(map_HW, mask_HW)
+
+
+def joined(features: Features) -> Tensor:
+    """(1, C, h, w): maps that see details and maps that see things, on the finest grid, of equal weight."""
+    grids = [tuple(one.shape[-2:]) for one in features.maps]
+    levels = [list(indices) for _, indices in groupby(range(len(grids)), key=grids.__getitem__)][:2]
+    coarser = levels[-1]
+    chosen = sorted({levels[0][-1], coarser[(len(coarser) - 1) // 2], coarser[-1]})
+    maps = [standardised(features.maps[index].float()) for index in chosen]
+    return torch.cat([F.interpolate(one, size=grids[0], mode="bilinear", align_corners=False) for one in maps], 1)
+
+
+def standardised(map_1Chw: Tensor) -> Tensor:
+    """Channels with mean 0 and deviation 1 over the picture, places of length 1."""
+    centred = map_1Chw - map_1Chw.mean((2, 3), keepdim=True)
+    return F.normalize(centred / centred.square().mean((2, 3), keepdim=True).sqrt().clamp_min(1e-6), dim=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the picture, its sides in shares of the picture's, seen as S x S places."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @staticmethod
+    def around(box: Box) -> Window:
+        x, y, width, height = box
+        # A thin box needs background on its long sides too.
+        beside = MARGIN * max(width, height / 2) + LEAST_MARGIN
+        above = MARGIN * max(height, width / 2) + LEAST_MARGIN
+        return Window(
+            max(0.0, x - beside), max(0.0, y - above), min(1.0, x + width + beside), min(1.0, y + height + above)
+        )
+
+    def places(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Middles of the rows (h, 1) and of the columns (1, w) of a grid over the window."""
+        rows, columns = ((torch.arange(count) + 0.5) / count for count in size)
+        down = self.top + (self.bottom - self.top) * rows
+        return down[:, None], (self.left + (self.right - self.left) * columns)[None]
+
+    def sampled(self, map_1CHW: Tensor) -> Tensor:
+        """(1, C, S, S) of a map of the whole picture."""
+        y_S1, x_1S = self.places((WINDOW_SIDE, WINDOW_SIDE))
+        return _sampled(map_1CHW, x_1S, y_S1)
+
+    def laid_back(self, found_SS: Tensor, size: tuple[int, int]) -> Tensor:
+        """What was found in the window, in its place of a picture (H, W) that is 0 elsewhere."""
+        y_H1, x_1W = WHOLE.places(size)
+        across = (x_1W - self.left) / (self.right - self.left)
+        down = (y_H1 - self.top) / (self.bottom - self.top)
+        within = ((across >= 0) & (across <= 1) & (down >= 0) & (down <= 1)).to(found_SS.device)
+        return _sampled(found_SS[None, None], across, down)[0, 0] * within
+
+    def boxed(self, boxes: Sequence[Box], size: tuple[int, int]) -> Tensor:
+        """(h, w) bool: the places whose middle lies in a box."""
+        y_h1, x_1w = self.places(size)
+        inside = torch.zeros(size, dtype=torch.bool)
+        for x, y, width, height in boxes:
+            inside |= (x_1w >= x) & (x_1w <= x + width) & (y_h1 >= y) & (y_h1 <= y + height)
+        return inside
+
+    def marked(self, scribbles: Sequence[Scribble]) -> Tensor:
+        """(S, S) bool: the places that strokes run over."""
+        across, down = WINDOW_SIDE / (self.right - self.left), WINDOW_SIDE / (self.bottom - self.top)
+        moved = [
+            Scribble(
+                points=[((x - self.left) * across, (y - self.top) * down) for x, y in scribble.points],
+                width=max(1.0, scribble.width * (across * down) ** 0.5),
+            )
+            for scribble in scribbles
+        ]
+        return torch.from_numpy(inked(moved, WINDOW_SIDE, WINDOW_SIDE).copy())
+
+
+WHOLE = Window(0.0, 0.0, 1.0, 1.0)
+
+
+def tasks(drawing: Drawing, features_1Chw: Tensor) -> Iterator[tuple[Window, Known, Tensor]]:
+    """Each window with what is known in it and what to believe first."""
+    device = features_1Chw.device
+    on, beside = [*drawing.scribbles, *dots(drawing.points)], dots(drawing.not_points)
+    for box in drawing.boxes:
+        window = Window.around(box)
+        own = window.boxed([box], (WINDOW_SIDE, WINDOW_SIDE))
+        others = window.boxed(drawing.boxes, (WINDOW_SIDE, WINDOW_SIDE)) & ~own
+        refused = window.marked(beside)
+        known = Known((own & ~refused).flatten(), (own & window.marked(on)).flatten(), others.flatten())
+        yield window, _on(known, device), middle_of(box, window).flatten().to(device)
+    boxed = WHOLE.boxed(drawing.boxes, (WINDOW_SIDE, WINDOW_SIDE))
+    seeds, refused = WHOLE.marked(on) & ~boxed, WHOLE.marked(beside)
+    if seeds.any():
+        known = Known((~boxed & ~refused).flatten(), seeds.flatten(), boxed.flatten())
+        yield WHOLE, _on(known, device), like_strokes(WHOLE.sampled(features_1Chw), seeds, refused)
+
+
+def dots(points: Sequence[tuple[float, float]]) -> list[Scribble]:
+    return [Scribble(points=[point], width=DOT) for point in points]
+
+
+def middle_of(box: Box, window: Window) -> Tensor:
+    """(S, S): what a box says of its inside before the picture is looked at."""
+    y_S1, x_1S = window.places((WINDOW_SIDE, WINDOW_SIDE))
+    x, y, width, height = box
+    far_SS = (2 * (x_1S - x) / width - 1).square() + (2 * (y_S1 - y) / height - 1).square()
+    return torch.sigmoid(MIDDLE_SLOPE * (MIDDLE_REACH - far_SS))
+
+
+def like_strokes(features_1CSS: Tensor, seeds_SS: Tensor, refused_SS: Tensor) -> Tensor:
+    """(L,): how alike each place is to what strokes lie on, rather than to what points lie beside, and how near."""
+    places_LC = F.normalize(features_1CSS.flatten(2)[0].T, dim=1)
+    seeds_L, refused_L = seeds_SS.flatten().to(places_LC.device), refused_SS.flatten().to(places_LC.device)
+    alike_L = (places_LC @ places_LC[seeds_L].T).amax(1)
+    if refused_L.any():
+        unlike_L = (places_LC @ places_LC[refused_L].T).amax(1)
+        alike_L = alike_L - (unlike_L - LIKENESS_THRESHOLD).clamp_min(0)
+    place_L2 = torch.cartesian_prod(*(torch.linspace(0, 1, WINDOW_SIDE, device=places_LC.device),) * 2)
+    far_L = torch.cdist(place_L2, place_L2[seeds_L]).amin(1)
+    return torch.sigmoid(LIKENESS_SLOPE * (alike_L - LIKENESS_THRESHOLD)) * torch.exp(-((far_L / NEARNESS) ** 2))
+
+
+def is_covered(box: Box, mask_HW: Tensor) -> bool:
+    inside_HW = WHOLE.boxed([box], (mask_HW.shape[0], mask_HW.shape[1])).to(mask_HW.device)
+    return bool((mask_HW * inside_HW).sum() > COVERED * inside_HW.sum())
+
+
+def _on(known: Known, device: torch.device) -> Known:
+    return Known(known.possible.to(device), known.certain.to(device), known.ignored.to(device))
+
+
+def _sampled(map_1CHW: Tensor, across_1w: Tensor, down_h1: Tensor) -> Tensor:
+    """A map at places given in shares of its sides, bilinearly."""
+    across_hw, down_hw = torch.broadcast_tensors(across_1w * 2 - 1, down_h1 * 2 - 1)
+    grid_1hw2 = torch.stack([across_hw, down_hw], -1)[None].to(map_1CHW)
+    return F.grid_sample(map_1CHW, grid_1hw2, mode="bilinear", padding_mode="border", align_corners=False)
