@@ -26,6 +26,8 @@ LABEL_KINDS = (
     "choices",
     "labels",
 )
+# Of a pixel: beyond these a coordinate is the noise of sums.
+DECIMALS = 3
 # An ellipse's outline has so many corners.
 ELLIPSE_CORNERS = 36
 
@@ -109,7 +111,8 @@ def _drawn(region: dict[str, Any], value: dict[str, Any], width: float, height: 
     """Label Studio counts in hundredths of the picture's sides, and turns a region around its own x and y."""
 
     def in_pixels(points: Sequence[Point]) -> list[Point]:
-        return [(min(max(x, 0), 100) * width / 100, min(max(y, 0), 100) * height / 100) for x, y in points]
+        hundredths = ((min(max(x, 0), 100), min(max(y, 0), 100)) for x, y in points)
+        return [(round(x * width / 100, DECIMALS), round(y * height / 100, DECIMALS)) for x, y in hundredths]
 
     if "polygonlabels" in value:
         corners = in_pixels([(float(x), float(y)) for x, y in value["points"]])

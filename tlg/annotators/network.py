@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tlg.annotators.protocol import PRESENT, AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
+from tlg.evidence.drawn import drawn_map
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import TextPresence, fuse
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
@@ -23,7 +24,7 @@ from tlg.evidence.names.evidence import NameEvidence
 from tlg.evidence.names.tiny_clip import TinyClipNames
 from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
 from tlg.evidence.text_encoder import ClassText
-from tlg.exemplars import LoadedExemplars
+from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.hub.folder import Model
 from tlg.network.features import Features
 from tlg.network.text import TextVectors
@@ -99,9 +100,8 @@ class NetworkAnnotator:
         entries, own_texts, spoken = [], [], []
         for exemplar, label in [*labelled, *((exemplar, None) for exemplar in exemplars.negatives)]:
             image_13HW = self._input(exemplar.pixels)
-            mask = None if exemplar.mask is None else resized_mask(exemplar.mask, self.model.input_size[0])
             features = self._encode(image_13HW)
-            entries.append((prior.of_use(features), label, None if mask is None else mask.to(self.device)))
+            entries.append((prior.of_use(features), label, self._given_mask(exemplar, image_13HW, features)))
             if self.names is not None:
                 seen_1 = self.names.see(image_13HW, features)
                 spoken.append(self.names.odds(seen_1))
@@ -121,6 +121,15 @@ class NetworkAnnotator:
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
+
+    def _given_mask(self, exemplar: LoadedExemplar, image_13HW: Tensor, features: Features) -> Tensor | None:
+        """(H, W) in 0..1: the mask that a person gave, drew or hinted at; None where nobody drew anything."""
+        mask_HW = None
+        if exemplar.mask is not None:
+            mask_HW = resized_mask(exemplar.mask, self.model.input_size[0]).to(self.device)
+        if exemplar.drawing is None:
+            return mask_HW
+        return drawn_map(exemplar.drawing, exemplar.pixels.shape[:2], features, image_13HW, mask_HW)
 
     def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int) -> Tensor:
         """An exemplar's map of its own class: its mask, or what exemplars and names say."""

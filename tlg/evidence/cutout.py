@@ -17,9 +17,7 @@ from tlg.evidence.refine import neighbour_weights, neighbours
 
 COLOUR_WEIGHT, BIAS = 1.0, 0.5
 RIDGE, FITTING_ROUNDS, STEEPNESS = 10.0, 3, 4.0
-# Of Otsu's threshold: what is cut off is lost, what is too much is mended by colours.
-CAUTION = 0.85
-DECIDING_ROUNDS, COLOURS_SAY, NEIGHBOURS_SAY, EDGE_CONTRAST = 5, 0.5, 1.0, 0.05
+DECIDING_ROUNDS, COLOURS_SAY, NEIGHBOURS_SAY, EDGE_CONTRAST = 5, 1.0, 1.0, 0.05
 PALETTE, PALETTE_ROUNDS = 32, 6
 # Colours alone are never surer than this, in logits.
 COLOUR_LIMIT = 3.0
@@ -84,7 +82,7 @@ def separation(places_LD: Tensor, object_L: Tensor, counted_L: Tensor) -> Tensor
 
 def decide(known: Known, object_L: Tensor, colours_13SS: Tensor) -> Tensor:
     """(L,): even odds moved to the threshold, then rounds in which colours and alike neighbours have their say."""
-    threshold = (CAUTION * otsu(object_L[known.possible])).clamp(0.05, 0.95)
+    threshold = otsu(object_L[known.possible]).clamp(0.05, 0.95)
     logit_L = torch.logit(object_L, ALMOST_CERTAIN) - torch.logit(threshold)
     weight_KSS = neighbour_weights(colours_13SS, EDGE_CONTRAST)[0]
     colour_L = palette(colours_13SS.flatten(2)[0].T)

@@ -32,7 +32,7 @@ DOT = 1 / 32
 # How alike a place is to strokes and how near, before anything is fitted.
 LIKENESS_SLOPE, LIKENESS_THRESHOLD, NEARNESS = 8.0, 0.45, 0.35
 # A box is known once a mask covers this share of it.
-COVERED = 0.1
+COVERED = 0.02
 
 
 @torch.no_grad()
