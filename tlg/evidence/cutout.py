@@ -8,6 +8,7 @@ Shapes: S x S the places of a window, L = S * S of them, C channels, D width of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,11 @@ from torch import Tensor
 from tlg.evidence.refine import neighbour_weights, neighbours
 
 COLOUR_WEIGHT, BIAS = 1.0, 0.5
-RIDGE, FITTING_ROUNDS, STEEPNESS = 10.0, 3, 4.0
+RIDGE, FITTING_ROUNDS, STEEPNESS = 7.0, 3, 4.0
 DECIDING_ROUNDS, COLOURS_SAY, NEIGHBOURS_SAY, EDGE_CONTRAST = 5, 1.0, 1.0, 0.05
+# Of a part that the object reaches, this share may be background and lie above the object's own odds.
+REACHING = 0.9
+THRESHOLDS = (0.05, 0.95)
 PALETTE, PALETTE_ROUNDS = 32, 6
 # Colours alone are never surer than this, in logits.
 COLOUR_LIMIT = 3.0
@@ -28,12 +32,13 @@ ALMOST_CERTAIN = 1e-3
 class Known:
     """What is known of every place (L,): where the object may be, where it is for sure, and what says nothing.
 
-    A place that is neither possible nor ignored is background for sure.
+    A place that is neither possible nor ignored is background for sure. Each of the `reached` parts holds some of it.
     """
 
     possible: Tensor  # bool
     certain: Tensor  # bool
     ignored: Tensor  # bool
+    reached: Sequence[Tensor] = ()  # bool
 
     def held(self, object_L: Tensor) -> Tensor:
         """An answer made to agree with what is known."""
@@ -82,8 +87,7 @@ def separation(places_LD: Tensor, object_L: Tensor, counted_L: Tensor) -> Tensor
 
 def decide(known: Known, object_L: Tensor, colours_13SS: Tensor) -> Tensor:
     """(L,): even odds moved to the threshold, then rounds in which colours and alike neighbours have their say."""
-    threshold = otsu(object_L[known.possible]).clamp(0.05, 0.95)
-    logit_L = torch.logit(object_L, ALMOST_CERTAIN) - torch.logit(threshold)
+    logit_L = torch.logit(object_L, ALMOST_CERTAIN) - torch.logit(threshold(known, object_L))
     weight_KSS = neighbour_weights(colours_13SS, EDGE_CONTRAST)[0]
     colour_L = palette(colours_13SS.flatten(2)[0].T)
     object_L = known.held(torch.sigmoid(logit_L))
@@ -94,6 +98,12 @@ def decide(known: Known, object_L: Tensor, colours_13SS: Tensor) -> Tensor:
         said_L = COLOURS_SAY * colour_odds(colour_L, object_L, background_L) + NEIGHBOURS_SAY * around_L
         object_L = known.held(torch.sigmoid(logit_L + said_L))
     return object_L
+
+
+def threshold(known: Known, object_L: Tensor) -> Tensor:
+    """Where the answer falls into two, and not above what the parts that the object reaches can show."""
+    reached = [object_L[part_L].quantile(REACHING) for part_L in known.reached if part_L.any()]
+    return torch.stack([otsu(object_L[known.possible]), *reached]).amin().clamp(*THRESHOLDS)
 
 
 def otsu(values_L: Tensor) -> Tensor:

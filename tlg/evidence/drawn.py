@@ -27,10 +27,12 @@ WINDOW_SIDE = 64
 MARGIN, LEAST_MARGIN = 0.5, 0.03
 # A box is mostly its object, in the middle more than at the corners.
 MIDDLE_SLOPE, MIDDLE_REACH = 1.5, 1.2
+# An object ends in a strip along each side of its box, of this share of the box.
+SIDE = 0.12
 # A point is a dot this wide, a share of the window's side.
 DOT = 1 / 32
 # How alike a place is to strokes and how near, before anything is fitted.
-LIKENESS_SLOPE, LIKENESS_THRESHOLD, NEARNESS = 8.0, 0.45, 0.35
+LIKENESS_SLOPE, LIKENESS_THRESHOLD, NEARNESS = 8.0, 0.2, 0.5
 # A box is known once a mask covers this share of it.
 COVERED = 0.02
 
@@ -113,12 +115,23 @@ class Window:
         return _sampled(found_SS[None, None], across, down)[0, 0] * within
 
     def boxed(self, boxes: Sequence[Box], size: tuple[int, int]) -> Tensor:
-        """(h, w) bool: the places whose middle lies in a box."""
+        """(h, w) bool: the places whose middle lies in a box; no box is so small that it has none."""
         y_h1, x_1w = self.places(size)
+        least_down, least_across = (self.bottom - self.top) / size[0], (self.right - self.left) / size[1]
         inside = torch.zeros(size, dtype=torch.bool)
         for x, y, width, height in boxes:
-            inside |= (x_1w >= x) & (x_1w <= x + width) & (y_h1 >= y) & (y_h1 <= y + height)
+            near_x = (x_1w - x - width / 2).abs() <= max(width, least_across) / 2
+            near_y = (y_h1 - y - height / 2).abs() <= max(height, least_down) / 2
+            inside |= near_x & near_y
         return inside
+
+    def sides(self, box: Box) -> list[Tensor]:
+        """(S, S) bool of each of a box's four sides, a strip inside of it: a box is drawn so that its object ends there."""
+        x, y, width, height = box
+        across, down = SIDE * width, SIDE * height
+        strips = [(x, y, width, down), (x, y + height - down, width, down)]
+        strips += [(x, y, across, height), (x + width - across, y, across, height)]
+        return [self.boxed([strip], (WINDOW_SIDE, WINDOW_SIDE)) for strip in strips]
 
     def marked(self, scribbles: Sequence[Scribble]) -> Tensor:
         """(S, S) bool: the places that strokes run over."""
@@ -145,7 +158,9 @@ def tasks(drawing: Drawing, features_1Chw: Tensor) -> Iterator[tuple[Window, Kno
         own = window.boxed([box], (WINDOW_SIDE, WINDOW_SIDE))
         others = window.boxed(drawing.boxes, (WINDOW_SIDE, WINDOW_SIDE)) & ~own
         refused = window.marked(beside)
-        known = Known((own & ~refused).flatten(), (own & window.marked(on)).flatten(), others.flatten())
+        possible, certain = (own & ~refused).flatten(), (own & window.marked(on)).flatten()
+        sides = [side.flatten() for side in window.sides(box)]
+        known = Known(possible, certain, others.flatten(), sides)
         yield window, _on(known, device), middle_of(box, window).flatten().to(device)
     boxed = WHOLE.boxed(drawing.boxes, (WINDOW_SIDE, WINDOW_SIDE))
     seeds, refused = WHOLE.marked(on) & ~boxed, WHOLE.marked(beside)
@@ -185,7 +200,8 @@ def is_covered(box: Box, mask_HW: Tensor) -> bool:
 
 
 def _on(known: Known, device: torch.device) -> Known:
-    return Known(known.possible.to(device), known.certain.to(device), known.ignored.to(device))
+    sides = [side.to(device) for side in known.reached]
+    return Known(known.possible.to(device), known.certain.to(device), known.ignored.to(device), sides)
 
 
 def _sampled(map_1CHW: Tensor, across_1w: Tensor, down_h1: Tensor) -> Tensor:
