@@ -17,7 +17,7 @@ from torch import Tensor
 from tlg.evidence.refine import neighbour_weights, neighbours
 
 COLOUR_WEIGHT, BIAS = 1.0, 0.5
-RIDGE, FITTING_ROUNDS, STEEPNESS = 7.0, 3, 4.0
+RIDGE, STEEPNESS = 7.0, 4.0
 DECIDING_ROUNDS, COLOURS_SAY, NEIGHBOURS_SAY, EDGE_CONTRAST = 5, 1.0, 1.0, 0.05
 # Of a part that the object reaches, this share may be background and lie above the object's own odds.
 REACHING = 0.9
@@ -45,11 +45,11 @@ class Known:
         return torch.where(self.certain, 1.0, object_L * self.possible)
 
 
-def cut_out(known: Known, start_L: Tensor, features_1CSS: Tensor, colours_13SS: Tensor) -> Tensor:
+def cut_out(known: Known, start_L: Tensor, features_1CSS: Tensor, colours_13SS: Tensor, rounds: int) -> Tensor:
     """(S, S): the odds that a place is the object; `start_L` says what to believe first."""
     places_LD = descriptions(features_1CSS, colours_13SS)
     object_L = known.held(start_L)
-    for _ in range(FITTING_ROUNDS):
+    for _ in range(rounds):
         object_L = known.held(torch.sigmoid(STEEPNESS * separation(places_LD, object_L, ~known.ignored)))
     return decide(known, object_L, colours_13SS).unflatten(0, features_1CSS.shape[-2:])
 

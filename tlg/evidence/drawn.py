@@ -23,6 +23,8 @@ from tlg.exemplars.drawing import Box, inked
 from tlg.network.features import Features
 
 WINDOW_SIDE = 64
+# Where no box holds it, what was found would spread with every further round.
+BOX_ROUNDS, STROKE_ROUNDS = 3, 1
 # A window reaches beyond its box by this share of the box, and of the whole picture at least by that.
 MARGIN, LEAST_MARGIN = 0.5, 0.03
 # A box is mostly its object, in the middle more than at the corners.
@@ -32,7 +34,7 @@ SIDE = 0.12
 # A point is a dot this wide, a share of the window's side.
 DOT = 1 / 32
 # How alike a place is to strokes and how near, before anything is fitted.
-LIKENESS_SLOPE, LIKENESS_THRESHOLD, NEARNESS = 8.0, 0.2, 0.5
+LIKENESS_SLOPE, LIKENESS_THRESHOLD, NEARNESS = 8.0, 0.1, 0.5
 # A box is known once a mask covers this share of it.
 COVERED = 0.02
 
@@ -51,9 +53,12 @@ def drawn_map(
     colours_13HW = to_unit_colours(image_13HW.float())
     features_1Chw = joined(features)
     map_HW = torch.zeros(features.size, device=image_13HW.device)
-    for window, known, start_L in tasks(drawing, features_1Chw):
-        found_SS = cut_out(known, start_L, window.sampled(features_1Chw), window.sampled(colours_13HW))
-        map_HW = torch.maximum(map_HW, window.laid_back(found_SS, features.size))
+    for task in tasks(drawing, features_1Chw):
+        window_1CSS, window_13SS = task.window.sampled(features_1Chw), task.window.sampled(colours_13HW)
+        found_SS = cut_out(task.known, task.start, window_1CSS, window_13SS, task.rounds)
+        if task.seeds is not None:
+            found_SS = found_SS * connected(found_SS > 0.5, task.seeds)
+        map_HW = torch.maximum(map_HW, task.window.laid_back(found_SS, features.size))
     map_HW = refine(map_HW[None, None], colours_13HW, "guided")[0, 0]
     if not (drawing.points or drawing.scribbles):
         map_HW = map_HW * WHOLE.boxed(drawing.boxes, features.size).to(map_HW.device)
@@ -149,8 +154,21 @@ class Window:
 WHOLE = Window(0.0, 0.0, 1.0, 1.0)
 
 
-def tasks(drawing: Drawing, features_1Chw: Tensor) -> Iterator[tuple[Window, Known, Tensor]]:
-    """Each window with what is known in it and what to believe first."""
+@dataclass(frozen=True)
+class Task:
+    """A window, what is known in it, what to believe first (L,), and how often to think again.
+
+    With seeds (S, S) only what is connected with them counts.
+    """
+
+    window: Window
+    known: Known
+    start: Tensor
+    rounds: int
+    seeds: Tensor | None = None
+
+
+def tasks(drawing: Drawing, features_1Chw: Tensor) -> Iterator[Task]:
     device = features_1Chw.device
     on, beside = [*drawing.scribbles, *dots(drawing.points)], dots(drawing.not_points)
     for box in drawing.boxes:
@@ -161,12 +179,22 @@ def tasks(drawing: Drawing, features_1Chw: Tensor) -> Iterator[tuple[Window, Kno
         possible, certain = (own & ~refused).flatten(), (own & window.marked(on)).flatten()
         sides = [side.flatten() for side in window.sides(box)]
         known = Known(possible, certain, others.flatten(), sides)
-        yield window, _on(known, device), middle_of(box, window).flatten().to(device)
+        yield Task(window, _on(known, device), middle_of(box, window).flatten().to(device), BOX_ROUNDS)
     boxed = WHOLE.boxed(drawing.boxes, (WINDOW_SIDE, WINDOW_SIDE))
     seeds, refused = WHOLE.marked(on) & ~boxed, WHOLE.marked(beside)
     if seeds.any():
         known = Known((~boxed & ~refused).flatten(), seeds.flatten(), boxed.flatten())
-        yield WHOLE, _on(known, device), like_strokes(WHOLE.sampled(features_1Chw), seeds, refused)
+        start_L = like_strokes(WHOLE.sampled(features_1Chw), seeds, refused)
+        yield Task(WHOLE, _on(known, device), start_L, STROKE_ROUNDS, seeds.to(device))
+
+
+def connected(marked_SS: Tensor, seeds_SS: Tensor) -> Tensor:
+    """(S, S) bool: the marked places that a chain of marked neighbours joins to a seed."""
+    reached_SS, before = seeds_SS, -1
+    while (count := int(reached_SS.sum())) != before:
+        before = count
+        reached_SS = (F.max_pool2d(reached_SS[None, None].float(), 3, 1, 1)[0, 0] > 0) & (marked_SS | seeds_SS)
+    return reached_SS
 
 
 def dots(points: Sequence[tuple[float, float]]) -> list[Scribble]:
