@@ -19,9 +19,8 @@ from tlg.answers.records import Answer, answer_from_mask
 from tlg.evidence.drawn import drawn_map
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import TextPresence, fuse
-from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.names.evidence import NameEvidence
-from tlg.evidence.names.tiny_clip import TinyClipNames
+from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
 from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
@@ -82,12 +81,10 @@ class NetworkAnnotator:
         return self.network is not None and self.network.spec.text
 
     def _name_evidence(self) -> NameEvidence | None:
-        """Who says what names mean: the model's own CLIP, else the backbone's classifier, else nobody."""
-        if self.model.clip is not None and self.text is not None:
-            return TinyClipNames(self.model.clip, self.class_names, self.text, self.model.input_size)
-        if reads_names(self.model.backbone):
-            return ClassifierNames(self.model.backbone, self.class_names, self.model.input_size)
-        return None
+        model = self.model
+        return name_evidence(
+            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text)
+        )
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
         """Sets `fitted`, `text_presence` and `supports`.
