@@ -54,7 +54,9 @@ def test_bad_sets_are_explained(tmp_path, text, message):
 def drawn_set(tmp_path, drawing):
     picture(tmp_path / "1.png", size=(60, 40))
     place = tmp_path / "s.json"
-    place.write_text(json.dumps({"name": "s", "classes": [{"name": "fox", "exemplars": [{"image": "1.png"} | drawing]}]}))
+    place.write_text(
+        json.dumps({"name": "s", "classes": [{"name": "fox", "exemplars": [{"image": "1.png"} | drawing]}]})
+    )
     return str(place)
 
 

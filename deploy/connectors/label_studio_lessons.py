@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from deploy.connectors.label_studio_regions import Shown
 from deploy.exemplar_store import ExemplarStore
 from tlg import store as storage
@@ -39,7 +41,7 @@ class LessonDocument(Document):
     taught_at: float
     image: str
     labels: dict[str, str | None]
-    drawings: dict[str, Drawing] = {}
+    drawings: dict[str, Drawing] = Field({})
 
     @classmethod
     def of(cls, lesson: Lesson, taught_at: float, image: str, named: Callable[[bytes], str]) -> LessonDocument:

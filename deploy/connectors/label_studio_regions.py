@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Shown:
     """What a task shows of a label; its name alone where nothing was drawn."""
 
     mask: bytes | None = None  # PNG
-    drawing: Drawing = Drawing()
+    drawing: Drawing = field(default_factory=Drawing)
 
 
 def labels_of(task: dict[str, Any]) -> dict[str, Shown]:
@@ -53,9 +53,7 @@ def labels_of(task: dict[str, Any]) -> dict[str, Shown]:
             masks[name] = _joined(masks.get(name), mask)
             drawings[name] = _with(drawings.get(name, Drawing()), drawing)
     return {
-        name: Shown(
-            None if mask is None else _png(mask), drawings[name] if drawings[name].says_where else Drawing()
-        )
+        name: Shown(None if mask is None else _png(mask), drawings[name] if drawings[name].says_where else Drawing())
         for name, mask in masks.items()
     }
 

@@ -198,7 +198,7 @@ def test_loading_and_answering_open_no_connection(monkeypatch):
 
 
 def test_a_box_on_an_exemplar_says_which_of_its_objects_the_class_is():
-    """The exemplars of both classes are one picture of both objects; without the boxes nothing tells the two classes apart."""
+    """The exemplars of both classes are one picture of both objects: nothing but the boxes tells them apart."""
     scenes = (scene([70, number], list(NAMES)) for number in range(20))
     both = next(one for one in scenes if {world.index_of(name) + 1 for name in NAMES} <= set(np.unique(one.labels)))
     truths = [both.labels == world.index_of(name) + 1 for name in NAMES]
@@ -207,9 +207,7 @@ def test_a_box_on_an_exemplar_says_which_of_its_objects_the_class_is():
         dataclasses.replace(of, exemplars=(LoadedExemplar(of.name, both.image, drawing=boxes_around(truth)),))
         for of, truth in zip(exemplars.classes, truths, strict=True)
     )
-    boxed = load_annotator(
-        "tlg-tiny", dataclasses.replace(exemplars, classes=classes), AnnotateParams(), device="cpu"
-    )
+    boxed = load_annotator("tlg-tiny", dataclasses.replace(exemplars, classes=classes), AnnotateParams(), device="cpu")
     size = boxed.model.input_size
     for map_HW, truth in zip(boxed.fitted.support_maps, truths, strict=False):
         truth_HW = F.interpolate(torch.from_numpy(truth)[None, None].float(), size, mode="area")[0, 0] > 0.5

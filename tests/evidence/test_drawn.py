@@ -67,14 +67,14 @@ def test_a_hint_finds_its_own_object(backbone, drawing):
 
 
 def test_outside_of_all_boxes_is_nothing(backbone):
-    pixels, _, _ = two_discs()
+    pixels, red, blue = two_discs()
     found = mapped(backbone, pixels, Drawing(boxes=[(18, 28, 44, 44), (98, 28, 44, 44)]))
     assert (found[:, int(SIDE * 64 / 160) : int(SIDE * 96 / 160)] == 0).all()
-    assert overlap(found, two_discs()[1] | two_discs()[2]) > 0.8
+    assert overlap(found, red | blue) > 0.8
 
 
 def test_a_mask_keeps_its_word_and_a_box_elsewhere_adds_to_it(backbone):
-    pixels, red, blue = two_discs()
+    pixels, _, blue = two_discs()
     small = torch.zeros(SIDE, SIDE)
     small[60:68, 28:36] = 1  # a part of the red disc
     box = (18, 28, 44, 44)

@@ -87,7 +87,9 @@ def test_another_package_adds_a_source_and_a_model_folder_chooses_it(folder: Pat
 @pytest.mark.usefixtures("outside_package")
 def test_a_source_that_nobody_brings_is_refused_with_those_that_are_known(folder: Path) -> None:
     choose(folder, "left-syde")
-    with pytest.raises(CheckpointError, match=r"'left-syde' \(did you mean 'left-side'\?\); known are clip, classifier"):
+    with pytest.raises(
+        CheckpointError, match=r"'left-syde' \(did you mean 'left-side'\?\); known are clip, classifier"
+    ):
         load_annotator(str(folder), exemplar_set(), device="cpu")
 
 

@@ -131,7 +131,7 @@ class Window:
         return inside
 
     def sides(self, box: Box) -> list[Tensor]:
-        """(S, S) bool of each of a box's four sides, a strip inside of it: a box is drawn so that its object ends there."""
+        """(S, S) bool of each of a box's four sides, a strip inside of it: that is where its object ends."""
         x, y, width, height = box
         across, down = SIDE * width, SIDE * height
         strips = [(x, y, width, down), (x, y + height - down, width, down)]

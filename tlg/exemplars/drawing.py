@@ -131,9 +131,7 @@ def _numbered(kind: str, items: list) -> Iterator[tuple[str, object]]:
 
 def _check_inside(name: str, points: list[Point], height: int, width: int, picture: str) -> None:
     for x, y in points:
-        if not (
-            -ROUNDING_PIXELS <= x <= width + ROUNDING_PIXELS and -ROUNDING_PIXELS <= y <= height + ROUNDING_PIXELS
-        ):
+        if not (-ROUNDING_PIXELS <= x <= width + ROUNDING_PIXELS and -ROUNDING_PIXELS <= y <= height + ROUNDING_PIXELS):
             raise SpecError(
                 f"{name} reaches ({x:g}, {y:g}), its image {picture} is {width}x{height}; expected pixels from"
                 " (0, 0), the upper left corner, of the image as it is shown"

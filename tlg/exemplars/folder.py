@@ -1,9 +1,9 @@
 """A folder as an exemplar set: `class name/*.jpg`, and beside a picture `1.jpg` what was drawn on it.
 
-    red fox/1.jpg
-    red fox/1.mask.png    its mask
-    red fox/1.json        what LabelMe keeps of it
-    _negatives/2.jpg
+red fox/1.jpg
+red fox/1.mask.png    its mask
+red fox/1.json        what LabelMe keeps of it
+_negatives/2.jpg
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DINOv2's weights as its publisher's hub names them (`hf://facebook/dinov2-small/model.safetensors`), for timm's trunk.
+"""DINOv2's weights under timm's names, from a file of its publisher: `hf://facebook/dinov2-small/model.safetensors`.
 
 The hub's files follow the transformers library; timm keeps query, key and value in one matrix.
 """
