@@ -29,7 +29,7 @@ from tlg import exemplars, store
 from tlg.answers.wire import StoredClass, StoredSet
 from tlg.documents import parse
 from tlg.errors import SpecError, StorageError
-from tlg.exemplars import LoadedExemplars
+from tlg.exemplars import Drawing, LoadedExemplars
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -341,6 +341,7 @@ class ExemplarStore:
                 context=one.get("context") or [],
                 exemplars=len(one["exemplars"]),
                 masks=sum(bool(ref.get("mask")) for ref in one["exemplars"]),
+                drawings=sum(any(ref.get(kind) for kind in Drawing.model_fields) for ref in one["exemplars"]),
             )
             for number, one in enumerate(document["classes"], start=1)
         ]

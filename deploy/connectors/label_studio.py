@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from deploy.connectors import label_studio_sets as sets
 from deploy.connectors.label_studio_lessons import Lesson
+from deploy.connectors.label_studio_regions import labels_of
 from deploy.connectors.label_studio_tokens import Tokens
 from deploy.connectors.labeling_config import Control, find_control
 from deploy.endpoint.config import LabelStudioSpec, ServeConfig
@@ -123,7 +124,7 @@ class Backend:
         control = find_control(str(described.get("label_config") or ""))
         taught = []
         for task in tasks:
-            labelled = await asyncio.to_thread(sets.labels_of, task)
+            labelled = await asyncio.to_thread(labels_of, task)
             if not labelled:
                 continue
             try:

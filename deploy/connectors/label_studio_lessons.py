@@ -10,31 +10,55 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import Field
+
+from deploy.connectors.label_studio_regions import Shown
 from deploy.exemplar_store import ExemplarStore
 from tlg import store as storage
 from tlg.documents import Document, parse, read_text
 from tlg.errors import SpecError, StorageError
+from tlg.exemplars import Drawing, ExemplarRef
 
 logger = logging.getLogger("tlg.serve")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One labelled task: its image, and each label with its mask (PNG) where one was drawn."""
+    """One labelled task: its image, and what it shows of each label."""
 
     task_id: str
     image: bytes
-    labels: dict[str, bytes | None]
+    labels: dict[str, Shown]
 
 
 class LessonDocument(Document):
+    """`labels` are names with the name of their mask, `drawings` those labels of them that were drawn otherwise."""
+
     task: str
     taught_at: float
     image: str
     labels: dict[str, str | None]
+    drawings: dict[str, Drawing] = Field({})
+
+    @classmethod
+    def of(cls, lesson: Lesson, taught_at: float, image: str, named: Callable[[bytes], str]) -> LessonDocument:
+        """The lesson with the names that its image and its masks are kept by."""
+        return cls(
+            task=lesson.task_id,
+            taught_at=taught_at,
+            image=image,
+            labels={name: None if shown.mask is None else named(shown.mask) for name, shown in lesson.labels.items()},
+            drawings={name: shown.drawing for name, shown in lesson.labels.items() if shown.drawing.says_where},
+        )
+
+    def exemplars(self) -> Iterator[tuple[str, ExemplarRef]]:
+        """Each label with the image as an exemplar of it."""
+        for name, mask in self.labels.items():
+            drawing = self.drawings.get(name, Drawing()).model_dump(exclude_defaults=True)
+            yield name, ExemplarRef(image=self.image, mask=mask, **drawing)
 
 
 class Lessons:
@@ -45,13 +69,8 @@ class Lessons:
 
     def keep(self, lesson: Lesson, taught_at: float | None = None) -> None:
         """A task that is labelled anew replaces what it taught before."""
-        labels = {name: None if mask is None else self._kept(mask) for name, mask in lesson.labels.items()}
-        document = LessonDocument(
-            task=lesson.task_id,
-            taught_at=time.time() if taught_at is None else taught_at,
-            image=self._kept(lesson.image),
-            labels=labels,
-        )
+        now = time.time() if taught_at is None else taught_at
+        document = LessonDocument.of(lesson, now, self._kept(lesson.image), self._kept)
         content = document.model_dump_json().encode()
         storage.write(f"{self._folder}/tasks/{task_key(lesson.task_id)}.json", content, self._access)
 

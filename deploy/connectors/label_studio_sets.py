@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from deploy.connectors.label_studio_lessons import Lesson, LessonDocument, Lessons, task_key
+from deploy.connectors.label_studio_regions import Shown
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from tlg import store as storage
-from tlg.answers.formats import label_studio
-from tlg.errors import InputError, SpecError, StorageError
+from tlg.errors import SpecError, StorageError
+from tlg.exemplars import ExemplarRef
 
-# Which key of a region's value holds its labels.
-LABEL_KINDS = (
-    "brushlabels",
-    "polygonlabels",
-    "rectanglelabels",
-    "ellipselabels",
-    "keypointlabels",
-    "choices",
-    "labels",
-)
 # Each round takes in what other processes taught meanwhile; in the end somebody's round is the last.
 ROUNDS = 10
 logger = logging.getLogger("tlg.serve")
@@ -61,44 +48,6 @@ def chosen(store: ExemplarStore, project: str) -> str | None:
         return None
 
 
-def labels_of(task: dict[str, Any]) -> dict[str, bytes | None]:
-    """Labels of a task's annotations, with masks as PNG; brush regions of one label make one mask.
-
-    What a person skipped or cancelled says nothing.
-    """
-    masks: dict[str, np.ndarray | None] = {}
-    for region, value in _regions(task):
-        mask = _drawn_mask(region, value)
-        for name in _labels(value):
-            masks[name] = _joined(masks.get(name), mask)
-    return {name: None if mask is None else _png(mask) for name, mask in masks.items()}
-
-
-def _regions(task: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for annotation in _list(task.get("annotations")):
-        if not isinstance(annotation, dict) or annotation.get("was_cancelled"):
-            continue
-        for region in _list(annotation.get("result")):
-            if isinstance(region, dict) and isinstance(region.get("value"), dict):
-                yield region, region["value"]
-
-
-def _labels(value: dict[str, Any]) -> list[str]:
-    named = (label for kind in LABEL_KINDS for label in _list(value.get(kind)) if isinstance(label, str))
-    return [name.strip() for name in named if name.strip()]
-
-
-def _joined(before: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray | None:
-    if before is None or mask is None:
-        return mask if before is None else before
-    return before | mask if before.shape == mask.shape else before  # regions of one picture are of one size
-
-
-def _list(value: Any) -> list[Any]:
-    """Strangers send anything: what is no list holds nothing."""
-    return value if isinstance(value, list) else []
-
-
 def teach(store: ExemplarStore, project: str, taught: Sequence[Lesson], limit: int) -> None:
     """Keep the lessons, and make the project's set of all lessons, those of other processes included.
 
@@ -120,14 +69,16 @@ def teach(store: ExemplarStore, project: str, taught: Sequence[Lesson], limit: i
 
 def _is_usable(lesson: Lesson) -> bool:
     """One that is not would keep the project's set from ever being made again."""
-    documents = [LessonDocument(task="", taught_at=0, image="image", labels=dict.fromkeys(lesson.labels))]
     files = {"image": lesson.image}
-    for number, (name, mask) in enumerate(lesson.labels.items()):
-        if mask is not None:
-            files[f"mask-{number}"] = mask
-            documents[0].labels[name] = f"mask-{number}"
+
+    def named(mask: bytes) -> str:
+        name = f"mask-{len(files)}"
+        files[name] = mask
+        return name
+
+    document = LessonDocument.of(lesson, 0.0, "image", named)
     try:
-        _set_of(files.__getitem__, documents, 1, ()).load()
+        _set_of(files.__getitem__, [document], 1, ()).load()
     except SpecError as error:
         logger.warning("Label Studio task %s is no exemplar: %s", lesson.task_id, error)
         return False
@@ -139,14 +90,17 @@ def _set_of(
 ) -> PackedSet:
     """The latest `limit` exemplars of each class; classes keep the order, and so the ids, that they had."""
     spelling = {name.casefold(): name for name in known}
-    by_class: dict[str, list[dict[str, str]]] = {name: [] for name in known}
+    by_class: dict[str, list[ExemplarRef]] = {name: [] for name in known}
     for lesson in documents:
-        for name, mask in lesson.labels.items():
-            ref = {"image": lesson.image} | ({} if mask is None else {"mask": mask})
+        for name, ref in lesson.exemplars():
             by_class.setdefault(spelling.setdefault(name.casefold(), name), []).append(ref)
     kept = {name: refs[-limit:] for name, refs in by_class.items() if refs}
-    used = {path for refs in kept.values() for ref in refs for path in ref.values()}
-    document = {"classes": [{"name": name, "exemplars": refs} for name, refs in kept.items()], "negatives": []}
+    used = {path for refs in kept.values() for ref in refs for path in (ref.image, ref.mask) if path}
+    classes = [
+        {"name": name, "exemplars": [ref.model_dump(mode="json", exclude_defaults=True) for ref in refs]}
+        for name, refs in kept.items()
+    ]
+    document = {"classes": classes, "negatives": []}
     return PackedSet({"name": "lessons"} | document, {path: read(path) for path in used})
 
 
@@ -165,29 +119,14 @@ def _adopt_older(store: ExemplarStore, project: str, lessons: Lessons) -> None:
         packed = store.packed(own_set(project))
     except ProblemError:
         return
-    by_image: dict[str, dict[str, bytes | None]] = {}
+    by_image: dict[str, dict[str, Shown]] = {}
     for one in packed.document["classes"]:
         for ref in one["exemplars"]:
             mask = packed.files[ref["mask"]] if ref.get("mask") else None
-            by_image.setdefault(ref["image"], {})[one["name"]] = mask
+            by_image.setdefault(ref["image"], {})[one["name"]] = Shown(mask)
     for position, (place, labels) in enumerate(by_image.items()):
         task = place.removeprefix("images/task-")
         lessons.keep(Lesson(task_key(task), packed.files[place], labels), taught_at=float(position))
-
-
-def _drawn_mask(region: dict[str, Any], value: dict[str, Any]) -> np.ndarray | None:
-    if not isinstance(value.get("rle"), list):
-        return None
-    try:
-        return label_studio.decode_brush(value["rle"], int(region["original_height"]), int(region["original_width"]))
-    except (InputError, KeyError, TypeError, ValueError, OverflowError):
-        return None  # the label is still worth having
-
-
-def _png(mask_HW: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(mask_HW.astype(np.uint8) * 255).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def _choice_uri(store: ExemplarStore, project: str) -> str:

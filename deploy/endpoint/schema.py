@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, StringConstraints, WithJsonSchema, mode
 
 from tlg.annotators.protocol import AnnotateParams
 from tlg.documents import Document
+from tlg.exemplars import Drawn
 
 SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_IMAGES = 64
@@ -53,7 +54,9 @@ class Content(Document):
         return self._raw
 
 
-class Exemplar(Document):
+class Exemplar(Drawn):
+    """An image of a class; a mask, or what was drawn on the image, says where the class is."""
+
     image: Content
     mask: Content | None = None
 
@@ -84,7 +87,8 @@ class InlineSet(Document):
             exemplars = []
             for position, ref in enumerate(one.exemplars, start=1):
                 place = f"images/class-{number}/exemplar-{position}"
-                described = {"image": placed(ref.image, place)}
+                described = ref.drawing.model_dump(mode="json", exclude_defaults=True)
+                described["image"] = placed(ref.image, place)
                 if ref.mask:
                     described["mask"] = placed(ref.mask, f"{place}-mask")
                 exemplars.append(described)

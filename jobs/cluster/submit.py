@@ -175,7 +175,7 @@ def _with_packed_files(described: exemplars.ExemplarDocument, files: dict[str, b
         one.model_copy(
             update={
                 "exemplars": [
-                    exemplars.ExemplarRef(image=packed(ref.image), mask=packed(ref.mask) if ref.mask else None)
+                    ref.model_copy(update={"image": packed(ref.image), "mask": packed(ref.mask) if ref.mask else None})
                     for ref in one.exemplars
                 ]
             }

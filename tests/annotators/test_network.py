@@ -17,8 +17,10 @@ from tlg.annotators.network import soft_iou
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator, model_digest
 from tlg.answers import records
+from tlg.evaluation.hints import boxes_around
 from tlg.evidence import cosegment, fusion
 from tlg.evidence.names import classifier
+from tlg.exemplars import LoadedExemplar
 from tlg.hub import zoo
 from tlg.pictures import Picture
 
@@ -195,3 +197,21 @@ def test_loading_and_answering_open_no_connection(monkeypatch):
     annotator = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams())
     (answers,) = annotator.annotate([picture(scene(3, ["mug"]))], [None])
     assert {answer.class_name for answer in answers} == set(NAMES)
+
+
+def test_a_box_on_an_exemplar_says_which_of_its_objects_the_class_is():
+    """The exemplars of both classes are one picture of both objects: nothing but the boxes tells them apart."""
+    scenes = (scene([70, number], list(NAMES)) for number in range(20))
+    both = next(one for one in scenes if {world.index_of(name) + 1 for name in NAMES} <= set(np.unique(one.labels)))
+    truths = [both.labels == world.index_of(name) + 1 for name in NAMES]
+    exemplars = exemplar_set()
+    classes = tuple(
+        dataclasses.replace(of, exemplars=(LoadedExemplar(of.name, both.image, drawing=boxes_around(truth)),))
+        for of, truth in zip(exemplars.classes, truths, strict=True)
+    )
+    boxed = load_annotator("tlg-tiny", dataclasses.replace(exemplars, classes=classes), AnnotateParams(), device="cpu")
+    size = boxed.model.input_size
+    for map_HW, truth in zip(boxed.fitted.support_maps, truths, strict=False):
+        truth_HW = F.interpolate(torch.from_numpy(truth)[None, None].float(), size, mode="area")[0, 0] > 0.5
+        found_HW = map_HW > 0.5
+        assert (found_HW & truth_HW).sum() / (found_HW | truth_HW).sum() > 0.5

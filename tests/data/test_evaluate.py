@@ -40,7 +40,9 @@ def config(index_maps: Path, model: Path, tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("method", ["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks"])
+@pytest.mark.parametrize(
+    "method", ["tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks", "tlg_boxes", "tlg_points"]
+)
 def test_every_method_answers_every_episode(config: Path, tmp_path: Path, method: str):
     report = evaluate(config, dump=tmp_path / "dump", overrides=[f"method={method}"])
     names = sorted(path.name for path in (tmp_path / "dump").iterdir())

@@ -140,6 +140,25 @@ def test_masks_of_exemplars_are_kept(client, make_picture):
     assert loaded.classes[0].exemplars[0].mask.sum() == 32
 
 
+def test_drawings_of_exemplars_are_kept_and_checked(client, make_picture):
+    def body(**drawing):
+        image = {"data": base64.b64encode(make_picture(1)).decode(), "name": "fox.png"}
+        return {"classes": [{"name": "fox", "exemplars": [{"image": image, **drawing}]}]}
+
+    drawn = {"boxes": [[4, 5, 20, 10]], "not_points": [[5, 6]], "scribbles": [{"points": [[8, 8], [9, 9]]}]}
+    stored = client.put("/v1/exemplar-sets/drawn", json=body(**drawn)).json()
+    assert [(one["masks"], one["drawings"]) for one in stored["classes"]] == [(0, 1)]
+    drawing = exemplars.load(stored["uri"]).classes[0].exemplars[0].drawing
+    assert drawing == exemplars.Drawing(**drawn)
+    assert client.put("/v1/exemplar-sets/plain", json=body()).json()["digest"] != stored["digest"]
+    refused = client.put("/v1/exemplar-sets/drawn", json=body(boxes=[[4, 5, 200, 10]]))
+    assert refused.status_code == 422
+    assert "boxes[0] reaches (204, 15), its image" in refused.json()["detail"]
+    assert "is 48x32" in refused.json()["detail"]
+    asked = {"image": {"data": base64.b64encode(make_picture(2)).decode()}, "exemplars": body(points=[[-9, 5]])}
+    assert "points[0] reaches (-9, 5)" in client.post("/v1/annotate", json=asked).json()["detail"]
+
+
 def test_health_readiness_metrics_and_description(client, make_picture):
     annotate(client, make_picture(1))
     assert client.get("/healthz").json() == {"status": "ok", "model": "dry-run"}

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from deploy.connectors import label_studio_sets as sets
 from deploy.connectors.label_studio_lessons import Lesson
+from deploy.connectors.label_studio_regions import Shown, labels_of
 from deploy.connectors.labeling_config import find_control
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from tlg import exemplars
@@ -135,6 +136,72 @@ def test_labelled_tasks_become_the_projects_exemplars(backend, studio):
     )
 
 
+def drawn_region(kind, labels=("fox",), **value):
+    more = {"is_positive": value.pop("is_positive")} if "is_positive" in value else {}
+    size = {"original_width": 48, "original_height": 32}
+    return {"type": kind, **size, **more, "value": {kind: list(labels), **value}}
+
+
+def shown(*regions):
+    return labels_of({"annotations": [{"result": list(regions)}]})["fox"]
+
+
+@pytest.mark.parametrize(
+    ("region", "drawing"),
+    [
+        (drawn_region("rectanglelabels", x=25, y=50, width=50, height=25, rotation=0), {"boxes": [[12, 16, 24, 8]]}),
+        (drawn_region("rectanglelabels", x=50, y=25, width=25, height=50, rotation=90), {"boxes": [[8, 8, 16, 12]]}),
+        (drawn_region("rectanglelabels", x=75, y=50, width=50, height=25), {"boxes": [[36, 16, 12, 8]]}),
+        (drawn_region("keypointlabels", x=25, y=50, width=1), {"points": [[12, 16]]}),
+        (
+            drawn_region("polygonlabels", points=[[0, 0], [50, 0], [50, 50]], closed=True),
+            {"polygons": [[[0, 0], [24, 0], [24, 16]]]},
+        ),
+        (drawn_region("rectanglelabels", x=25, y=50, width=0, height=25), {}),
+        (drawn_region("rectanglelabels", x="far", y=50, width=10, height=25), {}),
+        (drawn_region("keypointlabels", x=float("nan"), y=50), {}),
+        (drawn_region("polygonlabels", points=[[0, 0], [50, 0]]), {}),
+        (drawn_region("polygonlabels", points=5), {}),
+        (drawn_region("keypointlabels", x=25, y=50, is_positive=0), {}),  # beside the class alone
+    ],
+)
+def test_what_was_drawn_is_read_in_pixels_and_what_cannot_be_read_still_names_its_label(region, drawing):
+    assert shown(region).drawing.model_dump(exclude_defaults=True) == exemplars.Drawing(**drawing).model_dump(
+        exclude_defaults=True
+    )
+
+
+def test_drawings_of_one_label_join_and_negative_keypoints_lie_beside_it():
+    box = drawn_region("rectanglelabels", x=25, y=50, width=50, height=25)
+    off = drawn_region("keypointlabels", x=50, y=50, is_positive=0)
+    other = drawn_region("keypointlabels", ["bear"], x=75, y=50)
+    drawing = shown(box, off, other, box).drawing
+    assert (drawing.boxes, drawing.points, drawing.not_points) == ([(12, 16, 24, 8)] * 2, [], [(24, 16)])
+
+
+def test_an_ellipse_is_an_outline():
+    (outline,) = shown(drawn_region("ellipselabels", x=50, y=50, radiusX=25, radiusY=25)).drawing.polygons
+    across, down = zip(*outline, strict=True)
+    assert (min(across), max(across)) == pytest.approx((12, 36))
+    assert (min(down), max(down)) == pytest.approx((8, 24))
+
+
+def test_drawn_tasks_become_the_projects_exemplars(backend, studio):
+    event = webhook(0, ["fox"])
+    box = drawn_region("rectanglelabels", x=25, y=50, width=50, height=25)
+    event["annotation"]["result"] = [box, drawn_region("keypointlabels", ["bear"], x=75, y=75)]
+    assert backend.post("/ls/webhook", json=event).status_code == 201
+    backend.post("/ls/webhook", json=webhook(1, ["fox"]))
+    stored = backend.get("/v1/exemplar-sets/label-studio-7").json()
+    assert [(one["name"], one["exemplars"], one["drawings"]) for one in stored["classes"]] == [
+        ("fox", 2, 1),
+        ("bear", 1, 1),
+    ]
+    fox, bear = exemplars.load(stored["uri"]).classes
+    assert fox.exemplars[0].drawing.boxes == [(12, 16, 24, 8)]
+    assert bear.exemplars[0].drawing.points == [(36, 24)]
+
+
 def predicted(client, *numbers):
     tasks = [{"id": i, "data": {"picture": f"/data/upload/{i}.png"}} for i in numbers]
     asked = {"tasks": tasks, "project": "7", "label_config": CONFIG, "params": {}}
@@ -207,7 +274,7 @@ def test_an_export_that_is_none_is_label_studios_fault(backend, studio, exported
 
 
 def lesson(number, make_picture, *names):
-    return Lesson(str(number), make_picture(number), dict.fromkeys(names))
+    return Lesson(str(number), make_picture(number), dict.fromkeys(names, Shown()))
 
 
 def test_two_replicas_that_teach_at_the_same_time_lose_no_lesson(tmp_path, make_picture):
@@ -250,7 +317,7 @@ def test_only_the_latest_of_each_class_are_used(tmp_path, make_picture):
 
 def test_a_picture_that_cannot_be_decoded_keeps_nobody_from_learning(tmp_path, make_picture):
     store = ExemplarStore(str(tmp_path))
-    cut = Lesson("1", make_picture(1)[:-60], {"fox": None})
+    cut = Lesson("1", make_picture(1)[:-60], {"fox": Shown()})
     sets.teach(store, "7", [cut, lesson(2, make_picture, "fox")], 10)
     sets.teach(store, "7", [lesson(3, make_picture, "FOX")], 10)
     assert [(one.name, one.exemplars) for one in store.get("label-studio-7").classes] == [("fox", 2)]

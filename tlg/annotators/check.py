@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from tlg.annotators.protocol import PRESENT
+from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import bounded_log_odds, unmasked_map
-from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
+from tlg.evidence.open_clip.image_prior import check_usable
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.hub.folder import Model
 from tlg.network.features import Features
@@ -56,9 +57,10 @@ class ExemplarChecker:
         check_usable(exemplars)
         self._model, self._set = model, exemplars
         self._prior = Prior(model.background)
-        self._features = [[self._encoded(exemplar) for exemplar in of.exemplars] for of in exemplars.classes]
-        self._negatives = [self._encoded(exemplar) for exemplar in exemplars.negatives]
-        self._masks = [[self._mask(exemplar) for exemplar in of.exemplars] for of in exemplars.classes]
+        encoded = [[self._encoded(exemplar) for exemplar in of.exemplars] for of in exemplars.classes]
+        self._features = [[features for features, _ in of_class] for of_class in encoded]
+        self._masks = [[mask_HW for _, mask_HW in of_class] for of_class in encoded]
+        self._negatives = [self._encoded(exemplar)[0] for exemplar in exemplars.negatives]
 
     @torch.inference_mode()
     def check(self) -> Iterator[ExemplarCheck]:
@@ -115,15 +117,12 @@ class ExemplarChecker:
         memory = network.encode_support(Features.cat([features for features, _, _ in others]), own_KHW, None)
         return network.segment(asked, None, [memory], None).softmax(2)[0, 0, 1]
 
-    def _encoded(self, exemplar: LoadedExemplar) -> Features:
+    def _encoded(self, exemplar: LoadedExemplar) -> tuple[Features, Tensor | None]:
+        """Its features, and the map that a person gave."""
         image_13HW = to_network_input(exemplar.pixels, self._model.input_size)[None].to(self._device)
         with torch.inference_mode():
-            return self._model.backbone.encode(image_13HW.contiguous(memory_format=torch.channels_last))
-
-    def _mask(self, exemplar: LoadedExemplar) -> Tensor | None:
-        if exemplar.mask is None:
-            return None
-        return resized_mask(exemplar.mask, self._model.input_size[0]).to(self._device)
+            features = self._model.backbone.encode(image_13HW.contiguous(memory_format=torch.channels_last))
+            return features, given_map(exemplar, image_13HW, features)
 
     @property
     def _device(self) -> torch.device:

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from tlg.annotators.protocol import PRESENT, AnnotateParams
 from tlg.answers.records import Answer, answer_from_mask
+from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded
 from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
-from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
-from tlg.evidence.names.tiny_clip import TinyClipNames
-from tlg.evidence.open_clip.image_prior import check_usable, resized_mask
+from tlg.evidence.open_clip.image_prior import check_usable
 from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplars
 from tlg.hub.folder import Model
@@ -82,12 +82,10 @@ class NetworkAnnotator:
         return self.network is not None and self.network.spec.text
 
     def _name_evidence(self) -> NameEvidence | None:
-        """Who says what names mean: the model's own CLIP, else the backbone's classifier, else nobody."""
-        if self.model.clip is not None and self.text is not None:
-            return TinyClipNames(self.model.clip, self.class_names, self.text, self.model.input_size)
-        if reads_names(self.model.backbone):
-            return ClassifierNames(self.model.backbone, self.class_names, self.model.input_size)
-        return None
+        model = self.model
+        return name_evidence(
+            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text)
+        )
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
         """Sets `fitted`, `trusted`, `text_presence` and `supports`.
@@ -100,9 +98,8 @@ class NetworkAnnotator:
         entries, own_texts, spoken = [], [], []
         for exemplar, label in [*labelled, *((exemplar, None) for exemplar in exemplars.negatives)]:
             image_13HW = self._input(exemplar.pixels)
-            mask = None if exemplar.mask is None else resized_mask(exemplar.mask, self.model.input_size[0])
             features = self._encode(image_13HW)
-            entries.append((prior.of_use(features), label, None if mask is None else mask.to(self.device)))
+            entries.append((prior.of_use(features), label, given_map(exemplar, image_13HW, features)))
             if self.names is not None:
                 seen_1 = self.names.see(image_13HW, features)
                 spoken.append(self.names.odds(seen_1))

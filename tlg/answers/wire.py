@@ -84,6 +84,7 @@ class StoredClass(_Wire):
     context: list[str] = []
     exemplars: int
     masks: int
+    drawings: int = 0
 
 
 class StoredSet(_Wire):

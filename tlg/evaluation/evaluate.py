@@ -29,6 +29,7 @@ from tlg.evaluation.answerers import (
     Prototypes,
     Swapped,
 )
+from tlg.evaluation.hints import boxes_around, hinted, points_on
 from tlg.evidence import Prior
 from tlg.hub.zoo import load
 from tlg.training.spec import EvaluateSpec
@@ -36,6 +37,9 @@ from tlg.training.spec import EvaluateSpec
 EPISODES_AT_ONCE = 8
 # Methods that ask another one with the exemplars of another class.
 SWAPPED: dict[str, Literal["tlg", "tlg_true_masks"]] = {"swapped": "tlg", "swapped_true_masks": "tlg_true_masks"}
+
+# Methods whose supports carry hints at their true masks.
+HINTS = {"tlg_boxes": boxes_around, "tlg_points": points_on}
 
 
 def evaluate(
@@ -115,6 +119,8 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
     if model.network is None:
         raise SpecError(f"{spec.model} holds no network; method {spec.method!r} needs one, `prior` does not")
     given = masks if spec.method in ("tlg_true_masks", "pixel") else None
+    if spec.method in HINTS:
+        given = hinted(masks, HINTS[spec.method], features)
     encoder = model.text_encoder(str(device)) if model.network.spec.text else None
     query_prior = None if spec.method == "pixel" else prior
     return Network(model.network, query_prior, encoder, features, spec.mirrored, given)

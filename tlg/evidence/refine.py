@@ -84,12 +84,16 @@ def box_mean(x_BChw: Tensor) -> Tensor:
 
 def pixel_adaptive(map_BNhw: Tensor, guide_B3hw: Tensor) -> Tensor:
     """Rounds of averaging with neighbours at several distances, each neighbour weighted by how alike its colour is."""
-    colours_B3Khw = neighbours(guide_B3hw)
-    distance_BKhw = (colours_B3Khw - guide_B3hw[:, :, None]).abs().mean(1)
-    weight_BKhw = torch.softmax(-distance_BKhw / ADAPTIVE_CONTRAST, dim=1)
+    weight_BKhw = neighbour_weights(guide_B3hw, ADAPTIVE_CONTRAST)
     for _ in range(ADAPTIVE_ROUNDS):
         map_BNhw = (neighbours(map_BNhw) * weight_BKhw[:, None]).sum(2)
     return map_BNhw
+
+
+def neighbour_weights(guide_B3hw: Tensor, contrast: float) -> Tensor:
+    """(B, K, h, w), 1 in all for each place: the more alike a neighbour's colour, the more it counts."""
+    distance_BKhw = (neighbours(guide_B3hw) - guide_B3hw[:, :, None]).abs().mean(1)
+    return torch.softmax(-distance_BKhw / contrast, dim=1)
 
 
 def neighbours(x_BChw: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ class Model:
     input_size: tuple[int, int] = (400, 400)
     background: Background | None = None  # what the exemplar prior knows of ordinary pictures
     clip: TinyClip | None = None
+    names: str | None = None  # the source that says what names mean; None leaves the choice to the registry
 
     def text_encoder(self, device: str = "cpu") -> TextEncoder | None:
         """The encoder of class names, or None where the network reads no text. Nothing is loaded before this."""
@@ -166,6 +167,7 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         written.input_size,
         background,
         clip,
+        written.names,
     )
     return model if device is None else model.to(device)
 

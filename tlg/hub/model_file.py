@@ -64,6 +64,9 @@ class ModelFile(BaseModel):
     network: NetworkSpec | None = Field(None, description="None: the model answers with its prior alone")
     text: TextSpec | None = Field(None, description="None: the network reads no text, or that of `clip`")
     clip: ClipSpec | None = Field(None, description="The model's own CLIP: text vectors and a text prior")
+    names: str | None = Field(
+        None, description="Who says what names mean: see tlg.evidence.names.registry; null: `clip`, else the classifier"
+    )
     prior: dict[str, Any] = Field({}, description="The prior's own settings")
     input_size: tuple[int, int] = Field((400, 400), description="Height and width images are resized to")
     backbone_weights: str | None = Field(

@@ -108,11 +108,21 @@ class EvaluateSpec(Document):
     benchmark: Source
     model: str = Field("", description="Model folder or name; `{fold}` stands for the fold")
     method: Literal[
-        "tlg", "prior", "all_foreground", "prototypes", "tlg_true_masks", "pixel", "swapped", "swapped_true_masks"
+        "tlg",
+        "prior",
+        "all_foreground",
+        "prototypes",
+        "tlg_true_masks",
+        "tlg_boxes",
+        "tlg_points",
+        "pixel",
+        "swapped",
+        "swapped_true_masks",
     ] = Field(
         "tlg",
         description="`tlg_true_masks` and `pixel` read the supports' true masks; `pixel` (for networks trained so)"
-        " without a pseudo-mask of the query. `swapped` is `tlg` asked with the exemplars of another class:"
+        " without a pseudo-mask of the query. `tlg_boxes` and `tlg_points` read a box around, or a point on, every"
+        " part of the supports' true masks. `swapped` is `tlg` asked with the exemplars of another class:"
         " the less of the right class it marks, the more the exemplars are read",
     )
     reading: bool = Field(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from tlg.errors import CheckpointError
 from tlg.network.backbones.backbone import Backbone, fill_trunk
+from tlg.network.backbones.dinov2_names import with_timm_names
 from tlg.network.features import Features
 
 LEVEL_STRIDES = (8, 16, 32)
@@ -108,7 +109,7 @@ class TimmBackbone(Backbone):
         return self.trunk.forward_head(vectors_IC[:, None].expand(-1, self.trunk.num_prefix_tokens + 1, -1))
 
     def load_weights(self, state: Mapping[str, Tensor], source: str) -> None:
-        fill_trunk(self.trunk, with_names_of(self.trunk, state), self.name, source)
+        fill_trunk(self.trunk, with_names_of(self.trunk, with_timm_names(state)), self.name, source)
 
     # ---- pictures in, maps out
 
@@ -193,7 +194,7 @@ class TimmBackbone(Backbone):
     @torch.no_grad()
     def _trial(self) -> tuple[dict[str, Tensor], Tensor]:
         """The maps that tapped modules give of a blank picture, by name, and the deepest map."""
-        blank_13HW = torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE)
+        blank_13HW = self._in_patches(torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE))
         try:
             outputs, deepest = self._run(blank_13HW)
         except (AssertionError, RuntimeError) as error:
