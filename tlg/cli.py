@@ -115,7 +115,7 @@ def status(output: str, endpoint: Endpoint = None) -> None:
 def export(
     output: str,
     to: Annotated[str, typer.Option(help="Folder or prefix to write to")],
-    format: Annotated[str, typer.Option(help="parquet, coco, label_studio or overlay")] = "coco",
+    format: Annotated[str, typer.Option(help="One of output.formats, see docs/exports.md")] = "coco",
     masks: Annotated[str, typer.Option(help="COCO masks as rle or polygon")] = "rle",
     min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
     classes: Annotated[list[str], typer.Option("--class", help="Only this class; may be repeated")] = [],  # noqa: B006

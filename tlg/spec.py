@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
+from importlib.metadata import entry_points
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
+
+# Formats of the product, in the order in which they are told; installed packages add theirs.
+OUR_EXPORT_FORMATS = ("parquet", "coco", "label_studio", "overlay")
+EXPORTS_GROUP = "tlg.exports"
+
+
+def export_formats() -> list[str]:
+    """What `output.formats` may name: ours, and the entry points of installed packages."""
+    others = {entry.name for entry in entry_points(group=EXPORTS_GROUP)}
+    return [*OUR_EXPORT_FORMATS, *sorted(others - set(OUR_EXPORT_FORMATS))]
 
 
 class ImagesSpec(Document):
@@ -29,10 +41,21 @@ class ImagesSpec(Document):
 
 class OutputSpec(Document):
     uri: str = Field(description="Folder or prefix that receives annotations/, coco/, quarantine/, runs/, report/")
-    formats: list[Literal["parquet", "coco", "label_studio", "overlay"]] = Field(
-        ["parquet", "coco"], description="What a run writes beside the ledger's own shards"
+    formats: list[str] = Field(
+        ["parquet", "coco"],
+        description=f"Written beside the ledger's shards: {', '.join(OUR_EXPORT_FORMATS)}, or a package's",
     )
     masks: Literal["rle", "polygon"] = Field("rle", description="How COCO writes masks; Parquet always has RLE")
+
+    @field_validator("formats")
+    @classmethod
+    def known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in (expected := export_formats()):
+                near = difflib.get_close_matches(name, expected, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"expected some of {', '.join(expected)}"
+                raise ValueError(f"format '{name}' is unknown ({hint})")
+        return value
 
 
 class RunSpec(Document):

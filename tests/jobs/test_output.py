@@ -20,6 +20,7 @@ from jobs.flow.fetch import Fetcher
 from jobs.flow.progress import Progress
 from jobs.flow.segment import Segmenter
 from jobs.output import catalogue, exports, index, leftovers, runs, shards
+from jobs.output.formats import coco
 from jobs.output.lease import Lease
 from jobs.output.writer import ShardWriter
 from tests.jobs import collection
@@ -122,7 +123,7 @@ def test_what_is_asked_differently_is_written_without_new_images(spec):
 
 def test_only_what_changed_is_written_again(spec, images, monkeypatch):
     """Beyond one file's worth of images, a night's answers make a file of their own and leave the others alone."""
-    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 4)
+    monkeypatch.setattr(coco, "IMAGES_PER_FILE", 4)
     monkeypatch.setattr(job, "ROWS_PER_COMMIT", 8)
     for number in range(20, 40):
         (images / f"{number}.png").write_bytes(collection.picture(number))
@@ -144,7 +145,7 @@ def test_only_what_changed_is_written_again(spec, images, monkeypatch):
 
 
 def test_many_nights_do_not_leave_many_files(spec, images, monkeypatch):
-    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 8)
+    monkeypatch.setattr(coco, "IMAGES_PER_FILE", 8)
     spec = changed(spec, "output", formats=["coco"])
     for night in range(16):
         (images / f"night{night}.png").write_bytes(collection.picture(200 + night))
@@ -169,7 +170,7 @@ def test_a_night_reads_indexes_and_not_the_answers(tmp_path, exemplar_folder, mo
                 for number in range(400)
             ]
             writer.commit(records.to_table(filling, Provenance("m", "e", "p", "filling")))
-    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 500)
+    monkeypatch.setattr(coco, "IMAGES_PER_FILE", 500)
     job.annotate(spec)
     (images / "new.png").write_bytes(collection.picture(99))
     size = sum(shard.size for shard in shards.committed(out))
