@@ -12,7 +12,18 @@ from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
 
 # Formats of the product, in the order in which they are told; installed packages add theirs.
-OUR_EXPORT_FORMATS = ("parquet", "coco", "label_studio", "overlay")
+OUR_EXPORT_FORMATS = (
+    "parquet",
+    "coco",
+    "label_studio",
+    "label_studio_jsonl",
+    "labelme",
+    "yolo_seg",
+    "label_maps",
+    "hugging_face",
+    "croissant",
+    "overlay",
+)
 EXPORTS_GROUP = "tlg.exports"
 
 

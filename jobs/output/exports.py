@@ -7,9 +7,8 @@ from jobs.output import departed, index, lease, quarantine, report, runs, shards
 from jobs.output import marker as markers
 from jobs.output.catalogue import Catalogue
 from jobs.output.formats import registry
-from jobs.output.formats.protocol import Exported
 from jobs.output.leftovers import WORK_FOLDER
-from jobs.output.selection import Filter, Selection
+from jobs.output.selection import EVERYTHING, Exported, Filter, Selection
 from tlg import store
 from tlg.answers.formats import coco
 from tlg.errors import SpecError, StorageError
@@ -21,7 +20,7 @@ OWN_FOLDERS = (shards.FOLDER, index.FOLDER, lease.FOLDER, markers.FOLDER, runs.F
 
 def write(spec: AnnotateSpec, summary: runs.RunSummary, catalogue: Catalogue) -> list[str]:
     """The formats a spec asks for, and the report: what has changed since they were written; returns what was."""
-    answers = Selection(catalogue, catalogue.output, Filter(), spec.output.masks, summary.collection, spec.name)
+    answers = Selection(catalogue, catalogue.output, EVERYTHING, spec.output.masks, summary.collection, spec.name)
     written = [uri for name in spec.output.formats for uri in registry.load(name).update(answers, name).uris]
     return written + report.update(catalogue, summary, spec.run.min_score, spec.run.price_per_hour)
 
@@ -31,7 +30,7 @@ def export(
     name: str,
     to: str,
     access: store.Access = store.DEFAULT_ACCESS,
-    chosen: Filter = Filter(),
+    chosen: Filter = EVERYTHING,
     masks: coco.Masks = "rle",
     listed_only: bool = False,
 ) -> Exported:

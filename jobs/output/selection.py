@@ -1,4 +1,4 @@
-"""The answers that an export takes: all that hold in an output, or a part of them."""
+"""What an export takes, all answers that hold in an output or a part of them, and what it gives back."""
 
 from __future__ import annotations
 
@@ -52,6 +52,9 @@ class Filter:
             yield table
 
 
+EVERYTHING = Filter()
+
+
 @dataclass(frozen=True)
 class Selection:
     """What a format is made of: the answers, and what there is to know about them.
@@ -62,7 +65,7 @@ class Selection:
 
     catalogue: Catalogue
     base: str
-    chosen: Filter = Filter()
+    chosen: Filter = EVERYTHING
     masks: coco.Masks = "rle"
     root: str = ""
     name: str = "answers"
@@ -86,3 +89,11 @@ class Selection:
         newest_first = ((one.class_id, one.name) for found in reversed(self.catalogue.shards) for one in found.classes)
         known = coco.distinct_categories(newest_first)
         return [category for category in known if not self.chosen.classes or category[1] in self.chosen.classes]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote, and what there is to say about it."""
+
+    uris: list[str]
+    remark: str = ""

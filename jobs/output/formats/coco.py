@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.output import marker as markers
-from jobs.output.formats.protocol import Exported, ExportFormat
-from jobs.output.parts import Parts
-from jobs.output.selection import ANSWER_COLUMNS, Selection
+from jobs.output.formats.protocol import ExportFormat
+from jobs.output.parts import Parts, as_text
+from jobs.output.selection import ANSWER_COLUMNS, Exported, Selection
 from tlg.answers.formats import coco
 
 IMAGES_PER_FILE = 100_000
@@ -32,5 +32,5 @@ def _parts(answers: Selection) -> Parts:
         "instances",
         IMAGES_PER_FILE,
         ANSWER_COLUMNS,
-        lambda stream, part: coco.write(stream, part, known, answers.masks, answers.root),
+        as_text(lambda stream, part: coco.write(stream, part, known, answers.masks, answers.root)),
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jobs.output import marker as markers
-from jobs.output.formats.protocol import Exported, ExportFormat
-from jobs.output.parts import Parts
-from jobs.output.selection import ANSWER_COLUMNS, Selection
+from jobs.output.formats.protocol import ExportFormat
+from jobs.output.parts import Parts, as_text
+from jobs.output.selection import ANSWER_COLUMNS, Exported, Selection
 from tlg.answers.formats import label_studio
 
 TASKS_PER_FILE = 20_000
@@ -21,4 +21,4 @@ class LabelStudio(ExportFormat):
 
 
 def _parts(answers: Selection) -> Parts:
-    return Parts(f"{answers.base}/label_studio", "tasks", TASKS_PER_FILE, COLUMNS, label_studio.write)
+    return Parts(f"{answers.base}/label_studio", "tasks", TASKS_PER_FILE, COLUMNS, as_text(label_studio.write))

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from jobs.output import marker as markers
 from jobs.output.catalogue import Catalogue
-from jobs.output.formats.protocol import Exported, ExportFormat
+from jobs.output.formats.protocol import ExportFormat
 from jobs.output.identity import image_numbers
 from jobs.output.leftovers import delete_if_there
 from jobs.output.marker import Marker
 from jobs.output.parts import rows_by_image
-from jobs.output.selection import ANSWER_COLUMNS, Filter, Selection
+from jobs.output.selection import ANSWER_COLUMNS, Exported, Filter, Selection
 from tlg import pictures, store
 from tlg.answers.formats import overlay
 from tlg.errors import InputError, StorageError

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.output import lease, shards
-from jobs.output.formats.protocol import Exported, ExportFormat
-from jobs.output.selection import Selection
+from jobs.output.formats.protocol import ExportFormat
+from jobs.output.selection import Exported, Selection
 from tlg import store
 from tlg.answers import records
 from tlg.errors import SpecError

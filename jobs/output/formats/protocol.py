@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from jobs.output import marker as markers
 from jobs.output.marker import Marker
-from jobs.output.selection import Selection
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What an export wrote, and what there is to say about it."""
-
-    uris: list[str]
-    remark: str = ""
+from jobs.output.selection import Exported, Selection
 
 
 class ExportFormat:

@@ -16,6 +16,12 @@ OURS = {
         "parquet": "parquet:MaskRows",
         "coco": "coco:Coco",
         "label_studio": "label_studio:LabelStudio",
+        "label_studio_jsonl": "label_studio_jsonl:LabelStudioLines",
+        "labelme": "labelme:LabelMe",
+        "yolo_seg": "yolo_seg:YoloSeg",
+        "label_maps": "label_maps:LabelMaps",
+        "hugging_face": "hugging_face:HuggingFace",
+        "croissant": "croissant:Croissant",
         "overlay": "overlay:Overlays",
     }.items()
 }
