@@ -16,6 +16,7 @@ from jobs.output.selection import Exported, Selection
 from jobs.output.splits import SPLITS, split_of
 from tlg import store
 from tlg.answers.formats import yolo
+from tlg.errors import StorageError
 
 FOLDER = "yolo_seg"
 # Of what we read, what Ultralytics reads; other images are written as PNG.
@@ -54,9 +55,20 @@ def _files(answers: Selection) -> ImageFiles:
 
 
 def _write_data(answers: Selection) -> str:
-    """A folder that has no image yet is named nonetheless: Ultralytics asks for `train` and `val`."""
+    """Ultralytics asks for `train` and `val` with images in them: a split that has none borrows those of another."""
     names = {place: name for place, (_, name) in enumerate(answers.categories())}
-    content = {split: f"images/{split}" for split in SPLITS} | {"names": names}
+    there = [split for split in SPLITS if _has_images(f"{answers.base}/{FOLDER}/images/{split}", answers.access)]
+    content: dict[str, Any] = {split: f"images/{split if split in there else there[0]}" for split in SPLITS if there}
     uri = f"{answers.base}/{FOLDER}/data.yaml"
-    store.write(uri, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode(), answers.access)
+    text = yaml.safe_dump(content | {"names": names}, sort_keys=False, allow_unicode=True)
+    store.write(uri, text.encode(), answers.access)
     return uri
+
+
+def _has_images(folder: str, access: store.Access) -> bool:
+    try:
+        return next(store.entries(folder, access=access), None) is not None
+    except StorageError as error:
+        if error.missing:
+            return False
+        raise
