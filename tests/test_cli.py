@@ -28,6 +28,7 @@ COMMANDS = [
     "render",
     "schedule",
     "schema",
+    "score",
     "serve",
     "status",
     "submit",

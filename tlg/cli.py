@@ -140,6 +140,25 @@ def export(
 
 
 @app.command()
+def score(
+    output: str,
+    truth: Annotated[str, typer.Option(help="COCO file, or folder of label maps or of masks by class")],
+    precision: Annotated[float, typer.Option(help="Wished share of right masks, for the suggested min_score")] = 0.9,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON")] = False,
+    endpoint: Endpoint = None,
+) -> None:
+    """Measure answers against known masks. A min_score for a wished precision is suggested."""
+    import json
+
+    from jobs.commands import score as scoring
+    from tlg.store import Access, join
+
+    figures, lines = scoring.score(join(".", output), join(".", truth), precision, Access(endpoint))
+    for line in [json.dumps(figures, indent=1)] if as_json else lines:
+        typer.echo(line)
+
+
+@app.command()
 def prune(
     output: str,
     remove: Annotated[bool, typer.Option("--remove", help="Remove them; without it they are only counted")] = False,

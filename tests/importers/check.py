@@ -120,9 +120,7 @@ def write_export(folder: Path, name: str) -> Path:
     out = exported.write_output(folder)
     exports.export(str(out), name, str(folder))
     masks = {
-        f"{number:03d}/{class_name}": mask
-        for number in range(8)
-        for class_name, mask in exported.masks(number).items()
+        f"{number:03d}/{class_name}": mask for number in range(8) for class_name, mask in exported.masks(number).items()
     }
     np.savez(folder / "masks.npz", **masks)
     return folder

@@ -38,7 +38,7 @@ def answers(number: int) -> list[Answer]:
 def write_image(path: Path, number: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     marked = np.any(list(masks(number).values()), axis=0)
-    Image.fromarray(np.where(marked[..., None], np.uint8([200, 90, 30]), np.uint8([20, 20, number]))).save(path)
+    Image.fromarray(np.where(marked[..., None], np.uint8([200, 90, 30]), np.uint8([20, 20, number % 256]))).save(path)
     return path
 
 

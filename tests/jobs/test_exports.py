@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from jobs.output import catalogue as catalogues
-from jobs.output import exports, image_files, runs
+from jobs.output import exports, image_files, runs, shards
 from jobs.output.formats import hugging_face, label_studio_jsonl, registry
 from jobs.output.identity import image_numbers
 from jobs.output.lease import Lease
@@ -302,3 +303,23 @@ def test_hugging_face_files_hold_so_many_images(out: Path, tmp_path: Path, monke
     written = exports.export(str(out), "hugging_face", str(tmp_path / "e")).uris
     parts = {Path(uri).name[:10] for uri in written if uri.endswith(".parquet")}
     assert parts == {"part-00000", "part-00001", "part-00002", "part-00003"}
+
+
+def peak_of_export(folder: Path, name: str, count: int) -> int:
+    """Bytes of Python's own at the most, while so many images are exported."""
+    out = exported.write_output(folder / f"{count}", count)
+    registry.load(name)  # what is imported is not the export's
+    tracemalloc.start()
+    exports.export(str(out), name, str(folder / f"e{count}"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("name", ["coco", "label_studio_jsonl", "label_maps", "hugging_face"])
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypatch, name: str) -> None:
+    """`make bench ONLY=exports` measures whole processes with many more images."""
+    monkeypatch.setattr(shards, "ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(hugging_face, "IMAGES_PER_FILE", 20)
+    peak_of_export(tmp_path, name, 10)
+    assert peak_of_export(tmp_path, name, 160) < 1.5 * peak_of_export(tmp_path, name, 40)

@@ -21,7 +21,7 @@ for split in ("train", "val", "test"):
         height, width = label["shape"]
         stem = label["im_file"].rsplit("/", 1)[1].rsplit(".", 1)[0]
         found = {name: np.zeros((height, width), np.uint8) for name in data["names"].values()}
-        for place, polygon in zip(label["cls"].ravel().astype(int), label["segments"]):
+        for place, polygon in zip(label["cls"].ravel().astype(int), label["segments"], strict=True):
             fine = np.zeros((height * FINER, width * FINER), np.uint8)
             cv2.fillPoly(fine, [np.round(polygon * (width * FINER, height * FINER)).astype(np.int32)], 1)
             found[data["names"][place]] |= fine[FINER // 2 :: FINER, FINER // 2 :: FINER]
