@@ -150,7 +150,7 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
         )
         for row in rows
     ]
-    return [f"{yes}a mask is right from an IoU of {figures['right_iou']:g}", *lines]
+    return [f"{compared}a mask is right from an IoU of {figures['right_iou']:g}", *lines]
 
 
 def _cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
