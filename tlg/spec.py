@@ -24,6 +24,7 @@ OUR_EXPORT_FORMATS = (
     "croissant",
     "overlay",
 )
+SMALLEST_OBJECT = 50
 EXPORTS_GROUP = "tlg.exports"
 
 
@@ -57,6 +58,11 @@ class OutputSpec(Document):
         description=f"Written beside the ledger's shards: {', '.join(OUR_EXPORT_FORMATS)}, or a package's",
     )
     masks: Literal["rle", "polygon"] = Field("rle", description="How COCO writes masks; Parquet always has RLE")
+
+    objects: bool = Field(False, description="Part each class's mask into objects, each with score, box and area")
+    smallest_object: int = Field(
+        SMALLEST_OBJECT, ge=1, description="With `objects`: smaller ones, in pixels of the picture, are left out"
+    )
 
     @field_validator("formats")
     @classmethod

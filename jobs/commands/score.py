@@ -23,7 +23,7 @@ from tlg.answers.formats import coco
 from tlg.answers.scoring import ClassScore
 from tlg.errors import InputError, SpecError, StorageError
 
-COLUMNS = ["image_uri", "height", "width", "class_name", "status", "score", "presence", "rle"]
+COLUMNS = ["image_uri", "height", "width", "class_name", "status", "score", "presence", "rle", "part"]
 EXAMPLES = 3
 
 
@@ -84,7 +84,7 @@ def _compare_image(scored: Scored, rows: Rows, known: PictureTruth, classes: Ite
     if (known.height, known.width) != (height, width):
         raise InputError(f"the truth is {known.width}x{known.height} pixels, the picture {width}x{height}")
     counts_HW = np.ones((height, width), bool) if known.ignored is None else ~known.ignored
-    for row in rows:
+    for row in records.class_rows(rows):
         name = row["class_name"]
         if name not in classes:
             continue

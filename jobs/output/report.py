@@ -35,7 +35,7 @@ FAILED_SHOWN = 50
 THUMBNAIL = 240
 # Drawn thumbnails: the next night's sheets show older images without reading them again.
 THUMBNAILS = f"{FOLDER}/sheets.json"
-SHEET_COLUMNS = ["image_id", "image_uri", "class_name", "class_id", "status", "score", "run_id"]
+SHEET_COLUMNS = ["image_id", "image_uri", "class_name", "class_id", "status", "score", "part", "run_id"]
 
 
 @dataclass
@@ -164,7 +164,7 @@ def _candidates(catalogue: Catalogue, fresh: list[Index], min_score: float) -> l
     """Of each class the masks of fresh shards nearest to the threshold."""
     best: dict[str, list[Thumbnail]] = {}
     for table in catalogue.tables(SHEET_COLUMNS, fresh):
-        masks = table.filter(pc.equal(table["status"], "mask"))
+        masks = table.filter(pc.and_(pc.equal(table["status"], "mask"), pc.is_null(table["part"])))
         distance = np.abs(masks["score"].to_numpy() - min_score)
         names = masks["class_name"].combine_chunks().dictionary_encode()
         for code, name in enumerate(names.dictionary.to_pylist()):
@@ -214,7 +214,7 @@ def _draw(catalogue: Catalogue, wanted: Iterable[Thumbnail], fresh: list[Index])
     for table in catalogue.tables(columns, those):
         for row in table.filter(np.isin(image_numbers(table["image_id"]), numbers)).to_pylist():
             one = missing.get((row["image_id"], row["class_name"]))
-            if one is None or row["status"] != "mask":
+            if one is None or row["status"] != "mask" or row["part"] is not None:
                 continue
             if one.image_id not in pixels:
                 pixels[one.image_id] = _pixels(one.uri, catalogue.access)

@@ -1,4 +1,4 @@
-"""Crowded scenes of the drawn world, with every object told apart: several objects of a class, many of them touching."""
+"""Crowded scenes of the drawn world, every object told apart: several of a class, many of them touching."""
 
 from __future__ import annotations
 

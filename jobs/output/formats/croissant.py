@@ -58,6 +58,7 @@ MEANINGS = {
     "score": "How certain the mask is, 0 to 1",
     "presence": "The probability that the class is in the image at all",
     "area": "Pixels of the mask",
+    "part": "The number of an object of the class, from 1; null in the row of the class itself",
     "error_type": "Kind of the error, where the image could not be read",
     "error_message": "What was found and what was expected",
     "model_digest": "Which model answered",

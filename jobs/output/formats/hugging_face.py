@@ -39,7 +39,7 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 ANSWER = pa.struct(
     [
         records.SCHEMA.field(name)
-        for name in ("class_name", "class_id", "status", "score", "presence", "area", "bbox", "rle")
+        for name in ("class_name", "class_id", "status", "score", "presence", "area", "bbox", "rle", "part")
     ]
 )
 FEATURES = {"image": {"_type": "Image"}, "label_map": {"_type": "Image"}}
@@ -155,7 +155,7 @@ elsewhere. Which licence the images have is for you to say.
 | `image` | the picture, as its file was |
 | `label_map` | one class for each pixel, 0 where there is none; where masks overlap, the higher score wins |
 | `image_id`, `image_uri` | the picture's stable name, and where it was |
-| `answers` | for each class asked: status, score, presence, box, and the mask as COCO run-length encoding |
+| `answers` | for each class asked, and for its objects (`part`): status, score, presence, box, run-length mask |
 
 | number | class |
 |---|---|

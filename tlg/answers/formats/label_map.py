@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tlg.answers.records import decode_mask
+from tlg.answers.records import class_rows, decode_mask
 from tlg.errors import SpecError
 
 # 255 is what readers of VOC leave out of training.
@@ -43,10 +43,10 @@ def check(categories: Sequence[tuple[int, str]]) -> None:
         )
 
 
-def labels(rows: Sequence[Mapping[str, Any]], ids: Mapping[str, int]) -> np.ndarray:
-    """(height, width) uint8 of an image's class rows; classes that `ids` does not name are left out."""
+def labels(rows: Sequence[dict[str, Any]], ids: Mapping[str, int]) -> np.ndarray:
+    """(height, width) uint8 of an image's rows; classes that `ids` does not name are left out."""
     label_HW = np.zeros((rows[0]["height"], rows[0]["width"]), np.uint8)
-    masks = [row for row in rows if row["status"] == "mask" and row["class_name"] in ids]
+    masks = [row for row in class_rows(rows) if row["status"] == "mask" and row["class_name"] in ids]
     for row in sorted(masks, key=lambda row: (row["score"], -row["area"], -ids[row["class_name"]])):
         label_HW[decode_mask(row["rle"])] = ids[row["class_name"]]
     return label_HW

@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlg.answers.formats import polygon
-from tlg.answers.records import decode_mask
+from tlg.answers.records import decode_mask, object_rows
 
 # What LabelMe and X-AnyLabeling both read.
 VERSION = "5.5.0"
 
 
-def document(rows: Sequence[Mapping[str, Any]], image_path: str, image: bytes | None = None) -> dict[str, Any]:
+def document(rows: Sequence[dict[str, Any]], image_path: str, image: bytes | None = None) -> dict[str, Any]:
     """`image_path` counts from the document's folder; `image` goes inside where no path leads to the picture."""
-    masks = [row for row in rows if row["status"] == "mask"]
+    masks = object_rows(rows)
     return {
         "version": VERSION,
         "flags": {},
