@@ -94,6 +94,7 @@ class _Job:
 
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
+        exports.check(spec)
         params = AnnotateParams(
             min_score=spec.run.min_score,
             max_pixels=spec.run.max_pixels,

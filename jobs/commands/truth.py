@@ -180,7 +180,7 @@ class CocoTruth:
 
     def read(self, name: str) -> PictureTruth:
         image = self.images[name]
-        height, width = int(image["height"]), int(image["width"])
+        height, width = _number(image, "height"), _number(image, "width")
         masks: dict[str, np.ndarray] = {}
         ignored_HW = np.zeros((height, width), bool)
         for annotation in self.annotations.get(image["id"], []):
@@ -188,14 +188,21 @@ class CocoTruth:
             if annotation.get("iscrowd"):
                 ignored_HW |= drawn
             else:
-                class_name = self.categories[annotation["category_id"]]
+                class_name = self.categories.get(_number(annotation, "category_id"), "")
                 masks[class_name] = masks.get(class_name, False) | drawn
         return PictureTruth(height, width, masks, ignored_HW)
 
 
-def _drawn(annotation: Mapping[str, Any], height: int, width: int) -> np.ndarray:
-    segmentation = annotation["segmentation"]
+def _number(entry: Mapping[str, Any], key: str) -> int:
     try:
+        return int(entry[key])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"entry {entry.get('id')} has no number as {key}, found {entry.get(key)!r}") from None
+
+
+def _drawn(annotation: Mapping[str, Any], height: int, width: int) -> np.ndarray:
+    try:
+        segmentation = annotation["segmentation"]
         if isinstance(segmentation, list):
             rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
         elif isinstance(segmentation["counts"], list):

@@ -18,6 +18,12 @@ from tlg.spec import AnnotateSpec
 OWN_FOLDERS = (shards.FOLDER, index.FOLDER, lease.FOLDER, markers.FOLDER, runs.FOLDER, quarantine.FOLDER, WORK_FOLDER)
 
 
+def check(spec: AnnotateSpec) -> None:
+    """Whether every format can be loaded: better known before a job than after it."""
+    for name in spec.output.formats:
+        registry.load(name)
+
+
 def write(spec: AnnotateSpec, summary: runs.RunSummary, catalogue: Catalogue) -> list[str]:
     """The formats a spec asks for, and the report: what has changed since they were written; returns what was."""
     answers = Selection(catalogue, catalogue.output, EVERYTHING, spec.output.masks, summary.collection, spec.name)

@@ -79,7 +79,8 @@ class ImageFiles:
         kept = known & present.keys()
         self._mark(name, settings, "", kept, shared)  # a run that is killed here has written no more than these
         remark = self._write(names, [index for shard, index in present.items() if shard not in kept])
-        if kept != known or not known:
+        # A run that was killed may have left files of images that went.
+        if kept != known or marker is None or not marker.state:
             self._sweep(names)
         self._mark(name, settings, catalogue.fingerprint, present.keys(), shared)
         return Exported(self._uris(), remark)

@@ -240,6 +240,7 @@ def test_an_image_that_is_gone_is_left_out_and_costs_no_other(out: Path, tmp_pat
         assert "files of 7 images; 1 left out" in done.remark
         assert "001.png" in done.remark
     else:
+        assert done.remark.startswith("1 images are gone and left out: ")
         assert sum(pq.read_metadata(uri).num_rows for uri in done.uris if uri.endswith(".parquet")) == COUNT - 1
 
 

@@ -200,3 +200,16 @@ def test_the_command_prints_a_table_or_json(out: Path, tmp_path: Path) -> None:
     assert figures["wished_precision"] == 0.8
     with pytest.raises(SpecError, match="--precision 90: a share of masks that are right"):
         scoring.score(str(out), str(place), 90)
+
+
+def test_a_coco_entry_that_says_too_little_costs_its_own_picture_alone(out: Path, tmp_path: Path) -> None:
+    file = coco_file(out, tmp_path / "e")
+    document = json.loads(file.read_text())
+    del document["images"][0]["height"]
+    marked = [one for one in document["annotations"] if one["image_id"] != document["images"][0]["id"]]
+    marked[0]["segmentation"] = [[1, 2]]
+    file.write_text(json.dumps(document))
+    figures, lines = scoring.score(str(out), str(file), 0.9)
+    assert figures["compared_images"] == COUNT - 2
+    assert any("has no number as height, found None" in line for line in lines)
+    assert any("cannot be drawn" in line for line in lines)

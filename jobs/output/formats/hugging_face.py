@@ -32,6 +32,7 @@ IMAGES_PER_FILE = 1_000
 IMAGES_AT_ONCE = 32
 READ_AT_ONCE = 8
 SUFFIX = ".parquet"
+EXAMPLES = 3
 COLUMNS = records.SCHEMA.names
 # What `datasets` calls our splits.
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
@@ -57,19 +58,25 @@ SCHEMA = pa.schema(
 class HuggingFace(ExportFormat):
     def write(self, answers: Selection) -> Exported:
         label_map.check(answers.categories())
-        uris = _parts(answers).write(answers.catalogue, answers.chosen.apply)
-        return Exported([*uris, _write_card(answers)])
+        left_out: list[str] = []
+        uris = _parts(answers, left_out).write(answers.catalogue, answers.chosen.apply)
+        return Exported([*uris, _write_card(answers)], _remark(left_out))
 
     def settings(self, answers: Selection) -> Mapping[str, Any]:
         return {"format": 1, "categories": answers.categories()}
 
     def update(self, answers: Selection, name: str) -> Exported:
         label_map.check(answers.categories())
-        uris = _parts(answers).update(answers.catalogue, name, markers.digest(self.settings(answers)))
-        return Exported([*uris, _write_card(answers)] if uris else [])
+        left_out: list[str] = []
+        uris = _parts(answers, left_out).update(answers.catalogue, name, markers.digest(self.settings(answers)))
+        return Exported([*uris, _write_card(answers)] if uris else [], _remark(left_out))
 
 
-def _parts(answers: Selection) -> Parts:
+def _remark(left_out: list[str]) -> str:
+    return f"{len(left_out):,} images are gone and left out: {', '.join(left_out[:EXAMPLES])}" if left_out else ""
+
+
+def _parts(answers: Selection, left_out: list[str]) -> Parts:
     ids = {name: number for number, name in answers.categories()}
 
     def write_part(folder: Path, name: str, part: Iterable[Rows]) -> None:
@@ -77,7 +84,7 @@ def _parts(answers: Selection) -> Parts:
         writers: dict[str, pq.ParquetWriter] = {}
         schema = SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": _features()}})})
         try:
-            for batch in _batches(images, ids, answers.access):
+            for batch in _batches(images, ids, answers.access, left_out):
                 for split in {split_of(row["image_id"]) for row in batch}:
                     if split not in writers:
                         file = folder / f"{name}-{SPLIT_NAMES[split]}{SUFFIX}"
@@ -91,11 +98,14 @@ def _parts(answers: Selection) -> Parts:
     return Parts(f"{answers.base}/{FOLDER}/data", "part", IMAGES_PER_FILE, COLUMNS, write_part, SUFFIX)
 
 
-def _batches(images: Iterator[Rows], ids: Mapping[str, int], access: store.Access) -> Iterator[list[dict[str, Any]]]:
+def _batches(
+    images: Iterator[Rows], ids: Mapping[str, int], access: store.Access, left_out: list[str]
+) -> Iterator[list[dict[str, Any]]]:
     """Rows of the data set, some at a time; images that are gone are left out."""
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         while some := list(islice(images, IMAGES_AT_ONCE)):
-            found = pool.map(lambda rows: _row(rows, ids, access), some)
+            found = list(pool.map(lambda rows: _row(rows, ids, access), some))
+            left_out += [rows[0]["image_uri"] for rows, row in zip(some, found, strict=True) if row is None]
             if batch := [row for row in found if row is not None]:
                 yield batch
 
