@@ -94,7 +94,13 @@ class _Job:
 
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
-        params = AnnotateParams(min_score=spec.run.min_score, max_pixels=spec.run.max_pixels)
+        exports.check(spec)
+        params = AnnotateParams(
+            min_score=spec.run.min_score,
+            max_pixels=spec.run.max_pixels,
+            objects=spec.output.objects,
+            smallest_object=spec.output.smallest_object,
+        )
         loaded = exemplars.load(spec.exemplars, self.access)
         provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), summary.run_id)
         summary.digests = {
@@ -228,7 +234,7 @@ class _Receiver:
             rows = table.filter(pc.equal(table["position"], position))
             known = self._partial.get(position)
             if known is not None:
-                is_new = pc.invert(pc.is_in(rows["class_id"], known["class_id"].combine_chunks()))
+                is_new = pc.invert(pc.is_in(_row_keys(rows), _row_keys(known).combine_chunks()))
                 rows = pa.concat_tables([known, rows.filter(is_new)])
             if len(rows) == rows["rows"][0].as_py():
                 tables.append(rows)
@@ -252,7 +258,8 @@ class _Receiver:
         self.deferred += deferred_uris
         self._job.summary.deferred += len(deferred_uris)
         answered = table.filter(pc.invert(table["deferred"]))
-        statuses = {one["values"]: one["counts"] for one in pc.value_counts(answered["status"]).to_pylist()}
+        of_classes = answered.filter(pc.is_null(answered["part"]))
+        statuses = {one["values"]: one["counts"] for one in pc.value_counts(of_classes["status"]).to_pylist()}
         error_types = answered["error_type"].drop_null().to_pylist()
         stages = {name: images[f"{name}_seconds"].to_numpy() for name in ("fetch", "decode", "segment")}
         self._job.tally.add(statuses, error_types, {name: float(values.sum()) for name, values in stages.items()})
@@ -277,6 +284,12 @@ class _Receiver:
                 "what is committed stays, run again when the store answers",
                 transient=True,
             )
+
+
+def _row_keys(table: pa.Table) -> pa.ChunkedArray:
+    """Class and part: what tells the rows of an image apart."""
+    texts = (table["class_id"].cast(pa.string()), pc.fill_null(table["part"], 0).cast(pa.string()))
+    return pc.binary_join_element_wise(*texts, "/")
 
 
 def _complete(table: pa.Table) -> tuple[pa.Table, list[int]]:

@@ -29,6 +29,7 @@ COMMANDS = [
     "render",
     "schedule",
     "schema",
+    "score",
     "serve",
     "status",
     "submit",

@@ -115,7 +115,7 @@ def status(output: str, endpoint: Endpoint = None) -> None:
 def export(
     output: str,
     to: Annotated[str, typer.Option(help="Folder or prefix to write to")],
-    format: Annotated[str, typer.Option(help="parquet, coco, label_studio or overlay")] = "coco",
+    format: Annotated[str, typer.Option(help="One of output.formats, see docs/exports.md")] = "coco",
     masks: Annotated[str, typer.Option(help="COCO masks as rle or polygon")] = "rle",
     min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
     classes: Annotated[list[str], typer.Option("--class", help="Only this class; may be repeated")] = [],  # noqa: B006
@@ -137,6 +137,25 @@ def export(
         typer.echo(uri)
     if exported.remark:
         typer.echo(exported.remark, err=True)
+
+
+@app.command()
+def score(
+    output: str,
+    truth: Annotated[str, typer.Option(help="COCO file, or folder of label maps or of masks by class")],
+    precision: Annotated[float, typer.Option(help="Wished share of right masks, for the suggested min_score")] = 0.9,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON")] = False,
+    endpoint: Endpoint = None,
+) -> None:
+    """Measure answers against known masks. A min_score for a wished precision is suggested."""
+    import json
+
+    from jobs.commands import score as scoring
+    from tlg.store import Access, join
+
+    figures, lines = scoring.score(join(".", output), join(".", truth), precision, Access(endpoint))
+    for line in [json.dumps(figures, indent=1)] if as_json else lines:
+        typer.echo(line)
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from importlib.metadata import entry_points
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +13,28 @@ from tlg.errors import SpecError, StorageError
 
 # What answers where nobody names a model: jobs, endpoint, page, Python.
 DEFAULT_MODEL = "tlg-photo"
+
+# Formats of the product, in the order in which they are told; installed packages add theirs.
+OUR_EXPORT_FORMATS = (
+    "parquet",
+    "coco",
+    "label_studio",
+    "label_studio_jsonl",
+    "labelme",
+    "yolo_seg",
+    "label_maps",
+    "hugging_face",
+    "croissant",
+    "overlay",
+)
+SMALLEST_OBJECT = 50
+EXPORTS_GROUP = "tlg.exports"
+
+
+def export_formats() -> list[str]:
+    """What `output.formats` may name: ours, and the entry points of installed packages."""
+    others = {entry.name for entry in entry_points(group=EXPORTS_GROUP)}
+    return [*OUR_EXPORT_FORMATS, *sorted(others - set(OUR_EXPORT_FORMATS))]
 
 
 class ImagesSpec(Document):
@@ -32,10 +56,26 @@ class ImagesSpec(Document):
 
 class OutputSpec(Document):
     uri: str = Field(description="Folder or prefix that receives annotations/, coco/, quarantine/, runs/, report/")
-    formats: list[Literal["parquet", "coco", "label_studio", "overlay"]] = Field(
-        ["parquet", "coco"], description="What a run writes beside the ledger's own shards"
+    formats: list[str] = Field(
+        ["parquet", "coco"],
+        description=f"Written beside the ledger's shards: {', '.join(OUR_EXPORT_FORMATS)}, or a package's",
     )
     masks: Literal["rle", "polygon"] = Field("rle", description="How COCO writes masks; Parquet always has RLE")
+
+    objects: bool = Field(False, description="Part each class's mask into objects, each with score, box and area")
+    smallest_object: int = Field(
+        SMALLEST_OBJECT, ge=1, description="With `objects`: smaller ones, in pixels of the picture, are left out"
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in (expected := export_formats()):
+                near = difflib.get_close_matches(name, expected, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"expected some of {', '.join(expected)}"
+                raise ValueError(f"format '{name}' is unknown ({hint})")
+        return value
 
 
 class RunSpec(Document):

@@ -77,7 +77,7 @@ class Segmenter:
                     traces += _trace(one, seconds, 1)
                 else:
                     rows.append(ImageAnswers(one.uri, one.etag, result))
-                    traces += _trace(one, seconds, len(result))
+                    traces += _trace(one, seconds, records.row_count(result))
         answers = records.to_table(rows, self.provenance)
         trace = np.asarray(traces, np.float64).reshape(-1, len(TRACE_SCHEMA))
         for column, schema_field in enumerate(TRACE_SCHEMA):

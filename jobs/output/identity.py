@@ -24,6 +24,12 @@ def image_keys(image_ids: Sequence[str], etags: Sequence[str | None]) -> np.ndar
     return np.frombuffer(digests, np.uint64)
 
 
+def text_numbers(texts: Sequence[str]) -> np.ndarray:
+    """One number per text."""
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, np.uint64)
+
+
 def classes_key(class_ids: Sequence[int]) -> np.uint64:
     """One number per set of classes; sets add up, so that rows can be summed."""
     return class_numbers(np.asarray(class_ids, np.uint64)).sum(dtype=np.uint64)

@@ -37,6 +37,7 @@ SOURCE_COLUMNS = [
     "image_etag",
     "class_name",
     "class_id",
+    "part",
     "status",
     "score",
     "presence",
@@ -100,7 +101,9 @@ def index_uri(output: str, number: int) -> str:
 
 
 def build(shard: Shard, table: pa.Table) -> Index:
-    """The index of a shard's rows, which lie together image by image."""
+    """The index of a shard's rows, which lie together image by image. Parts of a class's mask say nothing new."""
+    row_count = len(table)
+    table = table.filter(pc.is_null(table["part"]))
     ids = table["image_id"].combine_chunks()
     codes = ids.dictionary_encode().indices.to_numpy()
     firsts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
@@ -113,7 +116,7 @@ def build(shard: Shard, table: pa.Table) -> Index:
     origins, origin = _coded(list(zip(*(images[name].to_pylist() for name in ORIGIN_COLUMNS), strict=True)))
     return Index(
         shard,
-        len(table),
+        row_count,
         image_numbers(images["image_id"]),
         versions + asked,
         _summed(_equal(table["status"], "mask").astype(np.int32), firsts),

@@ -6,6 +6,7 @@ thousand nights do not leave a thousand files and a night does not write what a 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,7 +26,8 @@ from tlg import store
 Rows = list[dict[str, Any]]
 # Which rows of an output a file takes.
 Choice = Callable[[Iterator[pa.Table]], Iterator[pa.Table]]
-WritePart = Callable[[IO[str], Iterable[Rows]], object]
+# Writes the answers of some images into a folder: one file or several, whose names begin with the one given.
+WritePart = Callable[[Path, str, Iterable[Rows]], object]
 
 
 @dataclass
@@ -39,13 +41,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Parts:
-    """Where a format's files lie: `stem.json` in `folder`, or `stem-00000.json`, ... where there are several."""
+    """Where a format's files lie: `stem.json` in `folder`, or `stem-00000.json`, ... where there are several.
+
+    `suffix` is what their names end with, where it is not `.json`.
+    """
 
     folder: str
     stem: str
     images_per_file: int
     columns: Sequence[str]
     write_part: WritePart
+    suffix: str = ".json"
 
     def write(self, catalogue: Catalogue, chosen: Choice) -> list[str]:
         """All that is chosen, whatever was there before."""
@@ -75,7 +81,9 @@ class Parts:
         """Groups of a marker whose files all lie there as they were written."""
         if marker is None or marker.asked != asked:
             return []
-        there = {entry.uri.rsplit("/", 1)[1]: entry.size for entry in store.listed(self.folder, "*.json", access)}
+        there = {
+            entry.uri.rsplit("/", 1)[1]: entry.size for entry in store.listed(self.folder, f"{self.stem}*", access)
+        }
         groups = [Group(**values) for values in marker.made["groups"]]
         return [group for group in groups if all(there.get(name) == size for name, size in group.files)]
 
@@ -88,7 +96,7 @@ class Parts:
             return [_group(indexes, catalogue)] if indexes else []
         present = {(one.shard.number, one.shard.size): one for one in indexes}
         kept = [group for group in known if all((number, size) in present for number, size in group.shards)]
-        kept = [group for group in kept if [name for name, _ in group.files] != [f"{self.stem}.json"]]
+        kept = [group for group in kept if all(self._number(name) is not None for name, _ in group.files)]
         grouped = {(number, size) for group in kept for number, size in group.shards}
         free = [one for key, one in present.items() if key not in grouped]
         waiting = catalogue.image_count(free)
@@ -115,10 +123,10 @@ class Parts:
 
     def _write_groups(self, catalogue: Catalogue, groups: list[Group], chosen: Choice) -> None:
         """Give every group that has none its files."""
-        taken = {name for group in groups for name, _ in group.files}
-        numbered = (name for number in count() if (name := f"{self.stem}-{number:05d}.json") not in taken)
+        taken = {self._number(name) for group in groups for name, _ in group.files}
+        numbered = (f"{self.stem}-{number:05d}" for number in count() if number not in taken)
         is_single = len(groups) == 1 and catalogue.image_count() <= self.images_per_file
-        names = iter([f"{self.stem}.json"]) if is_single else numbered
+        names = iter([self.stem]) if is_single else numbered
         by_number = {one.shard.number: one for one in catalogue.shards}
         for group in groups:
             if group.files:
@@ -126,26 +134,40 @@ class Parts:
             indexes = [by_number[number] for number, _ in group.shards]
             answers = rows_by_image(chosen(catalogue.tables(self.columns, indexes)))
             while first := next(answers, None):
-                name = next(names)
                 part = chain([first], islice(answers, self.images_per_file - 1))
-                group.files.append([name, self._write_file(name, part, catalogue.access)])
+                group.files += self._write_files(next(names), part, catalogue.access)
 
-    def _write_file(self, name: str, part: Iterable[Rows], access: store.Access) -> int:
+    def _write_files(self, name: str, part: Iterable[Rows], access: store.Access) -> list[list[Any]]:
         with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / name
-            with file.open("w", encoding="utf-8") as stream:
-                self.write_part(stream, part)
-            store.upload(file, f"{self.folder}/{name}", access)
-            return file.stat().st_size
+            self.write_part(Path(scratch), name, part)
+            files = sorted(Path(scratch).iterdir())
+            for file in files:
+                store.upload(file, f"{self.folder}/{file.name}", access)
+            return [[file.name, file.stat().st_size] for file in files]
+
+    def _number(self, name: str) -> int | None:
+        """Of a file that is one of several."""
+        found = re.match(rf"{re.escape(self.stem)}-(\d{{5,}})", name)
+        return int(found[1]) if found else None
 
     def _delete_others(self, groups: list[Group], access: store.Access) -> None:
         ours = set(self._uris(groups))
-        for entry in store.listed(self.folder, f"{self.stem}*.json", access):
+        for entry in store.listed(self.folder, f"{self.stem}*{self.suffix}", access):
             if f"{self.folder}/{entry.uri.rsplit('/', 1)[1]}" not in ours:
                 store.delete(entry.uri, access)
 
     def _uris(self, groups: list[Group]) -> list[str]:
         return [f"{self.folder}/{name}" for group in groups for name, _ in group.files]
+
+
+def as_text(write: Callable[[IO[str], Iterable[Rows]], object], suffix: str = ".json") -> WritePart:
+    """A part that is one text file."""
+
+    def write_part(folder: Path, name: str, part: Iterable[Rows]) -> None:
+        with (folder / f"{name}{suffix}").open("w", encoding="utf-8") as stream:
+            write(stream, part)
+
+    return write_part
 
 
 def rows_by_image(tables: Iterable[pa.Table]) -> Iterator[Rows]:

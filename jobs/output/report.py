@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader
 
 from jobs.output import marker as markers
-from jobs.output import quarantine
+from jobs.output import quarantine, scored
 from jobs.output.catalogue import Catalogue
 from jobs.output.identity import image_numbers
 from jobs.output.index import BINS, Index
@@ -35,7 +35,7 @@ FAILED_SHOWN = 50
 THUMBNAIL = 240
 # Drawn thumbnails: the next night's sheets show older images without reading them again.
 THUMBNAILS = f"{FOLDER}/sheets.json"
-SHEET_COLUMNS = ["image_id", "image_uri", "class_name", "class_id", "status", "score", "run_id"]
+SHEET_COLUMNS = ["image_id", "image_uri", "class_name", "class_id", "status", "score", "part", "run_id"]
 
 
 @dataclass
@@ -65,9 +65,11 @@ class Thumbnail:
 
 
 def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_per_hour: float | None) -> list[str]:
-    """Write the report where answers or settings changed since it was written; returns what was written."""
+    """Write the report where answers, settings or the score changed since it was; returns what was written."""
     output, access = catalogue.output, catalogue.access
-    asked = markers.digest({"format": 1, "name": summary.name, "min_score": min_score, "price": price_per_hour})
+    score = scored.read(output, access)
+    settings = {"format": 1, "name": summary.name, "min_score": min_score, "price": price_per_hour}
+    asked = markers.digest(settings if score is None else {**settings, "score": score})
     marker = markers.read(output, "report", access)
     if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
         return []
@@ -77,7 +79,7 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
     failed = quarantine.read(output, access)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     environment.filters["duration"] = duration
-    environment.globals["bars"] = bars
+    environment.globals |= {"bars": bars, "line_through": line_through}
     html = environment.get_template(TEMPLATE).render(
         summary=summary,
         classes=statistics,
@@ -85,11 +87,29 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
         image_count=catalogue.image_count(),
         masks=sum(one.masks for one in statistics),
         colours={one.class_id: "#{:02x}{:02x}{:02x}".format(*overlay.colour(one.class_id)) for one in statistics},
+        score=score,
+        score_is_old=score is not None and score["state"] != catalogue.fingerprint,
     )
     uri = f"{output}/{FOLDER}/index.html"
     store.write(uri, html.encode(), access)
-    Marker(catalogue.fingerprint, asked, {"newest": catalogue.next_number - 1}).write(output, "report", access)
+    made = {"newest": catalogue.next_number - 1, "min_score": min_score, "price_per_hour": price_per_hour}
+    Marker(catalogue.fingerprint, asked, made).write(output, "report", access)
     return [uri]
+
+
+def show_score(catalogue: Catalogue, run: dict[str, Any]) -> list[str]:
+    """Write the report of a recorded run again, now that there is a score; nothing where there was no report."""
+    marker = markers.read(catalogue.output, "report", catalogue.access)
+    if marker is None or "min_score" not in marker.made:
+        return []
+    known = {key: value for key, value in run.items() if key in RunSummary.__dataclass_fields__}
+    return update(catalogue, RunSummary(**known), marker.made["min_score"], marker.made["price_per_hour"])
+
+
+def line_through(curve: list[dict[str, float | None]], key: str, width: int = 200, height: int = 120) -> str:
+    """The points of a curve over `min_score` for an SVG polyline; where there is no value there is no point."""
+    points = [(point["min_score"], point[key]) for point in curve]
+    return " ".join(f"{x * width:.1f},{(1 - y) * height:.1f}" for x, y in points if x is not None and y is not None)
 
 
 def bars(counts: np.ndarray, width: int = 220, height: int = 56) -> list[dict[str, float]]:
@@ -144,7 +164,7 @@ def _candidates(catalogue: Catalogue, fresh: list[Index], min_score: float) -> l
     """Of each class the masks of fresh shards nearest to the threshold."""
     best: dict[str, list[Thumbnail]] = {}
     for table in catalogue.tables(SHEET_COLUMNS, fresh):
-        masks = table.filter(pc.equal(table["status"], "mask"))
+        masks = table.filter(pc.and_(pc.equal(table["status"], "mask"), pc.is_null(table["part"])))
         distance = np.abs(masks["score"].to_numpy() - min_score)
         names = masks["class_name"].combine_chunks().dictionary_encode()
         for code, name in enumerate(names.dictionary.to_pylist()):
@@ -194,7 +214,7 @@ def _draw(catalogue: Catalogue, wanted: Iterable[Thumbnail], fresh: list[Index])
     for table in catalogue.tables(columns, those):
         for row in table.filter(np.isin(image_numbers(table["image_id"]), numbers)).to_pylist():
             one = missing.get((row["image_id"], row["class_name"]))
-            if one is None or row["status"] != "mask":
+            if one is None or row["status"] != "mask" or row["part"] is not None:
                 continue
             if one.image_id not in pixels:
                 pixels[one.image_id] = _pixels(one.uri, catalogue.access)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.output.identity import NumberSet, image_numbers, is_in
@@ -86,7 +87,7 @@ def committed_in(folder: str, access: store.Access = store.DEFAULT_ACCESS) -> li
 def read(shard: Shard, columns: Sequence[str] | None, access: store.Access = store.DEFAULT_ACCESS) -> pa.Table:
     """A shard's rows; of some columns only those columns' bytes are fetched."""
     with _opened(shard, columns, access) as file:
-        return file.read(columns=None if columns is None else list(columns))
+        return _with_added(file.read(columns=None if columns is None else list(columns)), columns)
 
 
 def batches(
@@ -95,7 +96,16 @@ def batches(
     """Like `read`, some rows at a time: the memory does not grow with the shard."""
     with _opened(shard, columns, access) as file:
         for batch in file.iter_batches(rows, columns=list(columns)):
-            yield pa.Table.from_batches([batch])
+            yield _with_added(pa.Table.from_batches([batch]), columns)
+
+
+def _with_added(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    """With the columns, null, that the version which wrote the shard did not know."""
+    for name in records.ADDED_COLUMNS:
+        if name not in table.column_names and (columns is None or name in columns):
+            nothing = pa.nulls(len(table), records.SCHEMA.field(name).type)
+            table = table.append_column(records.SCHEMA.field(name), nothing)
+    return table
 
 
 def current(
@@ -121,9 +131,11 @@ def without(table: pa.Table, numbers: np.ndarray) -> pa.Table:
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """Rows as a shard holds them: the schema's columns, sorted by image and class."""
+    """Rows as a shard holds them: the schema's columns, sorted by image and class, the class before its parts."""
     table = table.select(records.SCHEMA.names).cast(records.SCHEMA)
-    return table.sort_by([("image_uri", "ascending"), ("class_id", "ascending")])
+    table = table.append_column("order", pc.fill_null(table["part"], 0))
+    keys = [("image_uri", "ascending"), ("class_id", "ascending"), ("order", "ascending")]
+    return table.sort_by(keys).drop_columns(["order"])
 
 
 def encode(ordered: pa.Table) -> bytes:
@@ -149,7 +161,8 @@ def _opened(shard: Shard, columns: Sequence[str] | None, access: store.Access) -
     try:
         with source:
             file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
-            if missing := set(records.SCHEMA.names if columns is None else columns) - set(file.schema_arrow.names):
+            needed = set(records.SCHEMA.names if columns is None else columns) - set(records.ADDED_COLUMNS)
+            if missing := needed - set(file.schema_arrow.names):
                 raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
             yield file
     except (pa.ArrowException, OSError) as error:

@@ -27,6 +27,7 @@ WORKSPACE_PAGES = [
     "docs/tutorial.md",
     "docs/python.md",
     "docs/answers.md",
+    "docs/exports.md",
     "docs/batch.md",
     "docs/sizing.md",
     "docs/label-studio.md",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,15 @@ for task in tasks:
     assert (found == expected[name]).all(), name
 print(len(tasks))
 """
+# Tools that read formats with files of their own kind: (format, requirements), its script is in readers/.
+FORMAT_READERS = {
+    "ultralytics": ("yolo_seg", ["ultralytics"]),
+    "datasets": ("hugging_face", ["datasets", "pillow"]),
+    "mlcroissant": ("croissant", ["mlcroissant", "pyarrow"]),
+    "labelme": ("labelme", ["labelme"]),
+    "fiftyone-masks": ("label_maps", ["fiftyone"]),
+}
+READER_FOLDER = Path(__file__).parent / "readers"
 READERS = {
     "datumaro": (["datumaro", "numpy<2"], DATUMARO),
     "fiftyone": (["fiftyone"], FIFTYONE),
@@ -102,16 +112,45 @@ def write_sample(folder: Path, kind: str) -> Path:
     return folder
 
 
+def write_export(folder: Path, name: str) -> Path:
+    """An output's answers in one format beside their images, and the masks themselves as `<image>/<class>`."""
+    from jobs.output import exports
+    from tests.jobs import exported
+
+    out = exported.write_output(folder)
+    exports.export(str(out), name, str(folder))
+    masks = {
+        f"{number:03d}/{class_name}": mask for number in range(8) for class_name, mask in exported.masks(number).items()
+    }
+    np.savez(folder / "masks.npz", **masks)
+    return folder
+
+
 def check(name: str, kind: str) -> str:
     requirements, script = READERS[name]
     with tempfile.TemporaryDirectory() as scratch:
-        folder = write_sample(Path(scratch), kind)
-        try:
-            programs = environment(name, requirements)
-        except Unavailable as error:
-            return f"not installable here ({error})"
-        command = [programs / "python", "-c", script, folder, folder / "masks.npz"]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        return read_by(name, requirements, ["-c", script], write_sample(Path(scratch), kind))
+
+
+def check_format(tool: str) -> str:
+    name, requirements = FORMAT_READERS[tool]
+    with tempfile.TemporaryDirectory() as scratch:
+        script = READER_FOLDER / f"read_{name}.py"
+        return read_by(tool, requirements, [script], write_export(Path(scratch), name))
+
+
+def read_by(tool: str, requirements: list[str], script: list[str | Path], folder: Path) -> str:
+    """What a tool in an environment of its own says to the files of a folder."""
+    try:
+        programs = environment(tool, requirements)
+    except Unavailable as error:
+        return f"not installable here ({error})"
+    # The tools' settings and caches stay in the scratch folder.
+    homes = {name: str(folder) for name in ("YOLO_CONFIG_DIR", "HF_HOME")}
+    command = [programs / "python", *script, folder, folder / "masks.npz"]
+    surroundings = {**os.environ, **homes, "HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true"}
+    surroundings.pop("PYTHONPATH", None)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings)
     if "MongoDB" in ended.stderr:
         return "not runnable here (it needs a MongoDB server)"
     if ended.returncode:
@@ -120,7 +159,9 @@ def check(name: str, kind: str) -> str:
 
 
 def main() -> None:
-    results = {f"{name} {kind}": check(name, kind) for name in sys.argv[1:] or READERS for kind in ("rle", "polygon")}
+    asked = sys.argv[1:] or [*READERS, *FORMAT_READERS]
+    results = {f"{name} {kind}": check(name, kind) for name in asked if name in READERS for kind in ("rle", "polygon")}
+    results |= {f"{tool} {FORMAT_READERS[tool][0]}": check_format(tool) for tool in asked if tool in FORMAT_READERS}
     print(json.dumps(results, indent=1))
     if any(text.startswith("FAILED") for text in results.values()):
         sys.exit(1)

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
+import tlg
 from jobs import annotate as job
 from jobs.commands import prune, status
 from jobs.flow import pipeline
@@ -20,6 +23,7 @@ from jobs.flow.fetch import Fetcher
 from jobs.flow.progress import Progress
 from jobs.flow.segment import Segmenter
 from jobs.output import catalogue, exports, index, leftovers, runs, shards
+from jobs.output.formats import coco
 from jobs.output.lease import Lease
 from jobs.output.writer import ShardWriter
 from tests.jobs import collection
@@ -122,7 +126,7 @@ def test_what_is_asked_differently_is_written_without_new_images(spec):
 
 def test_only_what_changed_is_written_again(spec, images, monkeypatch):
     """Beyond one file's worth of images, a night's answers make a file of their own and leave the others alone."""
-    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 4)
+    monkeypatch.setattr(coco, "IMAGES_PER_FILE", 4)
     monkeypatch.setattr(job, "ROWS_PER_COMMIT", 8)
     for number in range(20, 40):
         (images / f"{number}.png").write_bytes(collection.picture(number))
@@ -144,7 +148,7 @@ def test_only_what_changed_is_written_again(spec, images, monkeypatch):
 
 
 def test_many_nights_do_not_leave_many_files(spec, images, monkeypatch):
-    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 8)
+    monkeypatch.setattr(coco, "IMAGES_PER_FILE", 8)
     spec = changed(spec, "output", formats=["coco"])
     for night in range(16):
         (images / f"night{night}.png").write_bytes(collection.picture(200 + night))
@@ -169,7 +173,7 @@ def test_a_night_reads_indexes_and_not_the_answers(tmp_path, exemplar_folder, mo
                 for number in range(400)
             ]
             writer.commit(records.to_table(filling, Provenance("m", "e", "p", "filling")))
-    monkeypatch.setattr(exports, "IMAGES_PER_COCO_FILE", 500)
+    monkeypatch.setattr(coco, "IMAGES_PER_FILE", 500)
     job.annotate(spec)
     (images / "new.png").write_bytes(collection.picture(99))
     size = sum(shard.size for shard in shards.committed(out))
@@ -537,3 +541,98 @@ def test_the_entrypoint_imports_no_command_line():
     script += " or name.startswith(('tlg.cli', 'jobs.commands'))])"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+# --- objects
+
+
+def two_discs(seed):
+    """Two bright discs that do not touch."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:40, :60]
+    pixels = rng.integers(0, 40, (40, 60, 3), dtype=np.uint8)
+    for x in (15, 44):
+        pixels[(rows - 20) ** 2 + (columns - x) ** 2 < 90] += 150
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def discs(tmp_path):
+    folder = tmp_path / "discs"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(two_discs(number))
+    return folder
+
+
+def asks_for_objects(spec, discs):
+    return changed(changed(spec, "images", uri=str(discs)), "output", objects=True)
+
+
+def test_objects_have_rows_and_annotations_of_their_own_and_count_once(spec, discs):
+    spec = asks_for_objects(spec, discs)
+    summary = job.annotate(spec)
+    assert (summary.done, summary.masks, summary.absent, summary.rows) == (6, 6, 6, 24)
+    rows = collection.answers(spec.output.uri).to_pylist()
+    assert [row["part"] for row in rows[:4]] == [None, 1, 2, None]
+    assert sum(row["area"] for row in rows[1:3]) == rows[0]["area"]
+    assert any("6 images answered: 6 masks, 6 absent" in line for line in status.status(spec.output.uri))
+    annotations = coco_file(spec.output.uri)["annotations"]
+    assert len(annotations) == len({one["id"] for one in annotations}) == 12
+    tasks = json.loads((Path(spec.output.uri) / "label_studio" / "tasks.json").read_text())
+    regions = [region["id"] for task in tasks for region in task["predictions"][0]["result"]]
+    assert len(regions) == len(set(regions)) == 12
+    assert job.annotate(spec).images == 0
+    (first, *_) = tlg.read_answers(spec.output.uri)
+    assert [len(answer.parts) for answer in first] == [2, 0]
+    assert job.annotate(changed(spec, "output", objects=False)).images == 6
+
+
+def test_objects_of_images_that_are_cut_on_their_way_arrive_whole(spec, discs, monkeypatch):
+    spec = asks_for_objects(spec, discs)
+    job.annotate(spec)
+    expected = collection.answers(spec.output.uri)
+    whole, rng = pipeline.answers, np.random.default_rng(0)
+
+    def in_pieces(*given):
+        tables = list(whole(*given))
+        pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
+        yield from [pieces[place] for place in rng.permutation(len(pieces))]
+
+    monkeypatch.setattr(pipeline, "answers", in_pieces)
+    out = f"{spec.output.uri}-pieces"
+    job.annotate(changed(spec, "output", uri=out))
+    assert collection.answers(out).sort_by(ROW_ORDER).equals(expected.sort_by(ROW_ORDER))
+
+
+ROW_ORDER = [("image_uri", "ascending"), ("class_id", "ascending"), ("part", "ascending")]
+
+
+def test_answers_of_a_version_that_knew_no_parts_are_read_and_stay(spec, tmp_path):
+    job.annotate(spec)
+    (shard,) = shards.committed(spec.output.uri)
+    pq.write_table(pq.read_table(shard.uri).drop_columns(["part"]), shard.uri)
+    store.delete_folder(f"{spec.output.uri}/_index")
+    before = Path(shard.uri).read_bytes()
+    assert job.annotate(spec).images == 0
+    assert Path(shard.uri).read_bytes() == before
+    assert len(list(tlg.read_answers(spec.output.uri))) == 8
+    exports.export(spec.output.uri, "parquet", str(tmp_path / "e"))
+    assert pq.read_table(tmp_path / "e")["part"].null_count == 8
+    assert len(coco_file(spec.output.uri)["annotations"]) == 8
+
+
+def test_a_threshold_leaves_out_objects_one_by_one_and_with_their_class(spec, discs, tmp_path):
+    spec = asks_for_objects(spec, discs)
+    job.annotate(spec)
+    (shard,) = shards.committed(spec.output.uri)
+    rows = shards.read(shard, None).to_pylist()
+    scores = {(1, None): 0.9, (1, 1): 0.8, (1, 2): 0.6}
+    for row in rows:
+        row["score"] = scores.get((row["class_id"], row["part"]), 0.1)
+    store.write(shard.uri, shards.encode(pa.Table.from_pylist(rows, schema=records.SCHEMA)))
+    for min_score, count in ((0.5, 12), (0.7, 6), (0.85, 0), (0.95, 0)):
+        exports.export(spec.output.uri, "coco", str(tmp_path), chosen=exports.Filter(min_score))
+        assert len(coco_file(tmp_path)["annotations"]) == count

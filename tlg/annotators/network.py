@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.annotators.protocol import PRESENT, AnnotateParams
+from tlg.answers.objects import with_parts
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded
@@ -276,7 +277,11 @@ class NetworkAnnotator:
             return Answer(name, class_id, "absent", presence, presence, picture.height, picture.width)
         mask_HW = mask_of_size(map_HW, picture.height, picture.width)
         score = round((presence * soft_iou(map_HW)) ** 0.5, DECIMALS)
-        return answer_from_mask(name, class_id, mask_HW, score, presence, self.params.min_score)
+        answer = answer_from_mask(name, class_id, mask_HW, score, presence, self.params.min_score)
+        if not self.params.objects:
+            return answer
+        map_hw = map_HW.float().cpu().numpy()
+        return with_parts(answer, mask_HW, map_hw, picture.pixels, self.params.smallest_object, DECIMALS)
 
 
 def mask_of_size(map_hw: Tensor, height: int, width: int) -> np.ndarray:

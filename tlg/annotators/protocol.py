@@ -11,6 +11,7 @@ from tlg.answers.records import Answer
 from tlg.documents import Document
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
+from tlg.spec import SMALLEST_OBJECT
 
 # Counts up whenever our code gives other answers from the same model, exemplars and parameters: answers carry it in
 # their identity, so the next run makes them anew.
@@ -25,9 +26,13 @@ class AnnotateParams(Document):
 
     min_score: float = 0.5
     max_pixels: int = 50_000_000
+    objects: bool = False
+    smallest_object: int = SMALLEST_OBJECT
 
     def digest(self) -> str:
-        content = {**self.model_dump(), "present": PRESENT, "version": ANSWERING_VERSION}
+        # Where no objects are asked for, nothing depends on how they would be made.
+        content = self.model_dump(exclude=None if self.objects else {"objects", "smallest_object"})
+        content |= {"present": PRESENT, "version": ANSWERING_VERSION}
         text = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tlg.annotators.protocol import AnnotateParams
+from tlg.answers.objects import with_parts
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.errors import SpecError
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
 
+DECIMALS = 3
 DIGEST = "dry-run"  # the pace does not change the answers
 
 
@@ -70,5 +72,9 @@ class RehearsalAnnotator:
         for position, name in enumerate(names):
             score = 1.0 if position == 0 else 0.0
             class_id = self.class_names.index(name) + 1
-            answers.append(answer_from_mask(name, class_id, bright_HW, score, score, self.params.min_score))
+            answer = answer_from_mask(name, class_id, bright_HW, score, score, self.params.min_score)
+            if self.params.objects:
+                smallest = self.params.smallest_object
+                answer = with_parts(answer, bright_HW, bright_HW, picture.pixels, smallest, DECIMALS)
+            answers.append(answer)
         return answers

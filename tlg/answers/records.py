@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         ("area", pa.int64()),
         ("bbox", pa.list_(pa.float32())),
         ("rle", pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])),
+        ("part", pa.int32()),
         ("error_type", pa.string()),
         ("error_message", pa.string()),
         ("model_digest", pa.string()),
@@ -34,6 +35,9 @@ SCHEMA = pa.schema(
         ("run_id", pa.string()),
     ]
 )
+
+# Columns that answers of older versions do not have; they are null there.
+ADDED_COLUMNS = ("part",)
 
 Status = Literal["mask", "absent", "error"]
 
@@ -44,8 +48,26 @@ class Rle(TypedDict):
 
 
 @dataclass(frozen=True)
+class Part:
+    """One object of a class: a part of the class's mask."""
+
+    score: float
+    rle: Rle
+    area: int
+    bbox: list[float]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(height, width) bool: the pixels of the object."""
+        return decode_mask(self.rle)
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What the model says about one class in one image. `rle` is set exactly when `status` is `mask`."""
+    """What the model says about one class in one image. `rle` is set exactly when `status` is `mask`.
+
+    `parts` are the objects that the mask consists of, where they were asked for.
+    """
 
     class_name: str
     class_id: int
@@ -57,6 +79,7 @@ class Answer:
     rle: Rle | None = None
     area: int = 0
     bbox: list[float] = field(default_factory=list)
+    parts: tuple[Part, ...] = ()
 
     @property
     def mask(self) -> np.ndarray:
@@ -98,9 +121,53 @@ def answer_from_mask(
     if score < min_score or not mask_HW.any():
         return Answer(class_name, class_id, "absent", score, presence, height, width)
     rle = encode_mask(mask_HW)
-    raw: Any = {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
-    area, bbox = int(coco_mask.area(raw)), [float(side) for side in coco_mask.toBbox(raw)]
+    area, bbox = _measured(rle)
     return Answer(class_name, class_id, "mask", score, presence, height, width, rle, area, bbox)
+
+
+def part_from_mask(mask_HW: np.ndarray, score: float) -> Part:
+    rle = encode_mask(mask_HW)
+    return Part(score, rle, *_measured(rle))
+
+
+def _measured(rle: Rle) -> tuple[int, list[float]]:
+    """Area and box."""
+    raw: Any = {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
+    return int(coco_mask.area(raw)), [float(side) for side in coco_mask.toBbox(raw)]
+
+
+def to_rows(answer: Answer, uri: str, etag: str | None, provenance: Provenance) -> list[dict[str, Any]]:
+    """The row of the class, then one for each of its objects."""
+    row = to_row(answer, uri, etag, provenance)
+    parts = enumerate(answer.parts, start=1)
+    return [row, *(row | {"part": number} | _of_part(part) for number, part in parts)]
+
+
+def row_count(answers: Sequence[Answer]) -> int:
+    """How many rows these answers are."""
+    return sum(1 + len(answer.parts) for answer in answers)
+
+
+def _of_part(part: Part) -> dict[str, Any]:
+    return {"score": part.score, "area": part.area, "bbox": part.bbox, "rle": part.rle}
+
+
+def class_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that speak of whole classes."""
+    return [row for row in rows if row.get("part") is None]
+
+
+def object_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The masks of an image's rows, object by object; a class that was not parted is one object."""
+    masked = {row["class_name"] for row in class_rows(rows) if row["status"] == "mask"}
+    parted = {row["class_name"] for row in rows if row.get("part") is not None}
+    return [
+        row
+        for row in rows
+        if row["status"] == "mask"
+        and row["class_name"] in masked
+        and (row.get("part") is not None or row["class_name"] not in parted)
+    ]
 
 
 def to_row(answer: Answer, uri: str, etag: str | None, provenance: Provenance) -> dict[str, Any]:
@@ -118,16 +185,30 @@ def to_row(answer: Answer, uri: str, etag: str | None, provenance: Provenance) -
         "area": answer.area,
         "bbox": answer.bbox if answer.status == "mask" else None,
         "rle": answer.rle,
+        "part": None,
         "error_type": None,
         "error_message": None,
         **_provenance_columns(provenance),
     }
 
 
-def from_row(row: dict[str, Any]) -> Answer:
-    """The inverse of `to_row`, for rows that are no error."""
+def from_rows(rows: Iterable[dict[str, Any]]) -> list[Answer]:
+    """The inverse of `to_rows` over an image's answers, for rows that are no error."""
     named = ("class_name", "class_id", "status", "score", "presence", "height", "width", "rle", "area")
-    return Answer(**{name: row[name] for name in named}, bbox=row["bbox"] or [])
+    found: dict[int, dict[str, Any]] = {}
+    parts: dict[int, list[tuple[int, Part]]] = {}
+    for row in rows:
+        if row["part"] is None:
+            found[row["class_id"]] = {name: row[name] for name in named} | {"bbox": row["bbox"] or []}
+        else:
+            part = Part(row["score"], row["rle"], row["area"], row["bbox"])
+            parts.setdefault(row["class_id"], []).append((row["part"], part))
+    of_class = {class_id: tuple(part for _, part in sorted(some, key=_number)) for class_id, some in parts.items()}
+    return [Answer(**values, parts=of_class.get(class_id, ())) for class_id, values in found.items()]
+
+
+def _number(numbered: tuple[int, Part]) -> int:
+    return numbered[0]
 
 
 def error_row(uri: str, etag: str | None, error_type: str, message: str, provenance: Provenance) -> dict[str, Any]:
@@ -150,19 +231,25 @@ class ImageAnswers:
 
 
 def to_table(images: Sequence[ImageAnswers], provenance: Provenance) -> pa.Table:
-    """The rows of many images as one table of SCHEMA; the same rows as `to_row` and `error_row` give, faster."""
+    """The rows of many images as one table of SCHEMA; the same rows as `to_rows` and `error_row` give, faster."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names[: SCHEMA.get_field_index("model_digest")]}
     append = [columns[name].append for name in columns]
     for image in images:
         head = (image_id(image.uri), image.uri, image.etag)
         for one in image.answers:
             box = one.bbox if one.status == "mask" else None
-            values = (one.height, one.width, one.class_name, one.class_id, one.status, one.score, one.presence)
-            for add, value in zip(append, (*head, *values, one.area, box, one.rle, None, None), strict=True):
-                add(value)
+            values = (one.height, one.width, one.class_name, one.class_id, one.status)
+            found: list[tuple[Any, ...]] = [(one.score, one.presence, one.area, box, one.rle, None)]
+            found += [
+                (part.score, one.presence, part.area, part.bbox, part.rle, number)
+                for number, part in enumerate(one.parts, start=1)
+            ]
+            for measured in found:
+                for add, value in zip(append, (*head, *values, *measured, None, None), strict=True):
+                    add(value)
         if image.error_type is not None:
             nothing = (None,) * 4
-            cells = (*head, *nothing, "error", *nothing, None, image.error_type, image.error_message)
+            cells = (*head, *nothing, "error", *nothing, None, None, image.error_type, image.error_message)
             for add, value in zip(append, cells, strict=True):
                 add(value)
     arrays = [pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()]

@@ -34,6 +34,7 @@ class AnswerRow(_Wire):
     bbox: list[float] | None = None
     rle: RleOnWire | None = None
     polygons: list[list[float]] | None = None
+    part: int | None = None
     error_type: str | None = None
     error_message: str | None = None
     model_digest: str

@@ -14,7 +14,7 @@ import pyarrow as pa
 from jobs.output import shards
 from jobs.output.runs import RunSummary
 from tlg import store
-from tlg.answers.records import SCHEMA, from_row
+from tlg.answers.records import SCHEMA, from_rows
 from tlg.api.annotated_image import AnnotatedImage
 from tlg.api.exemplar_set import ExemplarSet
 from tlg.errors import InputError, StorageError
@@ -79,4 +79,4 @@ def _annotated(rows: list[dict[str, Any]]) -> AnnotatedImage:
     uri = rows[0]["image_uri"]
     if rows[0]["status"] == "error":
         return AnnotatedImage(uri, error=InputError(rows[0]["error_message"], rows[0]["error_type"]))
-    return AnnotatedImage(uri, tuple(from_row(row) for row in rows))
+    return AnnotatedImage(uri, tuple(from_rows(rows)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -19,6 +19,7 @@ Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 Point = tuple[Coordinate, Coordinate]
 Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
 Polygon = Annotated[list[Point], Field(min_length=3)]
+Item = TypeVar("Item")
 
 
 class Scribble(Document):
@@ -125,7 +126,7 @@ def _strokes(drawing: Drawing) -> Iterator[tuple[str, list[Point]]]:
     yield from ((name, scribble.points) for name, scribble in _numbered("scribbles", drawing.scribbles))
 
 
-def _numbered(kind: str, items: list) -> Iterator[tuple[str, object]]:
+def _numbered(kind: str, items: Sequence[Item]) -> Iterator[tuple[str, Item]]:
     return ((f"{kind}[{number}]", item) for number, item in enumerate(items))
 
 

@@ -56,11 +56,12 @@ class CocoFile:
         }
         self._images.write((",\n" if self.image_count else "\n") + json.dumps(image))
         self.image_count += 1
-        for row in rows:
-            if row["status"] != "mask" or row["class_name"] not in self._ids:
+        for row in records.object_rows(rows):
+            if row["class_name"] not in self._ids:
                 continue
+            part = "" if row.get("part") is None else f"/{row['part']}"
             annotation = {
-                "id": self._unused("annotation", f"{row['image_id']}/{row['class_id']}"),
+                "id": self._unused("annotation", f"{row['image_id']}/{row['class_id']}{part}"),
                 "image_id": image_id,
                 **annotation_of(row, self.masks),
                 "category_id": self._ids[row["class_name"]],

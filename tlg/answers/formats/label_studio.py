@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from tlg.answers.formats import polygon
-from tlg.answers.records import decode_mask
+from tlg.answers.records import decode_mask, object_rows
 from tlg.errors import InputError
 from tlg.pictures import DEFAULT_MAX_PIXELS
 
@@ -62,7 +62,8 @@ def decode_brush(rle: Sequence[int], height: int, width: int) -> np.ndarray:
 def brush_region(row: Mapping[str, Any], from_name: str, to_name: str) -> dict[str, Any]:
     """The region of a row with status `mask`, for a BrushLabels control."""
     value = {"format": "rle", "rle": encode_brush(decode_mask(row["rle"])), "brushlabels": [row["class_name"]]}
-    return _region(row, from_name, to_name, "brushlabels", value, row["class_name"])
+    part = "" if row.get("part") is None else f"-{row['part']}"
+    return _region(row, from_name, to_name, "brushlabels", value, f"{row['class_name']}{part}")
 
 
 def polygon_regions(row: Mapping[str, Any], from_name: str, to_name: str) -> list[dict[str, Any]]:
@@ -86,7 +87,7 @@ def rectangle_region(row: Mapping[str, Any], from_name: str, to_name: str) -> di
 
 def task(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All rows of one image as a task to import."""
-    masks = [row for row in rows if row["status"] == "mask"]
+    masks = object_rows(rows)
     scores = [float(row["score"]) for row in masks]
     prediction = {
         "model_version": rows[0]["model_digest"],

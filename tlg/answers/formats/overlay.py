@@ -23,13 +23,11 @@ def colour(class_id: int) -> tuple[int, int, int]:
 
 
 def draw(pixels: np.ndarray, rows: Sequence[dict[str, Any]], longest_side: int = 640) -> Image.Image:
-    """The picture at most `longest_side` large, each mask tinted and outlined in its class's colour."""
+    """The picture at most `longest_side` large, each object or mask tinted and outlined in its class's colour."""
     image = Image.fromarray(pixels)
     image.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)
     drawn = np.asarray(image).astype(np.float32)
-    for row in rows:
-        if row["status"] != "mask":
-            continue
+    for row in records.object_rows(rows):
         full = Image.fromarray(records.decode_mask(row["rle"]).astype(np.uint8) * 255)
         mask_HW = np.asarray(full.resize(image.size, Image.Resampling.BILINEAR)) > 127
         tint = np.asarray(colour(row["class_id"]), np.float32)
