@@ -142,7 +142,7 @@ def load_described(written: ExemplarDocument, access: store.Access = store.DEFAU
 def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: store.Access) -> LoadedExemplar:
     try:
         content = store.read(ref.image, access)
-        pixels = pictures.decode(content).pixels
+        pixels = pictures.guarded_decode(content).pixels
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: exemplar {ref.image} cannot be used: {error}") from None
     _feed(digest, "image", hashlib.blake2b(content, digest_size=16).hexdigest())
@@ -150,7 +150,7 @@ def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: sto
         return LoadedExemplar(ref.image, pixels)
     try:
         mask_content = store.read(ref.mask, access)
-        mask = pictures.decode_mask(mask_content)
+        mask = pictures.guarded_decode_mask(mask_content)
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: mask {ref.mask} cannot be used: {error}") from None
     if mask.shape != pixels.shape[:2]:

@@ -141,7 +141,7 @@ class Reporter:
 
 
 class AnnotatorsDeployment:
-    """One replica: decodes in threads, batches what is waiting, runs the network in one thread of its own."""
+    """One replica: decodes in processes beside it, batches what is waiting, runs the network in one thread of its own."""
 
     def __init__(self, config: ServeConfig, metrics: DeploymentHandle):
         import torch
@@ -191,7 +191,7 @@ class AnnotatorsDeployment:
     async def check_health(self) -> None:
         """Serve asks every few seconds and replaces a replica that raises."""
         self._reporter.keep_pushing()
-        if self._decoder.is_stuck or not await self._decoder.works():
+        if not await self._decoder.works():
             raise RuntimeError("pictures are no longer decoded here")
         if self._busy_since is not None and time.monotonic() - self._busy_since > STUCK_SECONDS:
             raise RuntimeError(f"a batch has been in the network for more than {STUCK_SECONDS:g} s")

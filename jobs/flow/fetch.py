@@ -107,7 +107,7 @@ class Fetcher:
             try:
                 content, one.fetch_seconds = load()
                 start = time.perf_counter()
-                one.picture = images.decode(content, self.max_pixels)
+                one.picture = images.guarded_decode(content, self.max_pixels)
                 one.decode_seconds = time.perf_counter() - start
             except InputError as error:
                 one.error_type, one.error_message = error.kind, str(error)
