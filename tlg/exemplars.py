@@ -177,5 +177,7 @@ def _describe_folder(folder: str, access: store.Access) -> ExemplarDocument:
 
 
 def _feed(digest: hashlib.blake2b, *parts: str) -> None:
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "little") + part.encode())
+    """Their number and each part's length in bytes come first, so that no two inputs are the same bytes."""
+    digest.update(len(parts).to_bytes(4, "little"))
+    for content in (part.encode() for part in parts):
+        digest.update(len(content).to_bytes(8, "little") + content)

@@ -22,6 +22,7 @@ from jobs.flow.logbook import DEATHS_AT_START, Notes, shared_notes
 from jobs.flow.manifest import IMAGES_PER_GROUP, Work
 from jobs.flow.segment import Segmenter
 from tlg import store
+from tlg.allocation import keep_freed_memory
 from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Provenance
 from tlg.errors import ClusterError, TlgError
@@ -34,7 +35,8 @@ R = TypeVar("R")
 # Blocks between stages: small enough to keep memory flat, large enough to be worth a task.
 BLOCK_BYTES = 32 * 2**20
 UNIT_BYTES = 64 * 2**20
-UNITS_WANTED = 32
+FEWEST_UNITS = 32
+UNITS_PER_WORKER = 4
 SMALLEST_UNIT = 8
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
@@ -54,10 +56,11 @@ class Stages:
     access: store.Access
 
 
-def images_per_unit(work: Work) -> int:
+def images_per_unit(work: Work, most_workers: int) -> int:
     """A power of two: units are many enough to spread, small enough in bytes, and never cross a group."""
     mean_bytes = max(1, work.total_bytes // max(1, work.count))
-    wanted = min(work.count // UNITS_WANTED, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
+    units_wanted = max(FEWEST_UNITS, UNITS_PER_WORKER * most_workers)
+    wanted = min(work.count // units_wanted, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
     return 1 << (max(wanted, SMALLEST_UNIT).bit_length() - 1)
 
 
@@ -228,6 +231,7 @@ class _RemoteSegmenter(Segmenter):
                 f"a worker's process died {DEATHS_AT_START} times while it loaded the model and the exemplars; "
                 "give workers more memory (workers.memory_gb)"
             )
+        keep_freed_memory()
         super().__init__(exemplars=ray.get(exemplars), notes=notes, **arguments)
         notes.started(worker)
 

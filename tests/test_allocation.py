@@ -14,7 +14,7 @@ PAGES_OF_ONE_BLOCK = BLOCK_MB * 256
 # In a process of its own: the setting cannot be taken back, and other tests' memory must not count.
 PROGRAM = f"""
 import resource, sys, threading
-from tlg.network.backbones.allocation import keep_freed_memory
+from tlg.allocation import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -35,8 +35,13 @@ thread.join()
 """
 
 
-def page_faults(how: str) -> list[int]:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
+BUILDING = PROGRAM.replace(
+    "keep_freed_memory()", "from tlg.network.backbones.registry import build_backbone; build_backbone('tiny')"
+)
+
+
+def page_faults(how: str, program: str = PROGRAM) -> list[int]:
+    done = subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=True)
     return [int(line) for line in done.stdout.split()]
 
 
@@ -44,3 +49,8 @@ def page_faults(how: str) -> list[int]:
 def test_blocks_are_used_again_in_every_thread() -> None:
     assert max(page_faults("kept")) < PAGES_OF_ONE_BLOCK
     assert min(page_faults("default")) > ROUNDS * PAGES_OF_ONE_BLOCK / 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_a_host_that_makes_a_network_keeps_its_own_settings() -> None:
+    assert min(page_faults("kept", BUILDING)) > ROUNDS * PAGES_OF_ONE_BLOCK / 2
