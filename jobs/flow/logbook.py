@@ -130,12 +130,12 @@ def shared_notes() -> Iterator[Notes]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    actor = ray.remote(**options)(Logbook).remote()
+    actor = ray.remote(Logbook).options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)
+    book = actor.remote()
     try:
-        yield RemoteNotes(actor)
+        yield RemoteNotes(book)
     finally:
-        ray.kill(actor)
+        ray.kill(book)
 
 
 def turns(notes: Notes, stage: str, positions: Sequence[int]) -> Iterator[Turn]:

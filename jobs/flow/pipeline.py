@@ -225,7 +225,7 @@ class _RemoteSegmenter(Segmenter):
     def __init__(self, exemplars: Any, notes: Notes, **arguments: Any):
         import ray
 
-        worker = ray.get_runtime_context().get_actor_id()
+        worker = str(ray.get_runtime_context().get_actor_id())
         if notes.deaths_at_start(worker) >= DEATHS_AT_START:
             raise ClusterError(
                 f"a worker's process died {DEATHS_AT_START} times while it loaded the model and the exemplars; "
