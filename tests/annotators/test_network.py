@@ -33,7 +33,7 @@ def scenes():
 
 
 def test_an_answer_is_the_same_in_any_batch(annotator, scenes, monkeypatch):
-    """To the last bit: nothing is rounded here, and what company a picture has changes no shape that it goes through."""
+    """To the last bit: nothing is rounded here, and company changes no shape that a picture goes through."""
     monkeypatch.setattr(network, "DECIMALS", 17)
     pictures = [picture(one) for one in scenes]
     alone = [annotator.annotate([one])[0] for one in pictures]
