@@ -54,3 +54,11 @@ def test_blocks_are_used_again_in_every_thread() -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
 def test_a_host_that_makes_a_network_keeps_its_own_settings() -> None:
     assert min(page_faults("kept", BUILDING)) > ROUNDS * PAGES_OF_ONE_BLOCK / 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_what_loading_frees_is_the_system_s_again() -> None:
+    """Blocks of 8 MB are kept by default, once one was freed."""
+    small = PROGRAM.replace(f"{BLOCK_MB} << 20", "8 << 20").replace("keep_freed_memory", "give_freed_memory_back")
+    assert min(page_faults("kept", small)) > ROUNDS * PAGES_OF_ONE_BLOCK / 8 / 2
+    assert page_faults("default", small)[0] < ROUNDS * PAGES_OF_ONE_BLOCK / 8 / 2

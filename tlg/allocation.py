@@ -11,7 +11,9 @@ import ctypes
 import platform
 
 # glibc's names of what is set, from malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8
+# Blocks from here on are the system's own, one by one.
+LARGE_BYTES = 1 << 17
 # What a network's passes need.
 KEPT_BYTES = 1 << 30
 
@@ -23,10 +25,21 @@ def keep_freed_memory(kept_bytes: int = KEPT_BYTES) -> None:
 
     Only glibc's own allocator knows these settings; others, which keep memory anyway, are left as they are.
     """
+    # The heaps of further threads are too small for large maps.
+    _set({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: kept_bytes, M_ARENA_MAX: 1})
+
+
+def give_freed_memory_back() -> None:
+    """From here on large blocks that were freed are the system's again, until `keep_freed_memory`.
+
+    For the loading of exemplars, which keeps a little of much: between what is kept, freed memory would lie useless.
+    """
+    _set({M_MMAP_THRESHOLD: LARGE_BYTES})
+
+
+def _set(settings: dict[int, int]) -> None:
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, kept_bytes)
-    # The heaps of further threads are too small for large maps.
-    mallopt(M_ARENA_MAX, 1)
+    for setting, value in settings.items():
+        mallopt(setting, value)

@@ -22,7 +22,7 @@ from jobs.flow.logbook import DEATHS_AT_START, Notes, shared_notes
 from jobs.flow.manifest import IMAGES_PER_GROUP, Work
 from jobs.flow.segment import Segmenter
 from tlg import store
-from tlg.allocation import keep_freed_memory
+from tlg.allocation import give_freed_memory_back, keep_freed_memory
 from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Provenance
 from tlg.errors import ClusterError, TlgError
@@ -231,8 +231,9 @@ class _RemoteSegmenter(Segmenter):
                 f"a worker's process died {DEATHS_AT_START} times while it loaded the model and the exemplars; "
                 "give workers more memory (workers.memory_gb)"
             )
-        keep_freed_memory()
+        give_freed_memory_back()
         super().__init__(exemplars=ray.get(exemplars), notes=notes, **arguments)
+        keep_freed_memory()
         notes.started(worker)
 
 

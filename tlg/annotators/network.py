@@ -113,14 +113,15 @@ class NetworkAnnotator:
             else:
                 own_texts.append(None)
         self.fitted = prior.fit(entries)
-        labels = [label for _, label, _ in entries]
+        labels, masks = [label for _, label, _ in entries], [mask for _, _, mask in entries]
+        del entries
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         self.supports: list[Support] = []
         if self.network is None:
             return
         for index, of in enumerate(exemplars.classes):
             rows = [row for row, (_, label) in enumerate(labelled) if label == index]
-            own_SHW = torch.stack([self._own_map(own_texts[row], entries[row][2], row) for row in rows])
+            own_SHW = torch.stack([self._own_map(own_texts[row], masks[row], row) for row in rows])
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
