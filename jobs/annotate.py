@@ -163,7 +163,7 @@ class _Job:
 
     def _answer(self, stages: pipeline.Stages, work: manifest.Work, writer: ShardWriter) -> None:
         receiver = _Receiver(self, work, writer)
-        per_unit = pipeline.images_per_unit(work)
+        per_unit = pipeline.images_per_unit(work, self.spec.workers.max)
         try:
             for _ in range(ROUNDS):
                 units = _units_with_missing(work.units(per_unit), receiver.received)

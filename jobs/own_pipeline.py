@@ -47,7 +47,7 @@ class ImageSegmenter:
         if isinstance(content, np.ndarray):
             return Picture(np.ascontiguousarray(content), content.shape[0], content.shape[1])
         try:
-            return pictures.decode(content, self.annotator.params.max_pixels)
+            return pictures.guarded_decode(content, self.annotator.params.max_pixels)
         except InputError as error:
             return error
 

@@ -1,5 +1,6 @@
 """Exemplar sets from files and folders, and errors that name class and file."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -25,6 +26,29 @@ def test_folder_and_file_with_the_same_content_have_the_same_digest(tmp_path):
     assert folder.class_names == ("red fox",)
     assert len(folder.negatives) == 1
     assert folder.digest == file.digest
+
+
+def fed(*records):
+    digest = hashlib.blake2b()
+    for record in records:
+        exemplars._feed(digest, *record)
+    return digest.hexdigest()
+
+
+def test_different_inputs_never_feed_the_same_bytes():
+    """Lengths count bytes, not letters, and records say how many parts they have."""
+    assert fed(["class", "a", "b"]) != fed(["class", "a"], ["b"])
+    assert fed(["é", "x"]) != fed(["éx"])
+    assert len({fed(["a", "b"]), fed(["ab"]), fed(["a"], ["b"]), fed(["", "ab"]), fed(["ab", ""])}) == 5
+
+
+def test_a_context_is_not_taken_for_an_exemplar(tmp_path):
+    picture(tmp_path / "1.png")
+    digests = set()
+    for context in ("[]", "[image]", "[image, '']"):
+        (tmp_path / "s.yaml").write_text(f"name: s\nclasses: [{{name: fox, context: {context}, exemplars: [1.png]}}]\n")
+        digests.add(exemplars.load(str(tmp_path / "s.yaml")).digest)
+    assert len(digests) == 3
 
 
 def test_mask_of_another_size_names_both_files(tmp_path):

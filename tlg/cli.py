@@ -441,8 +441,10 @@ def train(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train a network on episodes. Started again, it goes on where it was."""
+    from tlg.allocation import keep_freed_memory
     from tlg.training.trainer import train as run_training
 
+    keep_freed_memory()
     for folder in run_training(config, overrides):
         typer.echo(f"best model: {folder}")
 
@@ -454,8 +456,10 @@ def evaluate(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Measure a network on episodes. Prints mean intersection over union (mIoU) per class and fold, and FB-IoU."""
+    from tlg.allocation import keep_freed_memory
     from tlg.evaluation.evaluate import evaluate as run_evaluation
 
+    keep_freed_memory()
     run_evaluation(config, dump, overrides)
 
 

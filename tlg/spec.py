@@ -81,7 +81,9 @@ class OutputSpec(Document):
 class RunSpec(Document):
     min_score: float = Field(0.5, ge=0, le=1, description="Masks scored below it are reported as absent")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="The run stops past this share of failed images")
-    batch_size: int = Field(8, ge=1, le=1024, description="Images that go through the model together")
+    batch_size: int = Field(
+        8, ge=1, le=1024, description="Images handed to the model together; a CPU takes them one by one"
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="Larger images are scaled down for the model")
     max_bytes: int = Field(2**30, ge=1, description="Larger files are quarantined as `too_large` without being read")
     price_per_hour: float | None = Field(None, ge=0, description="Price of one worker, for the cost in reports")

@@ -27,6 +27,7 @@ from deploy.guard.auth import checked_exposure, load_keys
 from deploy.replica.batching import Batcher
 from deploy.replica.decoding import Decoder
 from deploy.replica.pool import AnnotatorPool, Outcome, Task, failed
+from tlg.allocation import keep_freed_memory
 from tlg.errors import TlgError
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
@@ -141,12 +142,13 @@ class Reporter:
 
 
 class AnnotatorsDeployment:
-    """One replica: decodes in threads, batches what is waiting, runs the network in one thread of its own."""
+    """One replica: decodes in processes beside it, batches what waits, runs the network in one thread of its own."""
 
     def __init__(self, config: ServeConfig, metrics: DeploymentHandle):
         import torch
 
         torch.set_num_threads(config.replicas.threads)
+        keep_freed_memory()
         self._meters = Meters("annotators")
         self._reporter = Reporter(self._meters, metrics)
         device = "cuda" if config.replicas.gpus else None
@@ -191,7 +193,7 @@ class AnnotatorsDeployment:
     async def check_health(self) -> None:
         """Serve asks every few seconds and replaces a replica that raises."""
         self._reporter.keep_pushing()
-        if self._decoder.is_stuck or not await self._decoder.works():
+        if not await self._decoder.works():
             raise RuntimeError("pictures are no longer decoded here")
         if self._busy_since is not None and time.monotonic() - self._busy_since > STUCK_SECONDS:
             raise RuntimeError(f"a batch has been in the network for more than {STUCK_SECONDS:g} s")

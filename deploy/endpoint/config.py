@@ -12,6 +12,9 @@ from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.spec import DEFAULT_MODEL, StorageSpec
 from tlg.store import Access
 
+# Somebody waits for the answer: a store that fails for longer is a problem, not something to wait for.
+STORE_PATIENCE_SECONDS = 10.0
+
 
 class LimitsSpec(Document):
     body_mb: float = Field(64, gt=0, description="Larger requests are refused with 413")
@@ -88,7 +91,7 @@ class ServeConfig(Document):
 
     @property
     def access(self) -> Access:
-        return Access(self.storage.endpoint, self.storage.region)
+        return Access(self.storage.endpoint, self.storage.region, STORE_PATIENCE_SECONDS)
 
     @property
     def known_models(self) -> tuple[str, ...]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Meters
@@ -28,8 +25,6 @@ from tlg.errors import InputError, TlgError
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-HEADER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error)
 logger = logging.getLogger("tlg.serve")
 
 
@@ -82,21 +77,15 @@ class Segmenter(Protocol):
 
 def checked_header(content: bytes, max_pixels: int) -> None:
     """Refuse what is no image, or too many pixels, from the header alone: nothing is decoded."""
-    if not content:
-        raise InputError("the file is empty (0 bytes); expected an image", kind="empty")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-    except Image.DecompressionBombError:
-        raise _too_many(max_pixels, "far more") from None
-    except HEADER_ERRORS:
-        raise InputError("not an image; expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM", "not_an_image") from None
+        height, width = pictures.check_header(content, pictures.HARD_MAX_PIXELS)
+    except InputError as error:
+        if error.kind == "too_large":
+            raise ProblemError(413, "image-too-large", str(error)) from None
+        raise
     if width * height > max_pixels:
-        raise _too_many(max_pixels, f"{width}x{height} = {width * height:,}")
-
-
-def _too_many(max_pixels: int, found: str) -> ProblemError:
-    return ProblemError(413, "image-too-large", f"the image has {found} pixels, at most {max_pixels:,} are accepted")
+        found = f"{width}x{height} = {width * height:,}"
+        raise ProblemError(413, "image-too-large", f"the image has {found} pixels, at most {max_pixels:,} are accepted")
 
 
 class AnnotatorPool:
@@ -229,7 +218,7 @@ class LocalSegmenter:
     def _one(self, task: Task) -> Outcome:
         try:
             with self._meters.stages.labels("decode").time():
-                picture = pictures.decode(task.content, task.params.max_pixels)
+                picture = pictures.guarded_decode(task.content, task.params.max_pixels)
         except TlgError as error:
             return failed(error)
         return self._pool.answer([(task, picture)])[0]

@@ -32,6 +32,7 @@ class Plan:
     seconds_per_image: float | None
     workers: int
     price_per_hour: float | None
+    remarks: tuple[str, ...] = ()
 
     def seconds(self, workers: int) -> float:
         return START_SECONDS + self.images * (self.seconds_per_image or 0.0) / workers
@@ -42,6 +43,9 @@ class Plan:
         return max(1, math.ceil(self.images * (self.seconds_per_image or 0.0) / usable))
 
     def lines(self, deadline_seconds: float) -> list[str]:
+        return [*self._figures(deadline_seconds), *(f"note      {remark}" for remark in self.remarks)]
+
+    def _figures(self, deadline_seconds: float) -> list[str]:
         if not self.images or self.seconds_per_image is None:
             return [f"{self.listed:,} images listed, nothing to do"]
         needed = self.workers_for(deadline_seconds)
@@ -68,8 +72,9 @@ def plan(spec: AnnotateSpec) -> Plan:
     with tempfile.TemporaryDirectory() as scratch:
         listed = manifest.listed(spec.images, access, spec.output.uri)
         work = manifest.plan_work(listed, done, loaded.class_names, scratch, store.DEFAULT_ACCESS)
+        remarks = tuple(work.remarks())
         if not work.count:
-            return Plan(work.listed, 0, 0, None, None, spec.workers.max, spec.run.price_per_hour)
+            return Plan(work.listed, 0, 0, None, None, spec.workers.max, spec.run.price_per_hour, remarks)
         sampled = min(SAMPLE_IMAGES, work.count)
         fetcher = Fetcher(work, access, spec.run.max_pixels, spec.run.max_bytes)
         start = time.perf_counter()
@@ -77,9 +82,10 @@ def plan(spec: AnnotateSpec) -> Plan:
         fetch_seconds = (time.perf_counter() - start) / sampled
     device = "cuda" if spec.workers.gpus else "cpu"
     segmenter = Segmenter(spec.model, loaded, params, provenance, spec.run.batch_size, device)
-    segmenter(tables[0].slice(0, 1))  # the first call pays for what later ones find ready
+    list(segmenter(tables[0].slice(0, 1)))  # the first call pays for what later ones find ready
     start = time.perf_counter()
     for table in tables:
-        segmenter(table)
+        list(segmenter(table))
     seconds = (time.perf_counter() - start) / sampled
-    return Plan(work.listed, work.count, sampled, fetch_seconds, seconds, spec.workers.max, spec.run.price_per_hour)
+    workers, price = spec.workers.max, spec.run.price_per_hour
+    return Plan(work.listed, work.count, sampled, fetch_seconds, seconds, workers, price, remarks)

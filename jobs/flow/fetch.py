@@ -11,12 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
+from jobs.flow import logbook
+from jobs.flow.logbook import Logbook, Notes
 from jobs.flow.manifest import Work
 from tlg import pictures as images
 from tlg import store
@@ -49,6 +51,7 @@ AHEAD_BYTES = 64 * 2**20
 DOWNLOAD_THREADS = 16
 # An image that could not be had by runs of so long a time becomes an error: the third night's.
 LONGEST_PUT_OFF_SECONDS = 36 * 3600.0
+STAGE = "fetch"
 
 
 @dataclass
@@ -76,13 +79,14 @@ class Fetcher:
     max_pixels: int
     max_bytes: int | None = None
     clock: Callable[[], float] = time.time
+    notes: Notes = field(default_factory=Logbook)
 
     def fetch(self, start: int, count: int) -> Iterator[pa.Table]:
         """The images at positions `start` to `start + count`."""
         rows = self.work.read(start, count)
         ready: list[Fetched] = []
         ready_bytes = 0
-        for one in self._decoded(rows.to_pylist()):
+        for one in self._taken(rows.to_pylist()):
             ready.append(one)
             ready_bytes += one.picture.pixels.nbytes if one.picture else 0
             if ready_bytes >= TABLE_BYTES or len(ready) >= TABLE_IMAGES:
@@ -91,13 +95,19 @@ class Fetcher:
         if ready:
             yield to_table(ready)
 
+    def _taken(self, rows: list[dict]) -> Iterator[Fetched]:
+        by_position = {row["position"]: row for row in rows}
+        for turn in logbook.turns(self.notes, STAGE, list(by_position)):
+            some = [by_position[position] for position in turn.positions]
+            yield from map(_fatal, some) if turn.is_fatal else self._decoded(some)
+
     def _decoded(self, rows: list[dict]) -> Iterator[Fetched]:
         for row, load in downloads(rows, self.access, self.max_bytes):
             one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
             try:
                 content, one.fetch_seconds = load()
                 start = time.perf_counter()
-                one.picture = images.decode(content, self.max_pixels)
+                one.picture = images.guarded_decode(content, self.max_pixels)
                 one.decode_seconds = time.perf_counter() - start
             except InputError as error:
                 one.error_type, one.error_message = error.kind, str(error)
@@ -111,6 +121,12 @@ class Fetcher:
             except MemoryError:
                 one.error_type, one.error_message = "too_large", "decoding needs more memory than the worker has"
             yield one
+
+
+def _fatal(row: dict) -> Fetched:
+    one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
+    one.error_type, one.error_message = logbook.KIND, logbook.FATAL
+    return one
 
 
 def downloads(

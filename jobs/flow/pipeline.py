@@ -18,9 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.flow.fetch import Fetcher
+from jobs.flow.logbook import DEATHS_AT_START, Notes, shared_notes
 from jobs.flow.manifest import IMAGES_PER_GROUP, Work
 from jobs.flow.segment import Segmenter
 from tlg import store
+from tlg.allocation import give_freed_memory_back, keep_freed_memory
 from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Provenance
 from tlg.errors import ClusterError, TlgError
@@ -33,7 +35,8 @@ R = TypeVar("R")
 # Blocks between stages: small enough to keep memory flat, large enough to be worth a task.
 BLOCK_BYTES = 32 * 2**20
 UNIT_BYTES = 64 * 2**20
-UNITS_WANTED = 32
+FEWEST_UNITS = 32
+UNITS_PER_WORKER = 4
 SMALLEST_UNIT = 8
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
@@ -53,10 +56,11 @@ class Stages:
     access: store.Access
 
 
-def images_per_unit(work: Work) -> int:
+def images_per_unit(work: Work, most_workers: int) -> int:
     """A power of two: units are many enough to spread, small enough in bytes, and never cross a group."""
     mean_bytes = max(1, work.total_bytes // max(1, work.count))
-    wanted = min(work.count // UNITS_WANTED, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
+    units_wanted = max(FEWEST_UNITS, UNITS_PER_WORKER * most_workers)
+    wanted = min(work.count // units_wanted, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
     return 1 << (max(wanted, SMALLEST_UNIT).bit_length() - 1)
 
 
@@ -182,20 +186,21 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]
     context.max_errored_blocks = 0  # a failure is a row; anything else must be seen
     context.execution_options.preserve_order = False
     spec, workers = stages.spec, stages.spec.workers
-    source = UnitSource(Fetcher(work, stages.access, spec.run.max_pixels, spec.run.max_bytes), units)
     memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
-    arguments = {
-        "model": spec.model,
-        "exemplars": ray.put(stages.exemplars),
-        "params": stages.params,
-        "provenance": stages.provenance,
-        "batch_size": spec.run.batch_size,
-        "device": "cuda" if workers.gpus else "cpu",
-    }
-    with DataContext.current(context):
+    with DataContext.current(context), shared_notes() as notes:
+        fetcher = Fetcher(work, stages.access, spec.run.max_pixels, spec.run.max_bytes, notes=notes)
+        arguments = {
+            "model": spec.model,
+            "exemplars": ray.put(stages.exemplars),
+            "params": stages.params,
+            "provenance": stages.provenance,
+            "batch_size": spec.run.batch_size,
+            "device": "cuda" if workers.gpus else "cpu",
+            "notes": notes,
+        }
         # Asking for memory also keeps Ray Data from fusing this stage into the next one's workers.
         dataset = ray.data.read_datasource(
-            source, override_num_blocks=len(units), num_cpus=1, memory=FETCH_MEMORY_BYTES
+            UnitSource(fetcher, units), override_num_blocks=len(units), num_cpus=1, memory=FETCH_MEMORY_BYTES
         )
         dataset = dataset.map_batches(
             _RemoteSegmenter,
@@ -208,19 +213,28 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]
             num_gpus=workers.gpus,
             **memory,
         )
-    try:
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
-    except ray.exceptions.RayError as error:
-        raise _own_error(error) from error
+        try:
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+        except ray.exceptions.RayError as error:
+            raise _own_error(error) from error
 
 
 class _RemoteSegmenter(Segmenter):
     """A Segmenter whose exemplars are fetched from Ray's object store."""
 
-    def __init__(self, exemplars: Any, **arguments: Any):
+    def __init__(self, exemplars: Any, notes: Notes, **arguments: Any):
         import ray
 
-        super().__init__(exemplars=ray.get(exemplars), **arguments)
+        worker = str(ray.get_runtime_context().get_actor_id())
+        if notes.deaths_at_start(worker) >= DEATHS_AT_START:
+            raise ClusterError(
+                f"a worker's process died {DEATHS_AT_START} times while it loaded the model and the exemplars; "
+                "give workers more memory (workers.memory_gb)"
+            )
+        give_freed_memory_back()
+        super().__init__(exemplars=ray.get(exemplars), notes=notes, **arguments)
+        keep_freed_memory()
+        notes.started(worker)
 
 
 def _own_error(error: BaseException) -> BaseException:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from jobs.flow import logbook
 from jobs.flow.fetch import Fetched, from_table
+from jobs.flow.logbook import Logbook, Notes
 from tlg.annotators.memory import annotate_within_memory
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
 from tlg.answers import records
-from tlg.answers.records import ImageAnswers, Provenance
+from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import InputError
 from tlg.exemplars import LoadedExemplars
 
@@ -31,6 +33,7 @@ TRACE_SCHEMA = pa.schema(
 )
 # Ray Data cuts what is more than half as large again as its blocks (`jobs.flow.pipeline.BLOCK_BYTES`, 32 MB).
 TABLE_BYTES = 16 * 2**20
+STAGE = "segment"
 
 
 class Segmenter:
@@ -44,10 +47,12 @@ class Segmenter:
         provenance: Provenance,
         batch_size: int,
         device: str,
+        notes: Notes | None = None,
     ):
         self.annotator = load_annotator(model, exemplars, params, device)
         self.provenance = provenance
         self.batch_size = batch_size
+        self.notes = notes or Logbook()
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """The answers to a table of pictures, in tables that Ray Data hands on whole.
@@ -66,23 +71,32 @@ class Segmenter:
                 rows.append(ImageAnswers(one.uri, one.etag, (), one.error_type, one.error_message))
                 traces += _trace(one, 0.0, 1)
         for start in range(0, len(readable), self.batch_size):
-            batch = readable[start : start + self.batch_size]
-            began = time.perf_counter()
-            pictures = [one.picture for one in batch if one.picture is not None]
-            results = annotate_within_memory(self.annotator, pictures, [one.asked for one in batch])
-            seconds = (time.perf_counter() - began) / len(batch)
-            for one, result in zip(batch, results, strict=True):
-                if isinstance(result, InputError):
-                    rows.append(ImageAnswers(one.uri, one.etag, (), result.kind, str(result)))
-                    traces += _trace(one, seconds, 1)
-                else:
-                    rows.append(ImageAnswers(one.uri, one.etag, result))
-                    traces += _trace(one, seconds, records.row_count(result))
+            batch = {one.position: one for one in readable[start : start + self.batch_size]}
+            for turn in logbook.turns(self.notes, STAGE, list(batch)):
+                taken = [batch[position] for position in turn.positions]
+                began = time.perf_counter()
+                results = [_fatal()] * len(taken) if turn.is_fatal else self._annotated(taken)
+                seconds = (time.perf_counter() - began) / len(taken)
+                for one, result in zip(taken, results, strict=True):
+                    if isinstance(result, InputError):
+                        rows.append(ImageAnswers(one.uri, one.etag, (), result.kind, str(result)))
+                        traces += _trace(one, seconds, 1)
+                    else:
+                        rows.append(ImageAnswers(one.uri, one.etag, result))
+                        traces += _trace(one, seconds, records.row_count(result))
         answers = records.to_table(rows, self.provenance)
         trace = np.asarray(traces, np.float64).reshape(-1, len(TRACE_SCHEMA))
         for column, schema_field in enumerate(TRACE_SCHEMA):
             answers = answers.append_column(schema_field, pa.array(trace[:, column]).cast(schema_field.type))
         return answers
+
+    def _annotated(self, taken: list[Fetched]) -> Sequence[list[Answer] | InputError]:
+        pictures = [one.picture for one in taken if one.picture is not None]
+        return annotate_within_memory(self.annotator, pictures, [one.asked for one in taken])
+
+
+def _fatal() -> InputError:
+    return InputError(logbook.FATAL, logbook.KIND)
 
 
 def cut_between_images(answers: pa.Table, most_bytes: int) -> Iterator[pa.Table]:

@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class Lease:
         self.number = 0
         self.run_id = run_id
         self._output, self._access, self._term = output, access, term_seconds
+        # A sign of life that waits for its store any longer comes too late.
+        self._beat_access = replace(access, patience_seconds=term_seconds / 3)
         self._folder = f"{output.rstrip('/')}/{FOLDER}"
         self._beats = 0
         self._ended = threading.Event()
@@ -71,7 +74,7 @@ class Lease:
             if created and holder and holder["number"] > self.number:
                 store.delete(self._path(self.number), self._access)
             raise LeaseHeldError(f"{self._output}: another run has just started to write here; wait for it to end")
-        for uri, number in self._files():
+        for uri, number in self._files(self._access):
             if number < self.number:
                 store.delete(uri, self._access)
         self._heart.start()
@@ -88,7 +91,10 @@ class Lease:
 
     def confirm(self) -> None:
         """Raise LeaseHeldError unless this run still is the writer."""
-        newest = self._newest()
+        self._confirm(self._access)
+
+    def _confirm(self, access: store.Access) -> None:
+        newest = self._newest(access)
         if newest is None:
             raise LeaseHeldError(
                 f"{self._output}: the lease of this run was removed from {FOLDER}/; "
@@ -122,26 +128,27 @@ class Lease:
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(self._term / 3):
             try:
-                self.confirm()
-                store.write(self._path(self.number), self._content(), self._access)
+                self._confirm(self._beat_access)
+                store.write(self._path(self.number), self._content(), self._beat_access)
             except LeaseHeldError:
                 return  # the next commit raises it where it can be handled
             except Exception as error:  # whatever it is, a heart that stops would give the lease away
                 log.warning("the lease could not be renewed yet: %s: %s", type(error).__name__, error)
 
-    def _files(self) -> list[tuple[str, int]]:
+    def _files(self, access: store.Access) -> list[tuple[str, int]]:
         """Lease files with their numbers, oldest first; whatever else lies there is none of ours."""
         files = []
-        for entry in store.listed(self._folder, "*.json", self._access):
+        for entry in store.listed(self._folder, "*.json", access):
             if match := NAME.fullmatch(entry.uri.rsplit("/", 1)[1]):
                 files.append((entry.uri, int(match.group(1))))
         return sorted(files, key=lambda file: file[1])
 
-    def _newest(self) -> dict[str, Any] | None:
-        while files := self._files():
+    def _newest(self, access: store.Access | None = None) -> dict[str, Any] | None:
+        access = access or self._access
+        while files := self._files(access):
             uri, number = files[-1]
             try:
-                content = store.read(uri, self._access)
+                content = store.read(uri, access)
             except StorageError as error:
                 if error.missing:  # removed by a newer holder just now
                     continue

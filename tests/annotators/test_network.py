@@ -35,10 +35,14 @@ def scenes():
     return [scene([50, k], [NAMES[k % 2]], NAMES[k % 2]) for k in range(4)] + [scene([60, 0], ["castle"], "castle")]
 
 
-def test_batch_equals_single(annotator, scenes):
-    together = annotator.annotate([picture(one) for one in scenes])
-    alone = [annotator.annotate([picture(one)])[0] for one in scenes]
-    assert together == alone
+def test_an_answer_is_the_same_in_any_batch(annotator, scenes, monkeypatch):
+    """To the last bit: nothing is rounded here, and company changes no shape that a picture goes through."""
+    monkeypatch.setattr(network, "DECIMALS", 17)
+    pictures = [picture(one) for one in scenes]
+    alone = [annotator.annotate([one])[0] for one in pictures]
+    assert annotator.annotate(pictures) == alone
+    assert annotator.annotate(pictures[::-1]) == alone[::-1]
+    assert annotator.annotate(pictures[1:3]) == alone[1:3]
 
 
 def test_only_the_asked_classes_are_answered(annotator, scenes):
@@ -124,12 +128,15 @@ def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scen
     assert looked_for == []
 
 
-def test_every_picture_of_a_batch_goes_through_the_model_together(annotator, scenes, monkeypatch):
+@pytest.mark.parametrize(("at_once", "passes"), [({}, [12]), ({"cpu": 1}, [1] * 12)], ids=["as on a GPU", "on a CPU"])
+def test_a_gpu_sees_the_whole_batch_and_a_cpu_picture_by_picture(annotator, scenes, monkeypatch, at_once, passes):
+    assert network.PICTURES_AT_ONCE == {"cpu": 1}
+    monkeypatch.setattr(network, "PICTURES_AT_ONCE", at_once)
     seen = []
     handle = annotator.model.backbone.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     annotator.annotate([picture(scenes[0])] * 12, [["mug"]] * 12)
     handle.remove()
-    assert seen == [12]
+    assert seen == passes
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 900), (192, 192), (301, 77)])

@@ -45,12 +45,14 @@ def loop(work: Path, model: str) -> dict[str, float]:
 
     from tlg import exemplars
     from tlg import pictures as images
+    from tlg.allocation import keep_freed_memory
     from tlg.annotators.protocol import AnnotateParams
     from tlg.annotators.registry import load_annotator
     from tlg.answers import records
     from tlg.spec import RunSpec
 
     torch.set_num_threads(os.cpu_count() or 1)
+    keep_freed_memory()
     annotator = load_annotator(model, exemplars.load(str(work / "exemplars")), AnnotateParams(), "cpu")
     contents = [path.read_bytes() for path in sorted((work / "images").glob("*.jpg"))]
     start = time.perf_counter()

@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from harness import Row, machine, show
 
+from tlg.allocation import keep_freed_memory
 from tlg.network.backbones.registry import build_backbone
 from tlg.network.features import Features
 from tlg.network.spec import NetworkSpec
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
     if arguments.memory:
         print(extra_gigabytes())
         return

@@ -427,7 +427,7 @@ def test_a_replica_that_no_longer_decodes_says_so_and_is_not_ready(replica, monk
 
     async def scenario():
         assert await replica.ready()
-        monkeypatch.setattr(pictures, "decode", broken)
+        monkeypatch.setattr(pictures, "guarded_decode", broken)
         assert not await replica.ready()
         with pytest.raises(RuntimeError, match="no longer decoded"):
             await replica.check_health()

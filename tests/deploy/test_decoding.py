@@ -1,56 +1,45 @@
-"""A picture that takes too long holds up nobody, and a process full of them says so."""
+"""A picture that takes too long holds up nobody, and leaves nothing behind."""
 
 import asyncio
-import threading
+import io
 
 import pytest
+from PIL import Image
 
-from deploy.replica import decoding
+from deploy.endpoint.problems import ProblemError
 from deploy.replica.decoding import Decoder
+from deploy.replica.pool import checked_header
 from tlg import pictures
 from tlg.errors import InputError
 
-SLOW = b"a picture that takes for ever"
-
 
 @pytest.fixture
-def slow(monkeypatch):
-    """Decoding of SLOW, which ends when the test does."""
-    end, decode = threading.Event(), pictures.decode
-
-    def held_up(content, max_pixels=pictures.DEFAULT_MAX_PIXELS):
-        if content == SLOW:
-            end.wait()
-        return decode(content, max_pixels)
-
-    monkeypatch.setattr(decoding.pictures, "decode", held_up)
-    yield end
-    end.set()
+def slow():
+    """A JPEG that is accepted and takes seconds to decode: its last scan comes again and again."""
+    stream = io.BytesIO()
+    Image.new("RGB", (4000, 3000)).save(stream, "JPEG", progressive=True)
+    jpeg = stream.getvalue()
+    return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] * 140 + jpeg[-2:]
 
 
 def test_slow_pictures_are_given_up_and_others_are_decoded(slow, make_picture):
     async def scenario():
         decoder = Decoder(at_once=2, seconds=1)
-        late = await asyncio.gather(*(decoder(SLOW, 1000) for _ in range(2)), return_exceptions=True)
-        return late, await decoder(make_picture(1), 10_000), await decoder.works(), decoder.is_stuck
+        late = await asyncio.gather(*(decoder(slow, 10**8) for _ in range(3)), return_exceptions=True)
+        return late, await decoder.works(), await decoder(make_picture(1), 10_000)
 
-    late, picture, works, is_stuck = asyncio.run(scenario())
-    assert [error.kind for error in late] == ["too_slow"] * 2
-    assert (picture.width, picture.height) == (48, 32)
+    late, works, picture = asyncio.run(scenario())
+    assert [error.kind for error in late] == ["too_slow"] * 3
     assert works
-    assert is_stuck  # as many threads as places work for nobody: the process should be replaced
+    assert (picture.width, picture.height) == (48, 32)
 
 
-def test_a_process_whose_slow_pictures_ended_is_not_stuck(slow):
+def test_a_replica_full_of_slow_pictures_still_works(slow):
     async def scenario():
-        decoder = Decoder(at_once=1, seconds=0.1)
-        with pytest.raises(InputError):
-            await decoder(SLOW, 1000)
-        (thread,) = decoder._given_up
-        before = decoder.is_stuck
-        slow.set()
-        await asyncio.to_thread(thread.join)
-        return before, decoder.is_stuck
+        decoder = Decoder(at_once=1, seconds=60)
+        busy = asyncio.ensure_future(decoder(slow, 10**8))
+        await asyncio.sleep(0)
+        return await decoder.works(), busy.done()
 
     assert asyncio.run(scenario()) == (True, False)
 
@@ -61,3 +50,14 @@ def test_errors_of_decoding_reach_who_asked():
 
     with pytest.raises(InputError, match="empty"):
         asyncio.run(scenario())
+
+
+def test_a_header_is_judged_as_the_decoder_judges_it(slow):
+    with pytest.raises(InputError, match="not an image: begins with b'%!PS'"):
+        checked_header(b"%!PS", 10**6)
+    with pytest.raises(InputError, match="no scan follows"):
+        checked_header(b"\xff\xd8\xff" + b"\xff" * 100_000, 10**6)
+    with pytest.raises(ProblemError, match=r"4000x3000 = 12,000,000 pixels, at most 1,000,000 are accepted") as caught:
+        checked_header(slow, 10**6)
+    assert caught.value.status == 413
+    checked_header(slow, pictures.DEFAULT_MAX_PIXELS)

@@ -119,7 +119,9 @@ def test_two_holders_of_one_number_are_told_apart(tmp_path, monkeypatch):
     """Where puts are not conditional two may create the same file; who is in it holds the lease."""
     output = str(tmp_path)
     first = Lease(output, "first").__enter__()
-    monkeypatch.setattr(Lease, "_newest", lambda self, look=Lease._newest: look(self) if self.number else None)
+    monkeypatch.setattr(
+        Lease, "_newest", lambda self, *access, look=Lease._newest: look(self, *access) if self.number else None
+    )
     monkeypatch.setattr(store, "create", lambda uri, content, access: store.write(uri, content, access) or True)
     second = Lease(output, "second").__enter__()
     assert first.number == second.number == 1
@@ -149,7 +151,7 @@ def test_a_number_that_was_free_again_is_no_lease(tmp_path, monkeypatch):
         assert second.number == 2
         looks = iter([None])
         look = Lease._newest
-        monkeypatch.setattr(Lease, "_newest", lambda self: next(looks) if not self.number else look(self))
+        monkeypatch.setattr(Lease, "_newest", lambda self, *access: look(self, *access) if self.number else next(looks))
         with pytest.raises(LeaseHeldError, match="another run has just started"):
             Lease(str(tmp_path), "stale").__enter__()
         second.confirm()
@@ -193,3 +195,19 @@ def test_rows_of_a_late_writer_are_not_doubled(tmp_path):
         assert ShardWriter(catalogue.load(output), lease).commit(rows("a", "b")) == 2
         assert writer.commit(rows("b", "c")) == 1
         assert [shard.number for shard in committed(output)] == [1, 2]
+
+
+def test_a_sign_of_life_waits_for_its_store_no_longer_than_a_third_of_the_term(tmp_path, monkeypatch):
+    patience, written = [], threading.Event()
+    write = store.write
+
+    def noted(uri, content, access):
+        if threading.current_thread() is not threading.main_thread():
+            patience.append(access.patience_seconds)
+            written.set()
+        write(uri, content, access)
+
+    monkeypatch.setattr(store, "write", noted)
+    with Lease(str(tmp_path), "first", term_seconds=0.3):
+        assert written.wait(60)
+    assert patience == pytest.approx([0.1] * len(patience))

@@ -4,6 +4,8 @@ import pytest
 import ray
 
 from jobs.flow import pipeline
+from jobs.flow.manifest import Work
+from tlg import store
 from tlg.errors import ClusterError
 from tlg.spec import WorkersSpec
 
@@ -54,6 +56,12 @@ def test_no_ray_is_one_clear_error(starts, address, failures, said):
         session(address)
     assert "\n" not in str(caught.value)
     assert len(starts[1]) == len(failures)
+
+
+@pytest.mark.parametrize(("count", "workers", "images"), [(10_000, 1, 256), (10_000, 64, 32), (100, 64, 8)])
+def test_there_are_units_for_every_worker(count, workers, images):
+    work = Work("", store.DEFAULT_ACCESS, count=count, total_bytes=count)
+    assert pipeline.images_per_unit(work, workers) == images
 
 
 def test_a_worker_that_fits_nowhere_is_said_at_once(starts):

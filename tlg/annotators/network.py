@@ -38,6 +38,9 @@ DECIMALS = 3
 NEAR = 1 / 20
 # A mask is brought to its picture's own size in strips of so many places.
 STRIP_PLACES = 1 << 22
+# Kernels sum in an order that depends on the shape, so that an answer would depend on the batch in its last bits. A CPU
+# gains little by a batch and takes picture by picture; a GPU, which gains a lot, takes the batch as it is.
+PICTURES_AT_ONCE = {"cpu": 1}
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ class NetworkAnnotator:
             else:
                 own_texts.append(None)
         self.fitted = prior.fit(entries)
-        labels = [label for _, label, _ in entries]
+        labels, masks = [label for _, label, _ in entries], [mask for _, _, mask in entries]
+        del entries
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         self.trusted = [] if self.names is None else borne_out(self.names, torch.cat(spoken), labels)
         self.supports: list[Support] = []
@@ -117,7 +121,7 @@ class NetworkAnnotator:
             return
         for index, of in enumerate(exemplars.classes):
             rows = [row for row, (_, label) in enumerate(labelled) if label == index]
-            own_SHW = torch.stack([self._own_map(own_texts[row], entries[row][2], row, index) for row in rows])
+            own_SHW = torch.stack([self._own_map(own_texts[row], masks[row], row, index) for row in rows])
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
@@ -138,7 +142,10 @@ class NetworkAnnotator:
         if not pictures:
             return []
         wanted = [self._wanted(None if asked is None else asked[row]) for row in range(len(pictures))]
-        return self._annotate(pictures, wanted)
+        at_once = PICTURES_AT_ONCE.get(self.device.type, len(pictures))
+        starts = range(0, len(pictures), at_once)
+        passes = [self._annotate(pictures[at : at + at_once], wanted[at : at + at_once]) for at in starts]
+        return [answers for some in passes for answers in some]
 
     def release_memory(self) -> None:
         if self.device.type == "cuda":

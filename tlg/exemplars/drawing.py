@@ -98,15 +98,25 @@ def check_fits(drawing: Drawing, height: int, width: int, picture: str) -> None:
 
 def filled(polygons: list[list[Point]], height: int, width: int) -> np.ndarray:
     """(height, width) bool: what lies within the outlines."""
-    return _inked(height, width, lambda canvas: [canvas.polygon(polygon, fill=1) for polygon in polygons])
+
+    def draw(canvas: ImageDraw.ImageDraw) -> None:
+        for polygon in polygons:
+            canvas.polygon(polygon, fill=1)
+
+    return _inked(height, width, draw)
 
 
 def inked(scribbles: list[Scribble], height: int, width: int) -> np.ndarray:
     """(height, width) bool: where the strokes run."""
-    return _inked(height, width, lambda canvas: [_draw(canvas, scribble) for scribble in scribbles])
+
+    def draw(canvas: ImageDraw.ImageDraw) -> None:
+        for scribble in scribbles:
+            _draw(canvas, scribble)
+
+    return _inked(height, width, draw)
 
 
-def _inked(height: int, width: int, draw: Callable[[ImageDraw.ImageDraw], object]) -> np.ndarray:
+def _inked(height: int, width: int, draw: Callable[[ImageDraw.ImageDraw], None]) -> np.ndarray:
     image = Image.new("1", (width, height))
     draw(ImageDraw.Draw(image))
     return np.asarray(image).astype(bool)

@@ -76,7 +76,7 @@ def load_described(written: ExemplarDocument, access: store.Access = store.DEFAU
 def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: store.Access) -> LoadedExemplar:
     try:
         content = store.read(ref.image, access)
-        picture = pictures.decode(content)
+        picture = pictures.guarded_decode(content)
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: exemplar {ref.image} cannot be used: {error}") from None
     _feed(digest, "image", hashlib.blake2b(content, digest_size=16).hexdigest())
@@ -101,7 +101,7 @@ def _load_mask(
 ) -> np.ndarray:
     try:
         content = store.read(uri, access)
-        mask = pictures.decode_mask(content)
+        mask = pictures.guarded_decode_mask(content)
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: mask {uri} cannot be used: {error}") from None
     if mask.shape != pixels.shape[:2]:
@@ -112,5 +112,7 @@ def _load_mask(
 
 
 def _feed(digest: hashlib.blake2b, *parts: str) -> None:
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "little") + part.encode())
+    """Their number and each part's length in bytes come first, so that no two inputs are the same bytes."""
+    digest.update(len(parts).to_bytes(4, "little"))
+    for content in (part.encode() for part in parts):
+        digest.update(len(content).to_bytes(8, "little") + content)

@@ -26,6 +26,8 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 ON_THEIR_SIDE = (5, 6, 7, 8)
 SIXTEEN_BITS = 65535.0
+# How memory for pixels is had: from a shape and a type.
+Allocate = Callable[[tuple[int, ...], type], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Picture:
         return np.asarray(resized).astype(bool)
 
 
-def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, allocate: Allocate = np.empty) -> Picture:
     """RGB pixels of any supported image, upright; raises InputError with a `kind` fit for quarantine."""
     image = opened(content, max_pixels)
     width, height = image.size
@@ -52,24 +54,27 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         if image.shrink > 1:
             image.file.draft("RGB", (width // image.shrink, height // image.shrink))
         image.file.load()
-        pixels = as_rgb(image.file, max_pixels)
+        orientation = orientation_of(image.file)
+        upright = UPRIGHT.get(orientation)
+        pixels = as_rgb(image.file, max_pixels, np.empty if upright else allocate)
     except DECODER_ERRORS as error:
         raise InputError(f"the image is damaged or cut short: {error}", kind="truncated") from None
-    orientation = orientation_of(image.file)
     del image
-    if orientation in UPRIGHT:
-        pixels = np.ascontiguousarray(UPRIGHT[orientation](pixels))
+    if upright:
+        turned = upright(pixels)
+        pixels = allocate(turned.shape, np.uint8)
+        pixels[:] = turned
     if orientation in ON_THEIR_SIDE:
         height, width = width, height
     return Picture(pixels, height, width)
 
 
-def decode_mask(content: bytes) -> np.ndarray:
+def decode_mask(content: bytes, allocate: Allocate = np.empty) -> np.ndarray:
     """A mask file as (h, w) bool: every non-zero pixel is marked."""
     file = opened(content, DEFAULT_MAX_PIXELS).file
     try:
         file.load()
-        mask_hw = np.empty((file.height, file.width), bool)
+        mask_hw = allocate((file.height, file.width), bool)
         for start, stop in strips(file.height, file.width):
             mask_hw[start:stop] = np.asarray(file.crop((0, start, file.width, stop)).convert("L")) > 0
     except DECODER_ERRORS as error:
@@ -85,12 +90,12 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def as_rgb(image: Image.Image, max_pixels: int) -> np.ndarray:
+def as_rgb(image: Image.Image, max_pixels: int, allocate: Allocate = np.empty) -> np.ndarray:
     """(h, w, 3) of a decoded image of any mode, with at most so many pixels."""
     shrink = min(1.0, (max_pixels / (image.width * image.height)) ** 0.5)
     height, width = max(1, int(image.height * shrink)), max(1, int(image.width * shrink))
     peak = brightest(image) if is_deep(image) else 0.0
-    pixels = np.empty((height, width, 3), np.uint8)
+    pixels = allocate((height, width, 3), np.uint8)
     rows = image.height / height
     for start, stop in strips(height, round(rows * image.width)):
         top, bottom = start * rows, min(stop * rows, image.height)

@@ -13,7 +13,6 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from tlg.errors import CheckpointError
-from tlg.network.backbones.allocation import keep_freed_memory
 from tlg.network.backbones.backbone import Backbone
 
 ENTRY_POINTS = "tlg.backbones"
@@ -39,7 +38,6 @@ def build_backbone(name: str, taps: Sequence[Sequence[str]] | None = None) -> Ba
     """
     family, separator, variant = name.partition("/")
     factory = factory_of(name) if not separator else factory_of(family)
-    keep_freed_memory()
     arguments = [variant] if separator else []
     choices = {} if taps is None else {"taps": taps}
     try:

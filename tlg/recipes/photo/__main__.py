@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from tlg.allocation import keep_freed_memory
 from tlg.evidence.background import Background
 from tlg.evidence.exemplar import Prior
 from tlg.hub.backbones import load_backbone
@@ -112,6 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     workshop = Workshop(read_recipe(options.recipe), options.fold, options.work)
     for name in options.stages:
         started = time.perf_counter()

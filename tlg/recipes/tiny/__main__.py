@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from tlg.allocation import keep_freed_memory
 from tlg.evidence.tiny_clip import build_tiny_clip
 from tlg.hub.backbones import load_backbone
 from tlg.hub.folder import save_model
@@ -152,6 +153,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     workshop = Workshop(read_recipe(options.recipe), options.work)
     for name in options.stages:
         started = time.perf_counter()
