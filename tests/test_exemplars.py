@@ -9,6 +9,7 @@ from PIL import Image
 
 from tlg import exemplars
 from tlg.errors import SpecError
+from tlg.exemplars import loading
 
 
 def picture(path, size=(8, 6), value=100):
@@ -31,7 +32,7 @@ def test_folder_and_file_with_the_same_content_have_the_same_digest(tmp_path):
 def fed(*records):
     digest = hashlib.blake2b()
     for record in records:
-        exemplars._feed(digest, *record)
+        loading._feed(digest, *record)
     return digest.hexdigest()
 
 

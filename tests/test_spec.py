@@ -10,7 +10,7 @@ MINIMAL = {"name": "traps", "images": {"uri": "pics"}, "exemplars": "ex.yaml", "
 
 def test_defaults_fill_what_is_left_out():
     read = documents.parse(spec.AnnotateSpec, MINIMAL, "job.yaml")
-    assert read.model == "tlg-tiny"
+    assert read.model == spec.DEFAULT_MODEL
     assert read.run.min_score == 0.5
     assert read.output.formats == ["parquet", "coco"]
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.annotators.sets import NAMES, exemplar_set, picture, scene
+from tlg.annotators import network
 from tlg.annotators.memory import annotate_within_memory
 from tlg.annotators.network import NetworkModel
 from tlg.errors import InputError
@@ -32,6 +33,12 @@ class Tight(torch.nn.Module):
 @pytest.fixture(scope="module")
 def annotator():
     return NetworkModel(zoo.load("tlg-tiny")).with_exemplars(exemplar_set())
+
+
+@pytest.fixture(autouse=True)
+def whole_batches(monkeypatch):
+    """As on a GPU: a CPU takes picture by picture."""
+    monkeypatch.setattr(network, "PICTURES_AT_ONCE", {})
 
 
 @pytest.fixture
