@@ -2,7 +2,7 @@
 
     import tlg
 
-    annotator = tlg.load_model("tlg-tiny").with_exemplars("exemplars/")
+    annotator = tlg.load_model("tlg-photo").with_exemplars("exemplars/")
     for image in annotator.annotate(["1.jpg", "2.jpg"]):
         print(image)
 

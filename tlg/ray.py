@@ -3,7 +3,7 @@
 import ray, tlg.ray
 
 images = ray.data.read_images("photographs/", include_paths=True, mode="RGB")
-stage, arguments = tlg.ray.segmenter("tlg-tiny", "exemplars/")
+stage, arguments = tlg.ray.segmenter("tlg-photo", "exemplars/")
 answers = images.map_batches(stage, fn_constructor_kwargs=arguments, batch_size=8, concurrency=2)
 """
 

@@ -1,4 +1,4 @@
-"""The endpoint on Ray Serve: `serve run deploy.endpoint.app:build model=tlg-tiny`, a RayService, or `tlg serve`.
+"""The endpoint on Ray Serve: `serve run deploy.endpoint.app:build model=tlg-photo`, a RayService, or `tlg serve`.
 
 Three deployments: `api` answers HTTP, `annotators` hold models and batch images across requests, `metrics` adds up.
 """
