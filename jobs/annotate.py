@@ -330,6 +330,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--images")
     parser.add_argument("--exemplars")
+    parser.add_argument("--classes")
     parser.add_argument("--out")
     parser.add_argument("--address")
     parser.add_argument("--only-failed", action="store_true")
@@ -340,7 +341,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     given = _arguments()
     try:
-        spec = read_spec(given.spec, given.images, given.exemplars, given.out, given.overrides)
+        spec = read_spec(given.spec, given.images, given.exemplars, given.classes, given.out, given.overrides)
         code = finished(lambda: annotate(spec, given.address, given.only_failed, given.force))
     except TlgError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,22 +10,31 @@ from types import FrameType
 
 from jobs.output.runs import RunSummary, ending
 from tlg.errors import SpecError
+from tlg.exemplars import address_of_names
 from tlg.spec import AnnotateSpec, load_annotate_spec, short_spec
 
 INTERRUPTED = 130
 
 
 def read_spec(
-    spec: str | None, images: str | None, exemplars: str | None, out: str | None, overrides: list[str]
+    spec: str | None,
+    images: str | None,
+    exemplars: str | None,
+    classes: str | None,
+    out: str | None,
+    overrides: list[str],
 ) -> AnnotateSpec:
-    """The spec file, or one made of the three folders that a job needs at least."""
+    """The spec file, or one made of the folders that a job needs at least; `classes` are names without exemplars."""
     if spec is not None:
-        if images or exemplars or out:
-            raise SpecError("give a spec file, or --images, --exemplars and --out; not both")
+        if images or exemplars or classes or out:
+            raise SpecError("give a spec file, or --images, --exemplars (or --classes) and --out; not both")
         return load_annotate_spec(spec, overrides)
-    if not (images and exemplars and out):
-        raise SpecError("give a spec file, or all of --images, --exemplars and --out")
-    return short_spec(images, exemplars, out, overrides)
+    if exemplars and classes:
+        raise SpecError("give --exemplars, or --classes where there are none; the classes of a set are its folders")
+    shown = address_of_names(classes) if classes else exemplars
+    if not (images and shown and out):
+        raise SpecError("give a spec file, or all of --images, --exemplars (or --classes) and --out")
+    return short_spec(images, shown, out, overrides)
 
 
 def finished(run: Callable[[], RunSummary]) -> int:

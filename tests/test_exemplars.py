@@ -9,7 +9,7 @@ from PIL import Image
 
 from tlg import exemplars
 from tlg.errors import SpecError
-from tlg.exemplars import loading
+from tlg.exemplars import loaded
 
 
 def picture(path, size=(8, 6), value=100):
@@ -32,7 +32,7 @@ def test_folder_and_file_with_the_same_content_have_the_same_digest(tmp_path):
 def fed(*records):
     digest = hashlib.blake2b()
     for record in records:
-        loading._feed(digest, *record)
+        loaded.feed(digest, *record)
     return digest.hexdigest()
 
 

@@ -61,6 +61,7 @@ def annotate_command(
     overrides: Overrides = [],  # noqa: B006
     images: Annotated[str | None, typer.Option(help="Without a spec: folder or prefix of the images")] = None,
     exemplars: Annotated[str | None, typer.Option(help="Without a spec: the exemplar set")] = None,
+    classes: Annotated[str | None, typer.Option(help="Without exemplars: names that commas part")] = None,
     out: Annotated[str | None, typer.Option(help="Without a spec: where the answers go")] = None,
     address: Annotated[str | None, typer.Option(help="A running Ray: ray://host:10001 or auto")] = None,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Try the quarantined images again")] = False,
@@ -69,7 +70,7 @@ def annotate_command(
     """Annotate a collection. Run again, it does only what is missing."""
     from jobs.commands import annotate
 
-    loaded = annotate.read_spec(spec, images, exemplars, out, overrides)
+    loaded = annotate.read_spec(spec, images, exemplars, classes, out, overrides)
     annotate.run_annotate(loaded, address, only_failed, force)
 
 

@@ -7,9 +7,13 @@ import torch
 
 from tests.annotators.sets import exemplar_set, picture, scene
 from tests.network.knowing import Knowing
+from tlg import exemplars
 from tlg.annotators.network import NetworkAnnotator, NetworkModel
+from tlg.errors import SpecError
 from tlg.evidence.names.classifier import ClassifierNames
 from tlg.evidence.names.said import borne_out, said
+from tlg.exemplars import LoadedExemplars, address_of_names
+from tlg.hub import zoo
 from tlg.hub.folder import Model
 from tlg.network.spec import NetworkSpec
 from tlg.network.tlg import TLG
@@ -81,9 +85,9 @@ def test_names_are_heard_where_exemplars_bear_them_out(
         assert [bool(odds) for odds in heard[-1].picture[0]] == trusted
 
 
-def test_a_name_that_says_less_than_chance_of_its_exemplars_is_not_trusted() -> None:
+def test_a_name_that_says_little_more_than_chance_of_its_exemplars_is_not_trusted() -> None:
     source = ClassifierNames(Knowing(), ["dog", "car", "type A"], (8, 8))
-    odds = torch.tensor([[2.0, -1.0, 0.0], [-1.0, -1.0, 0.0], [5.0, 3.0, 0.0]])
+    odds = torch.tensor([[4.0, -1.0, 0.0], [-1.0, -1.0, 0.0], [5.0, 3.0, 0.0]])
     assert borne_out(source, odds, [0, 0, 1]) == [True, True, False]
     assert borne_out(source, odds, [0, 1, 2]) == [True, False, False]
 
@@ -95,3 +99,28 @@ def test_an_untrusted_name_says_nothing() -> None:
     nothing = said(source, backbone.class_maps(features), [0, 1], [False, False], (8, 8))
     assert not nothing.place.any()
     assert not nothing.picture.any()
+
+
+def by_names(*names: str) -> LoadedExemplars:
+    return exemplars.load(address_of_names(",".join(names)))
+
+
+def test_known_names_need_no_exemplars(model: NetworkModel, pictures: list[Picture]) -> None:
+    answers = model.with_exemplars(by_names(*KNOWN)).annotate(pictures)
+    assert [[answer.class_name for answer in of] for of in answers] == [[*KNOWN]] * len(pictures)
+
+
+def test_an_unknown_name_without_exemplars_is_refused_by_name(model: NetworkModel) -> None:
+    with pytest.raises(SpecError, match=r"'type A'.*knows no such thing"):
+        model.with_exemplars(by_names("dog", "type A"))
+
+
+def test_a_model_that_reads_no_names_says_so() -> None:
+    with pytest.raises(SpecError, match="does not read names"):
+        NetworkModel(zoo.load("tlg-tiny")).with_exemplars(by_names("mug"))
+
+
+@pytest.mark.parametrize(("names", "said"), [("dog, Dog", "'dog'"), ("dog,,cat", "can be seen"), ("", "can be seen")])
+def test_names_are_told_apart_and_can_be_seen(names: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        by_names(names)

@@ -3,7 +3,9 @@
 from tlg.exemplars.document import ExemplarClass, ExemplarDocument, ExemplarRef, anchored
 from tlg.exemplars.drawing import Drawing, Drawn, Scribble
 from tlg.exemplars.folder import NEGATIVES_FOLDER
-from tlg.exemplars.loading import LoadedClass, LoadedExemplar, LoadedExemplars, describe, load, load_described
+from tlg.exemplars.loaded import LoadedClass, LoadedExemplar, LoadedExemplars
+from tlg.exemplars.loading import describe, load, load_described
+from tlg.exemplars.named import address_of_names
 
 __all__ = [
     "NEGATIVES_FOLDER",
@@ -16,6 +18,7 @@ __all__ = [
     "LoadedExemplar",
     "LoadedExemplars",
     "Scribble",
+    "address_of_names",
     "anchored",
     "describe",
     "load",

@@ -38,10 +38,15 @@ class ExemplarClass(Document):
     @field_validator("name")
     @classmethod
     def stripped(cls, value: str) -> str:
-        # A name of blanks, or of characters of no width, would be a nameless class to everyone who reads it.
-        if not any(unicodedata.category(character)[0] in "LNPS" for character in value):
-            raise ValueError("a class needs a name that can be seen")
-        return value.strip()
+        return seen_name(value)
+
+
+def seen_name(name: str) -> str:
+    """A class's name without blanks around it. Raises ValueError where nobody could see it."""
+    # A name of blanks, or of characters of no width, would be a nameless class to everyone who reads it.
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in name):
+        raise ValueError("a class needs a name that can be seen")
+    return name.strip()
 
 
 class ExemplarDocument(Document):

@@ -5,6 +5,7 @@ Shapes: B pictures, N names, A of them, H x W the input size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,11 +15,14 @@ from tlg.evidence.fusion import bounded_log_odds
 from tlg.evidence.names.evidence import NameEvidence
 from tlg.network.named import Named
 
+# In log-odds: twice as much as chance would say.
+BORNE_OUT = math.log(2)
+
 
 def borne_out(source: NameEvidence, odds_SN: Tensor, labels: Sequence[int | None]) -> list[bool]:
-    """The names that the source knows and that say, of their own exemplars, more than chance would."""
+    """The names that the source knows and that say, of their own exemplars, clearly more than chance would."""
     return [
-        known and float(odds_SN[[row for row, label in enumerate(labels) if label == index], index].mean()) > 0
+        known and float(odds_SN[[row for row, label in enumerate(labels) if label == index], index].mean()) > BORNE_OUT
         for index, known in enumerate(source.known)
     ]
 
