@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,6 +15,7 @@ from tlg.errors import SpecError
 # Labelling tools round what they write down: this far outside of a picture is still its rim.
 ROUNDING_PIXELS = 1.0
 
+T = TypeVar("T")
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 Point = tuple[Coordinate, Coordinate]
 Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
@@ -125,7 +126,7 @@ def _strokes(drawing: Drawing) -> Iterator[tuple[str, list[Point]]]:
     yield from ((name, scribble.points) for name, scribble in _numbered("scribbles", drawing.scribbles))
 
 
-def _numbered(kind: str, items: list) -> Iterator[tuple[str, object]]:
+def _numbered(kind: str, items: Sequence[T]) -> Iterator[tuple[str, T]]:
     return ((f"{kind}[{number}]", item) for number, item in enumerate(items))
 
 
