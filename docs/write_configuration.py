@@ -77,6 +77,8 @@ def type_of(field: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "anyOf" in field:
         kinds = [type_of(option, definitions) for option in field["anyOf"] if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
+    if "prefixItems" in field:
+        return f"`[{', '.join(type_of(item, definitions) for item in field['prefixItems'])}]`"
     if field.get("type") == "array":
         return f"list of {type_of(field.get('items', {}), definitions)}"
     return {"object": "mapping", "integer": "whole number"}.get(field.get("type", ""), field.get("type", "any"))

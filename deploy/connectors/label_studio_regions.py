@@ -118,7 +118,8 @@ def _drawn(region: dict[str, Any], value: dict[str, Any], width: float, height: 
     x, y = float(value["x"]), float(value["y"])
     if "keypointlabels" in value:
         is_beside = region.get("is_positive") in (0, "0")
-        return Drawing(**{"not_points" if is_beside else "points": in_pixels([(x, y)])})
+        place = in_pixels([(x, y)])
+        return Drawing(not_points=place) if is_beside else Drawing(points=place)
     turn = math.radians(float(value.get("rotation") or 0))
     if "rectanglelabels" in value:
         across, down = float(value["width"]) * width, float(value["height"]) * height

@@ -79,6 +79,8 @@ def test_a_mask_keeps_its_word_and_a_box_elsewhere_adds_to_it(backbone):
     small[60:68, 28:36] = 1  # a part of the red disc
     box = (18, 28, 44, 44)
     assert torch.equal(mapped(backbone, pixels, Drawing(boxes=[box]), small), small)
+    strokes = Drawing(points=[(40, 50)], scribbles=[Scribble(points=[(40, 50), (50, 50)])])
+    assert torch.equal(mapped(backbone, pixels, strokes, small), small)
     both = mapped(backbone, pixels, Drawing(boxes=[box, (98, 28, 44, 44)]), small)
     assert torch.equal(both[:, : SIDE // 2], small[:, : SIDE // 2])
     assert overlap(both[:, SIDE // 2 :].repeat_interleave(2, 1), blue[:, 80:]) > 0.8

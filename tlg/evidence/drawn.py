@@ -19,7 +19,7 @@ from torch import Tensor
 from tlg.evidence.cutout import Known, cut_out
 from tlg.evidence.refine import refine, to_unit_colours
 from tlg.exemplars import Drawing, LoadedExemplar, Scribble
-from tlg.exemplars.drawing import Box, inked
+from tlg.exemplars.drawing import Box, Point, inked
 from tlg.network.features import Features
 
 WINDOW_SIDE = 64
@@ -56,11 +56,11 @@ def drawn_map(
 ) -> Tensor:
     """(H, W) in 0..1, above 0.5 on what was drawn on a picture of `shape`.
 
-    A mask that was given too is taken as it is: boxes around what it marks add nothing to it.
+    A mask that was given too is taken as it is: boxes and strokes on what it marks add nothing to it.
     """
     drawing = drawing.scaled(1 / shape[1], 1 / shape[0])
     if mask_HW is not None:
-        drawing = drawing.model_copy(update={"boxes": [box for box in drawing.boxes if not is_covered(box, mask_HW)]})
+        drawing = beside(drawing, mask_HW)
     colours_13HW = to_unit_colours(image_13HW.float())
     features_1Chw = joined(features)
     map_HW = torch.zeros(features.size, device=image_13HW.device)
@@ -208,7 +208,7 @@ def connected(marked_SS: Tensor, seeds_SS: Tensor) -> Tensor:
     return reached_SS
 
 
-def dots(points: Sequence[tuple[float, float]]) -> list[Scribble]:
+def dots(points: Sequence[Point]) -> list[Scribble]:
     return [Scribble(points=[point], width=DOT) for point in points]
 
 
@@ -231,6 +231,23 @@ def like_strokes(features_1CSS: Tensor, seeds_SS: Tensor, refused_SS: Tensor) ->
     place_L2 = torch.cartesian_prod(*(torch.linspace(0, 1, WINDOW_SIDE, device=places_LC.device),) * 2)
     far_L = torch.cdist(place_L2, place_L2[seeds_L]).amin(1)
     return torch.sigmoid(LIKENESS_SLOPE * (alike_L - LIKENESS_THRESHOLD)) * torch.exp(-((far_L / NEARNESS) ** 2))
+
+
+def beside(drawing: Drawing, mask_HW: Tensor) -> Drawing:
+    """What of a drawing does not lie on the mask."""
+    return drawing.model_copy(
+        update={
+            "boxes": [box for box in drawing.boxes if not is_covered(box, mask_HW)],
+            "points": [point for point in drawing.points if not is_marked([point], mask_HW)],
+            "scribbles": [scribble for scribble in drawing.scribbles if not is_marked(scribble.points, mask_HW)],
+        }
+    )
+
+
+def is_marked(points: Sequence[Point], mask_HW: Tensor) -> bool:
+    height, width = mask_HW.shape
+    places = ((int(y * height), int(x * width)) for x, y in points)
+    return any(mask_HW[min(max(row, 0), height - 1), min(max(column, 0), width - 1)] > 0.5 for row, column in places)
 
 
 def is_covered(box: Box, mask_HW: Tensor) -> bool:
