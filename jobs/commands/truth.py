@@ -204,6 +204,8 @@ def _drawn(annotation: Mapping[str, Any], height: int, width: int) -> np.ndarray
     try:
         segmentation = annotation["segmentation"]
         if isinstance(segmentation, list):
+            if not all(_is_ring(ring) for ring in segmentation) or not segmentation:
+                raise ValueError("a polygon is a list of three points or more, [x1, y1, x2, y2, ...]")
             rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
         elif isinstance(segmentation["counts"], list):
             rle = coco_mask.frPyObjects(segmentation, height, width)
@@ -215,6 +217,10 @@ def _drawn(annotation: Mapping[str, Any], height: int, width: int) -> np.ndarray
     if drawn.shape != (height, width):
         raise InputError(f"annotation {annotation.get('id')} is {drawn.shape}, its image {(height, width)}")
     return drawn
+
+
+def _is_ring(ring: Any) -> bool:
+    return isinstance(ring, list) and len(ring) >= 6 and len(ring) % 2 == 0
 
 
 def _index_map(content: bytes, uri: str) -> np.ndarray:

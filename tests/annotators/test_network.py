@@ -222,3 +222,24 @@ def test_a_box_on_an_exemplar_says_which_of_its_objects_the_class_is():
         truth_HW = F.interpolate(torch.from_numpy(truth)[None, None].float(), size, mode="area")[0, 0] > 0.5
         found_HW = map_HW > 0.5
         assert (found_HW & truth_HW).sum() / (found_HW | truth_HW).sum() > 0.5
+
+
+def test_objects_are_parts_of_the_mask_and_change_nothing_else(annotator, scenes):
+    shown = [picture(one) for one in scenes[:2]]
+    whole = [answer for answers in annotator.annotate(shown) for answer in answers]
+    parting = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams(objects=True), device="cpu")
+    parted = [answer for answers in parting.annotate(shown) for answer in answers]
+    assert [dataclasses.replace(answer, parts=()) for answer in parted] == whole
+    of_mask = [answer for answer in parted if answer.status == "mask"]
+    assert of_mask
+    for answer in of_mask:
+        assert answer.parts
+        together = np.sum([part.mask for part in answer.parts], axis=0)
+        assert together.max() == 1
+        assert not (together.astype(bool) & ~answer.mask).any()
+
+
+def test_parameters_of_objects_count_only_where_objects_are_asked_for():
+    assert AnnotateParams(smallest_object=7).digest() == AnnotateParams().digest()
+    digests = {AnnotateParams(objects=True, smallest_object=size).digest() for size in (7, 8)}
+    assert len(digests | {AnnotateParams().digest()}) == 3

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -324,3 +325,33 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypa
     monkeypatch.setattr(hugging_face, "IMAGES_PER_FILE", 20)
     peak_of_export(tmp_path, name, 10)
     assert peak_of_export(tmp_path, name, 160) < 1.5 * peak_of_export(tmp_path, name, 40)
+
+
+def test_objects_stay_apart_in_every_format_that_can_hold_them(out: Path, tmp_path: Path) -> None:
+    rows, columns = np.mgrid[: exported.HEIGHT, : exported.WIDTH]
+    discs = [(rows - 30) ** 2 + (columns - x) ** 2 < 150 for x in (20, 60)]
+    whole = records.answer_from_mask("fox", 1, discs[0] | discs[1], 0.9, 0.9, 0.5)
+    parts = tuple(records.part_from_mask(disc, 0.8) for disc in discs)
+    path = exported.write_image(exported.image_path(tmp_path / "images", 40), 40)
+    exported.commit(out, [ImageAnswers(str(path), "1", [replace(whole, parts=parts)])], "r2")
+    for name in ("labelme", "yolo_seg", "label_maps", "hugging_face", "label_studio"):
+        exports.export(str(out), name, str(tmp_path / "e"))
+    folder = tmp_path / "e"
+    shapes = json.loads(next(folder.rglob("040.json")).read_text())["shapes"]
+    assert [shape["group_id"] for shape in shapes] == [1, 2]
+    assert len(next(folder.rglob("040.txt")).read_text().splitlines()) == 2
+    assert set(np.unique(np.asarray(Image.open(next(folder.rglob("label_maps/**/040.png")))))) == {0, 1}
+    table = [row for file in folder.rglob("*.parquet") for row in pq.read_table(file).to_pylist()]
+    (row,) = [row for row in table if row["image_uri"] == str(path)]
+    assert [answer["part"] for answer in row["answers"]] == [None, 1, 2]
+    tasks = json.loads((folder / "label_studio" / "tasks.json").read_text())
+    (task,) = [task for task in tasks if task["data"]["image"] == str(path)]
+    assert [region["id"].rsplit("-", 1)[1] for region in task["predictions"][0]["result"]] == ["1", "2"]
+
+
+def test_a_smaller_croissant_export_leaves_nothing_of_a_larger_one(out: Path, tmp_path: Path) -> None:
+    left = tmp_path / "e" / "annotations" / "part-00000009.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of an earlier export")
+    exports.export(str(out), "croissant", str(tmp_path / "e"))
+    assert sorted(path.name for path in left.parent.iterdir()) == ["part-00000001.parquet", "part-00000002.parquet"]

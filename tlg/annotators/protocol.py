@@ -52,8 +52,8 @@ class Annotator(Protocol):
 
         The score of a mask joins how certain the class is present and how decided the mask is; so does that of a class
         whose mask scored below `min_score`, which is answered `absent`. A class that is not present has no mask: its
-        score is its presence. Raises MemoryError, or its library's RuntimeError that says "out of memory", where the
-        batch does not fit.
+        score is its presence. Where `params.objects` asks for them, a mask has parts. Raises MemoryError, or its
+        library's RuntimeError that says "out of memory", where the batch does not fit.
         """
         ...
 

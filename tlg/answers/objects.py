@@ -9,7 +9,6 @@ the pass between them is nearly as high as the lower hill, their colours are ali
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,18 +38,20 @@ def with_parts(
     """
     if answer.status != "mask":
         return answer
-    found = list(_parts(mask_HW, map_hw, pixels))
-    largest = max((part_HW.sum() for part_HW, _ in found), default=0)
+    labels_HW, probabilities = _labelled(mask_HW, map_hw, pixels)
+    areas = np.bincount(labels_HW.ravel(), minlength=len(probabilities))
+    largest = int(areas[1:].max(initial=0))
     parts = [
-        part_from_mask(part_HW, round((answer.presence * probability) ** 0.5, decimals))
-        for part_HW, probability in found
-        if (area := part_HW.sum()) >= smallest and (area >= CRUMB_AREA * largest or probability >= CRUMB_PROBABILITY)
+        part_from_mask(labels_HW == label, round((answer.presence * probabilities[label]) ** 0.5, decimals))
+        for label in range(1, len(probabilities))
+        if areas[label] >= smallest
+        and (areas[label] >= CRUMB_AREA * largest or probabilities[label] >= CRUMB_PROBABILITY)
     ]
     return replace(answer, parts=tuple(sorted(parts, key=lambda part: (-part.area, part.bbox))))
 
 
-def _parts(mask_HW: np.ndarray, map_hw: np.ndarray, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """Every object's mask and its mean probability."""
+def _labelled(mask_HW: np.ndarray, map_hw: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """(H, W) of object numbers from 1, and the mean probability of each; the first of these is nobody's."""
     height, width = mask_HW.shape
     shrink = min(1.0, WORKING_SIDE / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
@@ -58,9 +59,9 @@ def _parts(mask_HW: np.ndarray, map_hw: np.ndarray, pixels: np.ndarray) -> Itera
     picture_hw3 = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
     labels_hw = label_objects(working_hw, picture_hw3)
     grown = Image.fromarray(_grown(labels_hw).astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
-    labels_HW = np.where(mask_HW, np.asarray(grown), 0)
-    for label in range(1, int(labels_hw.max(initial=0)) + 1):
-        yield labels_HW == label, float(working_hw[labels_hw == label].mean())
+    counts = np.bincount(labels_hw.ravel())
+    sums = np.bincount(labels_hw.ravel(), working_hw.ravel())
+    return np.where(mask_HW, np.asarray(grown), 0), (sums / np.maximum(counts, 1)).tolist()
 
 
 def label_objects(map_hw: np.ndarray, picture_hw3: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ In an output it describes `annotations/*.parquet` where they are; elsewhere it t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -70,7 +70,7 @@ MEANINGS = {
 
 class Croissant(ExportFormat):
     def write(self, answers: Selection) -> Exported:
-        uris = [] if answers.base == answers.catalogue.output else list(_copied(answers))
+        uris = [] if _is_in_place(answers) else _copied(answers)
         uri = f"{answers.base}/{NAME}"
         store.write(uri, json.dumps(_document(answers), indent=1, ensure_ascii=False).encode(), answers.access)
         return Exported([*uris, uri])
@@ -79,17 +79,26 @@ class Croissant(ExportFormat):
         return {"format": 1, "name": answers.name}
 
 
-def _copied(answers: Selection) -> Iterator[str]:
-    """The chosen rows, a file a shard."""
+def _is_in_place(answers: Selection) -> bool:
+    return answers.base == answers.catalogue.output
+
+
+def _copied(answers: Selection) -> list[str]:
+    """The chosen rows, a file a shard; what an earlier, larger export left is removed."""
     base, access = answers.base, answers.access
     if store.listed(f"{base}/{lease.FOLDER}", "*.json", access):
         raise SpecError(f"--to {base}: is the output of another job; choose a folder elsewhere")
+    written: list[str] = []
     for index in answers.catalogue.shards:
         tables = list(answers.tables(records.SCHEMA.names, [index]))
         if sum(map(len, tables)):
             uri = shards.shard_uri(base, index.shard.number)
             store.write(uri, shards.encode(shards.in_order(pa.concat_tables(tables))), access)
-            yield uri
+            written.append(uri)
+    for shard in shards.committed(base, access):
+        if shard.uri not in written:
+            store.delete(shard.uri, access)
+    return written
 
 
 def _document(answers: Selection) -> dict[str, Any]:
@@ -105,7 +114,7 @@ def _document(answers: Selection) -> dict[str, Any]:
         "datePublished": datetime.now(timezone.utc).date().isoformat(),
         "version": "1.0.0",
         "keywords": classes,
-        "isLiveDataset": True,  # a job goes on to write here
+        "isLiveDataset": _is_in_place(answers),  # a job goes on to write there
         "prov:wasGeneratedBy": [_activity(origin) for origin in origins],
         "distribution": [
             {
