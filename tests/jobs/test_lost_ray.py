@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.annotate import annotate
 from jobs.output import runs, shards
 from tests.jobs import collection
-from tests.servers.ray_cluster import descendants
+from tests.servers.ray_cluster import START_ATTEMPTS, descendants
+from tlg.errors import ClusterError, CredentialsError
 
 pytestmark = pytest.mark.cluster
 REPOSITORY = Path(__file__).parents[2]
@@ -38,7 +40,7 @@ class Expired(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def expired_store(monkeypatch):
+def expired_store():
     with ThreadingHTTPServer(("127.0.0.1", 0), Expired) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -46,47 +48,42 @@ def expired_store(monkeypatch):
         server.shutdown()
 
 
-def started(spec, tmp_path, **environment):
-    file = tmp_path / "job.yaml"
+def started(spec, tmp_path):
+    """A run that has committed something; a busy machine may need Ray to be started again."""
+    file, log = tmp_path / "job.yaml", tmp_path / "log"
     file.write_text(yaml.safe_dump(spec.model_dump(exclude={"deploy"})))
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs.annotate", str(file)],
-        cwd=REPOSITORY,
-        env=ENVIRONMENT | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "jobs.annotate", str(file)]
+    for _ in range(START_ATTEMPTS):
+        with log.open("w") as said:
+            driver = subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=said, stderr=said)
+        while driver.poll() is None:
+            if shards.committed(spec.output.uri):
+                return driver
+            time.sleep(0.05)
+        assert "did not start" in log.read_text(), log.read_text()
+    pytest.fail(log.read_text())
 
 
 def test_a_killed_raylet_is_an_error_of_the_cluster(exemplar_folder, tmp_path):
     images = collection.write(tmp_path / "images", 160)
     out = str(tmp_path / "out")
     driver = started(collection.spec(str(images), exemplar_folder, out, model="dry-run:0.5"), tmp_path)
-    while not shards.committed(out):
-        assert driver.poll() is None, driver.stderr.read()
-        time.sleep(0.05)
     (raylet,) = [pid for pid in descendants(driver.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"]
     os.kill(raylet, signal.SIGKILL)
-    said = driver.communicate()[1]
-    assert driver.returncode == 8, said[-3000:]
+    code, said = driver.wait(), (tmp_path / "log").read_text()
+    assert code == ClusterError.exit_code, said
     assert "error: " in said
     assert runs.recorded(out, last=1)[0]["state"] == "failed"
 
 
-def test_credentials_that_expired_end_the_run_and_no_image_is_blamed(expired_store, exemplar_folder, tmp_path):
+def test_credentials_that_expired_end_the_run_and_no_image_is_blamed(
+    expired_store, exemplar_folder, tmp_path, local_ray
+):
     (tmp_path / "images.csv").write_text("uri,etag,size\ns3://b/1.jpg,1,10\ns3://b/2.jpg,2,10\n")
     out = str(tmp_path / "out")
-    spec = collection.spec(
-        "",
-        exemplar_folder,
-        out,
-        images={"manifest": str(tmp_path / "images.csv")},
-        storage={"endpoint": expired_store},
-    )
-    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    driver = started(spec, tmp_path, **keys)
-    said = driver.communicate()[1]
-    assert driver.returncode == 5, said[-3000:]
-    assert "ExpiredToken" in said
+    images = {"manifest": str(tmp_path / "images.csv")}
+    spec = collection.spec("", exemplar_folder, out, images=images, storage={"endpoint": expired_store})
+    with pytest.raises(CredentialsError, match="ExpiredToken") as caught:
+        annotate(spec)
+    assert caught.value.exit_code == 5
     assert not shards.committed(out)
