@@ -131,7 +131,7 @@ def shared_notes() -> Iterator[Notes]:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Logbook).options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)
-    book = actor.remote()
+    book: Any = actor.remote()
     try:
         yield RemoteNotes(book)
     finally:
