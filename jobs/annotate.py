@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
 import logging
 import signal
@@ -169,8 +170,9 @@ class _Job:
                 units = _units_with_missing(work.units(per_unit), receiver.received)
                 if not len(units):
                     break
-                for table in pipeline.answers(stages, work, units):
-                    receiver.take(table)
+                with contextlib.closing(pipeline.answers(stages, work, units)) as tables:
+                    for table in tables:
+                        receiver.take(table)
         finally:
             receiver.commit()
             is_whole = bool(receiver.received.all())

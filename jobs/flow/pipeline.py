@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -170,7 +170,7 @@ def connect(**options: Any) -> None:
             raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
 
 
-def answers(stages: Stages, work: Work, units: np.ndarray) -> Iterator[pa.Table]:
+def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
     """Tables of answer rows with their trace columns, in whatever order they are finished."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext

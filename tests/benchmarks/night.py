@@ -30,6 +30,7 @@ NEW_IMAGES = 10
 SHARE_WITH_MASK = 0.6
 SHARE_OF_ERRORS = 0.001
 SIDE = 96
+START_ATTEMPTS = 5
 
 
 def masks(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -138,12 +139,17 @@ def add_images(work: Path, count: int) -> None:
 
 
 def run_once(work: Path) -> dict[str, float]:
-    """One run in a process of its own, from start to exit."""
-    start = time.monotonic()
+    """One run in a process of its own, from start to exit; again where a busy machine did not start Ray in time."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--work", str(work)]
-    ended = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(ended.stdout.splitlines()[-1]) | {"wall": time.monotonic() - start}
+    for _ in range(START_ATTEMPTS):
+        start = time.monotonic()
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if not ended.returncode:
+            return json.loads(ended.stdout.splitlines()[-1]) | {"wall": time.monotonic() - start}
+        if "did not start" not in ended.stderr:
+            break
+    raise RuntimeError(f"the run ended with exit code {ended.returncode}: {ended.stderr[-2000:]}")
 
 
 def run_here(work: Path) -> None:
