@@ -40,10 +40,18 @@ class ExemplarSet:
         return cls(source, exemplars.load(source))
 
     @classmethod
+    def from_names(cls, *names: str) -> ExemplarSet:
+        """Classes without exemplars, for a model that knows the names: `from_names("red fox", "badger")`."""
+        source = exemplars.address_of_names(", ".join(names))
+        return cls(source, exemplars.load(source))
+
+    @classmethod
     def read(cls, place: str | Path | ExemplarSet) -> ExemplarSet:
-        """Whatever a caller has: a folder, a file, or the set itself."""
+        """Whatever a caller has: a folder, a file, names, or the set itself."""
         if isinstance(place, ExemplarSet):
             return place
+        if exemplars.is_names(str(place)):
+            return cls(str(place), exemplars.load(str(place)))
         return cls.from_folder(place) if store.is_folder(store.join(".", str(place))) else cls.from_file(place)
 
     @property

@@ -5,7 +5,7 @@ from tlg.exemplars.drawing import Drawing, Drawn, Scribble
 from tlg.exemplars.folder import NEGATIVES_FOLDER
 from tlg.exemplars.loaded import LoadedClass, LoadedExemplar, LoadedExemplars
 from tlg.exemplars.loading import describe, load, load_described
-from tlg.exemplars.named import address_of_names
+from tlg.exemplars.named import address_of_names, is_names
 
 __all__ = [
     "NEGATIVES_FOLDER",
@@ -21,6 +21,7 @@ __all__ = [
     "address_of_names",
     "anchored",
     "describe",
+    "is_names",
     "load",
     "load_described",
 ]
