@@ -86,7 +86,8 @@ def test_a_picture_that_takes_too_long_is_given_up_and_its_process_killed(slow, 
 
 
 def test_a_process_ends_by_itself_where_nobody_waits_for_it(slow, fresh, monkeypatch):
-    monkeypatch.setattr(guarded.DecoderProcess, "end", lambda process: 0)  # as where the asking process was killed
+    # As where the asking process was killed: nobody ends the other, and the socket closes.
+    monkeypatch.setattr(guarded.DecoderProcess, "end", lambda process: process._connection.close())
     pictures.guarded_decode(PLAIN)
     (process,) = fresh._processes
     with pytest.raises(InputError, match="not decoded"):
