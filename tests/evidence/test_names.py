@@ -49,10 +49,11 @@ def test_the_map_marks_the_half_that_shows_the_name(source: ClassifierNames) -> 
         assert map_HW[:, :18].min() > 0.5 > map_HW[:, 30:].max()
 
 
-def test_a_picture_of_a_dog_speaks_for_dogs_and_against_teapots(source: ClassifierNames) -> None:
+def test_a_picture_of_a_dog_speaks_for_dogs_and_not_for_teapots(source: ClassifierNames) -> None:
     seen = source.see(torch.zeros(1, 3, *SIZE), shown(imagenet_rows("poodle")[0]))
     dog, teapot, unknown = source.odds(seen)[0].tolist()
-    assert dog > 0 > teapot
+    assert dog > 1
+    assert teapot == pytest.approx(0, abs=0.2)
     assert unknown == pytest.approx(0, abs=1e-4)
 
 

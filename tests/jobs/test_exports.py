@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import json
 import sys
@@ -308,14 +309,17 @@ def test_hugging_face_files_hold_so_many_images(out: Path, tmp_path: Path, monke
 
 
 def peak_of_export(folder: Path, name: str, count: int) -> int:
-    """Bytes of Python's own at the most, while so many images are exported."""
+    """Bytes of Python's own at the most, while so many images are exported; the least of three, others take some too."""
     out = exported.write_output(folder / f"{count}", count)
     registry.load(name)  # what is imported is not the export's
-    tracemalloc.start()
-    exports.export(str(out), name, str(folder / f"e{count}"))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
+    peaks = []
+    for _ in range(3):
+        gc.collect()
+        tracemalloc.start()
+        exports.export(str(out), name, str(folder / f"e{count}"))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    return min(peaks)
 
 
 @pytest.mark.parametrize("name", ["coco", "label_studio_jsonl", "label_maps", "hugging_face"])

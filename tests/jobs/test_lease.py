@@ -20,6 +20,8 @@ from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import LeaseHeldError
 
+RUN_ID = records.SCHEMA.names.index("run_id")
+
 
 def rows(*uris: str) -> pa.Table:
     answer = Answer("fox", 1, "absent", 0.0, 0.0, 4, 4)
@@ -138,7 +140,7 @@ def test_a_lost_answer_to_our_own_put_is_no_other_run(tmp_path, monkeypatch):
     with Lease(str(tmp_path), "ours") as lease:
         assert lease.number == 1
         writer = ShardWriter(catalogue.load(str(tmp_path)), lease)
-        ours = rows("a", "b").set_column(18, "run_id", pa.array(["ours", "ours"]))
+        ours = rows("a", "b").set_column(RUN_ID, "run_id", pa.array(["ours", "ours"]))
         assert writer.commit(ours) == 2
     assert [shard.number for shard in committed(str(tmp_path))] == [1]
 
