@@ -309,7 +309,7 @@ def test_hugging_face_files_hold_so_many_images(out: Path, tmp_path: Path, monke
 
 
 def peak_of_export(folder: Path, name: str, count: int) -> int:
-    """Bytes of Python's own at the most, while so many images are exported; the least of three: others take memory too."""
+    """Bytes of Python's own at the most, while so many images are exported: the least of three measurements."""
     out = exported.write_output(folder / f"{count}", count)
     registry.load(name)  # what is imported is not the export's
     peaks = []
