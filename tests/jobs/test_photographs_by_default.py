@@ -67,7 +67,7 @@ def image_of(photograph: str) -> Path:
 def test_the_job_s_own_rows_score_what_the_evaluation_says(
     episodes: list[dict], answered: Path, tmp_path: Path
 ) -> None:
-    rows = {Path(image.uri).stem: image for image in tlg.read_answers(str(answered))}
+    rows = {Path(str(image.image)).stem: image for image in tlg.read_answers(str(answered))}
     names = {class_id: name for name, class_id in CLASSES.items()}
     tally = IoUTally()
     for episode in episodes:

@@ -152,11 +152,6 @@ def kill_tree(pid: int) -> None:
         return
 
 
-def descendants(pid: int) -> list[int]:
-    """Every process below this one."""
-    return [found for child in _children(pid) for found in (child, *descendants(child))]
-
-
 def _children(pid: int) -> list[int]:
     try:
         lists = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
