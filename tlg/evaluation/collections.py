@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,18 @@ def report_file(judgement: Judgement, name: str, method: Method) -> Path:
 
 def table(judgement: Judgement) -> str:
     """mIoU at one and five shots and, in brackets, how much of it is owed to the right exemplars."""
-    lines = [
-        f"| collection, 1 / 5 shots | {' | '.join(method.title for method in judgement.methods)} |",
-        "|---" * (1 + len(judgement.methods)) + "|",
-    ]
-    for name in judgement.collections:
-        cells = [cell(report_file(judgement, name, method)) for method in judgement.methods]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    rows = {
+        name: [cell(report_file(judgement, name, method)) for method in judgement.methods]
+        for name in judgement.collections
+    }
+    return markdown("collection", judgement.methods, rows)
+
+
+def markdown(what: str, methods: Sequence[Method], rows: Mapping[str, Sequence[str]]) -> str:
+    """A table with a column for each method."""
+    head = f"| {what}, 1 / 5 shots | {' | '.join(method.title for method in methods)} |"
+    lines = [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+    return "\n".join([head, "|---" * (1 + len(methods)) + "|", *lines]) + "\n"
 
 
 def cell(file: Path) -> str:
@@ -103,16 +107,12 @@ def cell(file: Path) -> str:
 
 def classes(judgement: Judgement) -> str:
     """Every class of every collection."""
-    lines = [
-        f"| class, 1 / 5 shots | {' | '.join(method.title for method in judgement.methods)} |",
-        "|---" * (1 + len(judgement.methods)) + "|",
-    ]
+    rows: dict[str, list[str]] = {}
     for name in judgement.collections:
         columns = [of_classes(report_file(judgement, name, method)) for method in judgement.methods]
         for class_name in next((list(column) for column in columns if column), []):
-            values = [column.get(class_name, "") for column in columns]
-            lines.append(f"| {name}: {class_name} | {' | '.join(values)} |")
-    return "\n".join(lines) + "\n"
+            rows[f"{name}: {class_name}"] = [column.get(class_name, "") for column in columns]
+    return markdown("class", judgement.methods, rows)
 
 
 def of_classes(file: Path) -> dict[str, str]:
