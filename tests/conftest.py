@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,3 +69,12 @@ def exemplar_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / name / "1.png")
     return folder
+
+
+@pytest.fixture
+def slow() -> bytes:
+    """A JPEG that is accepted and takes seconds to decode: its last scan comes again and again."""
+    stream = io.BytesIO()
+    Image.new("RGB", (4000, 3000)).save(stream, "JPEG", progressive=True)
+    jpeg = stream.getvalue()
+    return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] * 140 + jpeg[-2:]

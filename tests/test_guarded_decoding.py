@@ -1,12 +1,10 @@
 """Pictures are decoded in a process that can be killed: the same pixels, and nobody waits for ever."""
 
-import io
 import os
 import signal
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from jobs.flow import fetch
 from tests.jobs import collection, odd_files
@@ -22,15 +20,6 @@ connection.sendall(b".")
 connection.recv(1)
 os.kill(os.getpid(), signal.SIGSEGV)
 """
-
-
-@pytest.fixture
-def slow():
-    """A JPEG that is accepted and takes seconds to decode: its last scan comes again and again."""
-    stream = io.BytesIO()
-    Image.new("RGB", (4000, 3000)).save(stream, "JPEG", progressive=True)
-    jpeg = stream.getvalue()
-    return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] * 140 + jpeg[-2:]
 
 
 @pytest.fixture

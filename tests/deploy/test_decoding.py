@@ -1,25 +1,14 @@
 """A picture that takes too long holds up nobody, and leaves nothing behind."""
 
 import asyncio
-import io
 
 import pytest
-from PIL import Image
 
 from deploy.endpoint.problems import ProblemError
 from deploy.replica.decoding import Decoder
 from deploy.replica.pool import checked_header
 from tlg import pictures
 from tlg.errors import InputError
-
-
-@pytest.fixture
-def slow():
-    """A JPEG that is accepted and takes seconds to decode: its last scan comes again and again."""
-    stream = io.BytesIO()
-    Image.new("RGB", (4000, 3000)).save(stream, "JPEG", progressive=True)
-    jpeg = stream.getvalue()
-    return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] * 140 + jpeg[-2:]
 
 
 def test_slow_pictures_are_given_up_and_others_are_decoded(slow, make_picture):

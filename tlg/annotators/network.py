@@ -42,8 +42,7 @@ STRIP_PLACES = 1 << 22
 # Kernels sum in an order that depends on the shape, so that an answer would depend on the batch in its last bits. A CPU
 # gains little by a batch and takes picture by picture; a GPU, which gains a lot, takes the batch as it is.
 PICTURES_AT_ONCE = {"cpu": 1}
-# In a picture of a name that has no exemplar, presence is even where its log-odds are these. On photographs of 16
-# names three quarters of the pictures that show a name have more, and one in twenty of the others.
+# Presence of a name that has no exemplar is even where its log-odds are these: chance alone reaches half as much.
 NAMED_ODDS = 2.0
 
 
