@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from tlg.errors import SpecError
 from tlg.evidence.text_encoder import ClassText
 from tlg.evidence.tiny_clip import TinyClip, dense_image_vectors
+from tlg.evidence.tiny_clip_towers import TinyTowers
 from tlg.hub.folder import load_model, save_model
 from tlg.network.backbones.registry import build_backbone
 from tlg.recipes.tiny.backbone import base_targets, learn_backbone
@@ -144,6 +147,25 @@ def test_a_model_folder_keeps_its_clip(tiny_clip: TinyClip, tmp_path: Path) -> N
     asked = [ClassText("gear", "gear with teeth")]
     assert again is not None
     assert F.cosine_similarity(again.encode(asked).refined, tiny_clip.encode(asked).refined).item() > 0.999
+
+
+def test_the_towers_are_open_clip_s(tiny_clip: TinyClip) -> None:
+    """The same weights give the same vectors, to the bit: what open_clip trained is used without it."""
+    tokens, images = tiny_clip.tokenizer(["a gear", "a zebra"]), torch.randn(2, 3, 64, 64)
+    theirs = tiny_clip.clip.eval()
+    ours = TinyTowers(tiny_clip.config).requires_grad_(False).eval()
+    ours.load_state_dict(theirs.state_dict())
+    with torch.no_grad():
+        assert torch.equal(ours.encode_text(tokens), theirs.encode_text(tokens))
+        assert torch.equal(ours.encode_image(images), theirs.encode_image(images))
+
+
+def test_a_model_s_libraries_are_few() -> None:
+    """What is not needed for answers takes seconds to import."""
+    script = "import sys, tlg.annotators.network; print([name for name in sys.modules if name in sys.argv[1:]])"
+    heavy = ["open_clip", "timm", "torchvision", "torch._dynamo"]
+    ended = subprocess.run([sys.executable, "-c", script, *heavy], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
 
 
 def test_roc_auc_is_the_share_of_pairs_in_order() -> None:

@@ -15,8 +15,8 @@ from tlg.annotators.protocol import PRESENT
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import bounded_log_odds, unmasked_map
-from tlg.evidence.open_clip.image_prior import check_usable
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
+from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
 from tlg.network.features import Features
 from tlg.pictures import to_network_input

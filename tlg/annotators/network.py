@@ -24,9 +24,9 @@ from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
 from tlg.evidence.names.evidence import NameEvidence
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
-from tlg.evidence.open_clip.image_prior import check_usable
 from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplars
+from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
 from tlg.network.features import Features
 from tlg.network.text import TextVectors

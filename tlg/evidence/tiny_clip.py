@@ -1,57 +1,22 @@
-"""The small CLIP that comes with the product: an open_clip model with our own image tower and vocabulary.
-
-Importing this module registers the image tower with timm, so that open_clip finds it by the name in the config.
-"""
+"""The small CLIP that comes with the product: an open_clip model with our own image tower and vocabulary."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-import open_clip
 import torch
 import torch.nn.functional as F
-from timm.models import register_model
 from torch import Tensor, nn
 
 from tlg.evidence.text_encoder import ClassText, TextSpec
-from tlg.network.backbones.tiny import TinyTrunk
+from tlg.evidence.tiny_clip_towers import TinyTowers
 from tlg.network.text import TextVectors
 
 # Between the mean (0) and the maximum (infinite) over the cells of an image.
 POOLING_SHARPNESS = 12.0
 TEXT_SPEC = TextSpec(template="a photo of a {}.")
-
-
-class TinyImageTower(nn.Module):
-    """`TinyTrunk` as timm knows a model: `forward_features` gives a map at stride 8, `forward` its mean."""
-
-    fine, coarse = 4, 7
-    num_features = TinyTrunk.channels[fine] + TinyTrunk.channels[coarse]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = TinyTrunk()
-        self.default_cfg = {"pool_size": None}
-
-    def reset_classifier(self, num_classes: int, global_pool: str = "avg") -> None:
-        """Part of timm's interface; this tower never has a classifier and always pools by the mean."""
-
-    def forward_features(self, images_B3HW: Tensor) -> Tensor:
-        maps = self.trunk(images_B3HW)
-        fine_BChw = torch.relu(maps[self.fine])
-        coarse_BChw = F.interpolate(torch.relu(maps[self.coarse]), fine_BChw.shape[-2:], mode="bilinear")
-        return torch.cat([fine_BChw, coarse_BChw], 1)
-
-    def forward(self, images_B3HW: Tensor) -> Tensor:
-        return self.forward_features(images_B3HW).mean((2, 3))
-
-
-@register_model
-def tlg_tiny_image_tower(pretrained: bool = False, **_: Any) -> TinyImageTower:
-    return TinyImageTower()
 
 
 class WordTokenizer:
@@ -97,7 +62,7 @@ class TinyClip(nn.Module):
     Shapes: B images, N classes, D dimensions of the common space, h x w cells.
     """
 
-    def __init__(self, config: dict, clip: open_clip.CLIP, tokenizer: WordTokenizer) -> None:
+    def __init__(self, config: dict, clip: TinyTowers, tokenizer: WordTokenizer) -> None:
         super().__init__()
         self.config, self.clip, self.tokenizer = config, clip, tokenizer
         self.dim = clip.text_projection.shape[1]
@@ -142,12 +107,12 @@ class TinyClip(nn.Module):
 
 def build_tiny_clip(config: dict, words: Sequence[str], weights: Mapping[str, Tensor]) -> TinyClip:
     """The CLIP of an open_clip config, its vocabulary and its weights (in any precision)."""
-    clip = open_clip.CLIP(**config)
+    clip = TinyTowers(config)
     clip.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
     return TinyClip(config, clip, WordTokenizer(words, clip.context_length))
 
 
-def dense_image_vectors(clip: open_clip.CLIP, images_B3HW: Tensor) -> Tensor:
+def dense_image_vectors(clip: TinyTowers, images_B3HW: Tensor) -> Tensor:
     """A vector of CLIP's own space for each cell, (B,D,h,w): the mean over cells is the image's vector."""
     map_BChw = clip.visual.trunk.forward_features(images_B3HW)
     return torch.einsum("bchw,dc->bdhw", map_BChw, clip.visual.head.proj.weight)

@@ -154,7 +154,7 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
     if written.clip is not None:
         if CLIP_FILE not in states:
             raise CheckpointError(f"{folder} describes a CLIP, but lists no {CLIP_FILE}; save the model anew")
-        from tlg.evidence.tiny_clip import build_tiny_clip  # open_clip takes seconds to import
+        from tlg.evidence.tiny_clip import build_tiny_clip
 
         clip = build_tiny_clip(written.clip.config, written.clip.words, states[CLIP_FILE])
     model = Model(

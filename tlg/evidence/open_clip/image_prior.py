@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.errors import SpecError
 from tlg.evidence.exemplar import FittedPrior, Prior
 from tlg.evidence.fusion import TextPresence, fuse
 from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD, ClassTexts, ClipPrior, EncodeText, check_prompt
 from tlg.exemplars import LoadedExemplars
+from tlg.exemplars.usable import check_usable
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
 from tlg.pictures import IMAGENET_MEAN, IMAGENET_STD, to_network_input
@@ -136,26 +136,6 @@ def at_own_size(maps_NHW: Tensor, pixels: np.ndarray) -> np.ndarray:
     """(N, h, w): the maps of a picture at its own size."""
     resized = F.interpolate(maps_NHW[None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
     return resized[0].cpu().numpy()
-
-
-def check_usable(exemplars: LoadedExemplars) -> None:
-    """An exemplar set that was put together in code gets the same checks as one that was read from a file."""
-    if not exemplars.classes:
-        raise SpecError(f"exemplar set '{exemplars.name}' has no classes; give at least one with an exemplar image")
-    seen = set()
-    for one in exemplars.classes:
-        if one.name.casefold() in seen:
-            raise SpecError(f"exemplar set '{exemplars.name}': two classes are named '{one.name}'; names must differ")
-        seen.add(one.name.casefold())
-        if not one.exemplars:
-            raise SpecError(f"exemplar set '{exemplars.name}': class '{one.name}' has no exemplar; give at least one")
-        for exemplar in one.exemplars:
-            if exemplar.mask is not None and exemplar.mask.shape != exemplar.pixels.shape[:2]:
-                found, expected = exemplar.mask.shape[::-1], exemplar.pixels.shape[1::-1]
-                raise SpecError(
-                    f"class '{one.name}': the mask of {exemplar.uri} is {found[0]}x{found[1]}, the image is"
-                    f" {expected[0]}x{expected[1]}; sizes must agree"
-                )
 
 
 def resized_mask(mask_hw: np.ndarray, side: int) -> Tensor:

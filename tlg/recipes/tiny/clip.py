@@ -13,15 +13,18 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from timm.models import register_model
 from torch import Tensor, nn
 
 from tlg.evidence.tiny_clip import WordTokenizer, dense_image_vectors, pooled_agreement
+from tlg.evidence.tiny_clip_towers import TinyImageTower
 from tlg.recipes.tiny.bank import SceneBank
 from tlg.recipes.tiny.config import ClipStage
 from tlg.recipes.tiny.pixels import augmented
@@ -33,6 +36,12 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION_FILE, WEIGHTS_FILE = "clip.json", "clip.safetensors"
 TEMPLATES = ("{}", "a {}", "a photo of a {}.", "a picture of a {}.", "a clean origami {}.")
+
+
+@register_model
+def tlg_tiny_image_tower(pretrained: bool = False, **_: Any) -> TinyImageTower:
+    """Registered, so that open_clip finds it by the name in the config."""
+    return TinyImageTower()
 
 
 def clip_loss(clip: open_clip.CLIP, images_B3TT: Tensor, captions: Tensor, phrases: Tensor, truth_BP: Tensor) -> Tensor:
