@@ -9,9 +9,7 @@ import argparse
 import contextlib
 import heapq
 import logging
-import signal
 import sys
-import threading
 import time
 from dataclasses import dataclass
 
@@ -21,10 +19,13 @@ import pyarrow.compute as pc
 
 from jobs.entry import finished, read_spec
 from jobs.flow import deferred, ledger, manifest, pipeline
+from jobs.flow.execution import Execution
 from jobs.flow.progress import Progress
 from jobs.flow.segment import TRACE_SCHEMA
+from jobs.flow.stages import Stages, images_per_unit
 from jobs.output import catalogue as catalogues
 from jobs.output import departed, exports, leftovers, quarantine, runs, webhook
+from jobs.output.catalogue import Catalogue
 from jobs.output.identity import NumberSet
 from jobs.output.lease import Lease
 from jobs.output.runs import RunSummary, duration
@@ -111,12 +112,37 @@ class _Job:
         }
         self._tidy(lease)
         catalogue = catalogues.load(output, self.access, keep=True)
-        done = ledger.of(catalogue, provenance)
+        stages = Stages(spec, loaded, params, provenance, self.access)
+        with Execution(stages, self.address, self.progress.say) as execution:
+            if not catalogue.shards:
+                execution.prepare()
+            self._do_what_is_missing(execution, stages, catalogue, lease, only_failed, force)
+        self.tally.tick()
+        exports.write(spec, summary, catalogue)
+        leftovers.remove_work(output, lease.number, self.access)
+        if summary.deferred:
+            raise StorageError(
+                f"{summary.deferred:,} of {summary.images:,} images could not be fetched for now; "
+                "everything else is committed, run again to get them",
+                transient=True,
+            )
+
+    def _do_what_is_missing(
+        self,
+        execution: Execution,
+        stages: Stages,
+        catalogue: Catalogue,
+        lease: Lease,
+        only_failed: bool,
+        force: bool,
+    ) -> None:
+        spec, summary, output = self.spec, self.summary, self.spec.output.uri
+        done = ledger.of(catalogue, stages.provenance)
         seen = NumberSet()
         work = manifest.plan_work(
             manifest.listed(spec.images, self.access, spec.output.uri),
             done,
-            loaded.class_names,
+            stages.exemplars.class_names,
             leftovers.work_folder(output, lease.number),
             self.access,
             only_failed,
@@ -135,25 +161,12 @@ class _Job:
         try:
             if work.count:
                 summary.workers = spec.workers.max
-                stages = pipeline.Stages(spec, loaded, params, provenance, self.access)
-                self.progress.say(f"starting {spec.workers.min} to {spec.workers.max} workers")
-                with pipeline.ray_session(self.address, spec.workers):
-                    _catch_signals_again()
-                    self._answer(stages, work, writer)
+                self._answer(execution, work, writer)
         finally:
             lease.confirm()
             writer.drop_superseded()
             quarantine.write(catalogue)
             departed.write(output, gone, self.access)
-        self.tally.tick()
-        exports.write(spec, summary, catalogue)
-        leftovers.remove_work(output, lease.number, self.access)
-        if summary.deferred:
-            raise StorageError(
-                f"{summary.deferred:,} of {summary.images:,} images could not be fetched for now; "
-                "everything else is committed, run again to get them",
-                transient=True,
-            )
 
     def _tidy(self, lease: Lease) -> None:
         """What runs before this one left behind; only the confirmed holder of the lease may remove it."""
@@ -162,15 +175,15 @@ class _Job:
         leftovers.remove_older_work(self.spec.output.uri, lease.number, self.access)
         leftovers.sweep_temporaries(self.spec.output.uri, self.access)
 
-    def _answer(self, stages: pipeline.Stages, work: manifest.Work, writer: ShardWriter) -> None:
+    def _answer(self, execution: Execution, work: manifest.Work, writer: ShardWriter) -> None:
         receiver = _Receiver(self, work, writer)
-        per_unit = pipeline.images_per_unit(work, self.spec.workers.max)
+        per_unit = images_per_unit(work, self.spec.workers.max)
         try:
             for _ in range(ROUNDS):
                 units = _units_with_missing(work.units(per_unit), receiver.received)
                 if not len(units):
                     break
-                with contextlib.closing(pipeline.answers(stages, work, units)) as tables:
+                with contextlib.closing(execution.answers(work, units)) as tables:
                     for table in tables:
                         receiver.take(table)
         finally:
@@ -316,14 +329,6 @@ def _record(summary: RunSummary, access: store.Access) -> None:
         summary.write(access)
     except StorageError as error:  # the record of a run must not end it
         log.warning("the record of the run could not be written: %s", error)
-
-
-def _catch_signals_again() -> None:
-    """Ray takes SIGTERM over and prints a stack; a job that is stopped says so in a line of its own."""
-    if threading.current_thread() is threading.main_thread():
-        handler = signal.getsignal(signal.SIGTERM)
-        if callable(handler):
-            signal.signal(signal.SIGTERM, handler)
 
 
 def _arguments() -> argparse.Namespace:

@@ -24,7 +24,7 @@ def load(output: str, access: store.Access) -> dict[str, float]:
         if error.missing:
             return {}
         raise
-    table = pq.read_table(io.BytesIO(content))
+    table = pq.ParquetFile(io.BytesIO(content)).read()
     return dict(zip(table["uri"].to_pylist(), table["put_off_at"].to_pylist(), strict=True))
 
 

@@ -7,6 +7,7 @@ each of them is taken on alone, and after two deaths alone an image is not taken
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,31 +97,42 @@ class Logbook:
         del self._starts[worker]
 
 
-class RemoteNotes:
+class NotesElsewhere(ABC):
+    """A Logbook in another process, which is asked and answers."""
+
+    @abstractmethod
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """What the Logbook's method gives."""
+
+    def take_on(self, stage: str, positions: Sequence[int]) -> Plan:
+        return self.ask("take_on", stage, positions)
+
+    def take_on_alone(self, stage: str, position: int) -> None:
+        self.ask("take_on_alone", stage, position)
+
+    def strike_out(self, stage: str, positions: Sequence[int]) -> None:
+        self.ask("strike_out", stage, positions)
+
+    def deaths_at_start(self, worker: str) -> int:
+        return self.ask("deaths_at_start", worker)
+
+    def started(self, worker: str) -> None:
+        self.ask("started", worker)
+
+
+class RemoteNotes(NotesElsewhere):
     """A Logbook that is an actor of Ray's. A caller's notes arrive in the order in which they were made."""
 
     def __init__(self, actor: Any):
         self._actor = actor
 
-    def take_on(self, stage: str, positions: Sequence[int]) -> Plan:
-        return self._answer("take_on", stage, positions)
-
-    def take_on_alone(self, stage: str, position: int) -> None:
-        self._answer("take_on_alone", stage, position)
-
-    def strike_out(self, stage: str, positions: Sequence[int]) -> None:
-        self._actor.strike_out.remote(stage, positions)  # in time if it comes before the next note
-
-    def deaths_at_start(self, worker: str) -> int:
-        return self._answer("deaths_at_start", worker)
-
-    def started(self, worker: str) -> None:
-        self._answer("started", worker)
-
-    def _answer(self, method: str, *arguments: Any) -> Any:
+    def ask(self, method: str, *arguments: Any) -> Any:
         import ray
 
         return ray.get(getattr(self._actor, method).remote(*arguments))
+
+    def strike_out(self, stage: str, positions: Sequence[int]) -> None:
+        self._actor.strike_out.remote(stage, positions)  # in time if it comes before the next note
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The pipeline on Ray Data: units of work -> fetched and decoded images -> answers, streamed to the driver.
+"""The stages on Ray Data: units of work -> fetched and decoded images -> answers, streamed to the driver.
 
 Every block that reaches the driver carries the positions of its images; the driver counts those, so a task that
 Ray runs again after a lost worker or node can neither double nor lose an answer.
@@ -9,35 +9,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from jobs.flow.fetch import Fetcher
-from jobs.flow.logbook import DEATHS_AT_START, Notes, shared_notes
-from jobs.flow.manifest import IMAGES_PER_GROUP, Work
-from jobs.flow.segment import Segmenter
-from tlg import store
-from tlg.allocation import give_freed_memory_back, keep_freed_memory
-from tlg.annotators.protocol import AnnotateParams
-from tlg.answers.records import Provenance
+from jobs.flow.logbook import Notes, shared_notes
+from jobs.flow.manifest import Work
+from jobs.flow.segment import started_segmenter
+from jobs.flow.stages import Stages
 from tlg.errors import ClusterError, TlgError
-from tlg.exemplars import LoadedExemplars
-from tlg.spec import AnnotateSpec, WorkersSpec
+from tlg.spec import WorkersSpec
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 # Blocks between stages: small enough to keep memory flat, large enough to be worth a task.
 BLOCK_BYTES = 32 * 2**20
-UNIT_BYTES = 64 * 2**20
-FEWEST_UNITS = 32
-UNITS_PER_WORKER = 4
-SMALLEST_UNIT = 8
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
@@ -45,23 +37,14 @@ EMBEDDED_DECODERS = 1
 SLOW_START = "timed out during startup"
 
 
-@dataclass(frozen=True)
-class Stages:
-    """Everything the two stages need to know."""
+class OnRay:
+    """See `jobs.flow.stages.Executor`; inside of a `ray_session`."""
 
-    spec: AnnotateSpec
-    exemplars: LoadedExemplars
-    params: AnnotateParams
-    provenance: Provenance
-    access: store.Access
+    def __init__(self, stages: Stages):
+        self._stages = stages
 
-
-def images_per_unit(work: Work, most_workers: int) -> int:
-    """A power of two: units are many enough to spread, small enough in bytes, and never cross a group."""
-    mean_bytes = max(1, work.total_bytes // max(1, work.count))
-    units_wanted = max(FEWEST_UNITS, UNITS_PER_WORKER * most_workers)
-    wanted = min(work.count // units_wanted, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
-    return 1 << (max(wanted, SMALLEST_UNIT).bit_length() - 1)
+    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+        return answers(self._stages, work, units)
 
 
 @contextlib.contextmanager
@@ -84,11 +67,20 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
         embedded = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         connect(num_cpus=cpus, **embedded, **quiet)
     try:
+        _catch_signals_again()
         _check_room(workers, is_embedded=not address)
         with losses_explained():
             yield
     finally:
         ray.shutdown()
+
+
+def _catch_signals_again() -> None:
+    """Ray takes SIGTERM over and prints a stack; a job that is stopped says so in a line of its own."""
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGTERM)
+        if callable(handler):
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
@@ -185,22 +177,17 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table
     context.print_on_execution_start = False
     context.max_errored_blocks = 0  # a failure is a row; anything else must be seen
     context.execution_options.preserve_order = False
-    spec, workers = stages.spec, stages.spec.workers
+    workers = stages.spec.workers
     memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
     with DataContext.current(context), shared_notes() as notes:
-        fetcher = Fetcher(work, stages.access, spec.run.max_pixels, spec.run.max_bytes, notes=notes)
-        arguments = {
-            "model": spec.model,
-            "exemplars": ray.put(stages.exemplars),
-            "params": stages.params,
-            "provenance": stages.provenance,
-            "batch_size": spec.run.batch_size,
-            "device": "cuda" if workers.gpus else "cpu",
-            "notes": notes,
-        }
+        arguments = stages.segmenter_arguments()
+        arguments |= {"exemplars": ray.put(stages.exemplars), "notes": notes}
         # Asking for memory also keeps Ray Data from fusing this stage into the next one's workers.
         dataset = ray.data.read_datasource(
-            UnitSource(fetcher, units), override_num_blocks=len(units), num_cpus=1, memory=FETCH_MEMORY_BYTES
+            UnitSource(stages.fetcher(work, notes), units),
+            override_num_blocks=len(units),
+            num_cpus=1,
+            memory=FETCH_MEMORY_BYTES,
         )
         dataset = dataset.map_batches(
             _RemoteSegmenter,
@@ -219,22 +206,17 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table
             raise _own_error(error) from error
 
 
-class _RemoteSegmenter(Segmenter):
+class _RemoteSegmenter:
     """A Segmenter whose exemplars are fetched from Ray's object store."""
 
     def __init__(self, exemplars: Any, notes: Notes, **arguments: Any):
         import ray
 
         worker = str(ray.get_runtime_context().get_actor_id())
-        if notes.deaths_at_start(worker) >= DEATHS_AT_START:
-            raise ClusterError(
-                f"a worker's process died {DEATHS_AT_START} times while it loaded the model and the exemplars; "
-                "give workers more memory (workers.memory_gb)"
-            )
-        give_freed_memory_back()
-        super().__init__(exemplars=ray.get(exemplars), notes=notes, **arguments)
-        keep_freed_memory()
-        notes.started(worker)
+        self._segmenter = started_segmenter(worker, notes, exemplars=ray.get(exemplars), **arguments)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        return self._segmenter(table)
 
 
 def _own_error(error: BaseException) -> BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +13,13 @@ import pyarrow as pa
 from jobs.flow import logbook
 from jobs.flow.fetch import Fetched, from_table
 from jobs.flow.logbook import Logbook, Notes
+from tlg.allocation import give_freed_memory_back, keep_freed_memory
 from tlg.annotators.memory import annotate_within_memory
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
-from tlg.errors import InputError
+from tlg.errors import ClusterError, InputError
 from tlg.exemplars import LoadedExemplars
 
 # Besides the answer's own columns, each row says where it belongs and what it cost, for the driver alone.
@@ -93,6 +95,20 @@ class Segmenter:
     def _annotated(self, taken: list[Fetched]) -> Sequence[list[Answer] | InputError]:
         pictures = [one.picture for one in taken if one.picture is not None]
         return annotate_within_memory(self.annotator, pictures, [one.asked for one in taken])
+
+
+def started_segmenter(worker: str, notes: Notes, **arguments: Any) -> Segmenter:
+    """The Segmenter of a process that is there for nothing else; too many deaths on the way end the run."""
+    if notes.deaths_at_start(worker) >= logbook.DEATHS_AT_START:
+        raise ClusterError(
+            f"a worker's process died {logbook.DEATHS_AT_START} times while it loaded the model and the exemplars; "
+            "give workers more memory (workers.memory_gb)"
+        )
+    give_freed_memory_back()
+    segmenter = Segmenter(notes=notes, **arguments)
+    keep_freed_memory()
+    notes.started(worker)
+    return segmenter
 
 
 def _fatal() -> InputError:

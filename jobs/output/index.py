@@ -165,7 +165,7 @@ def read(output: str, shard: Shard, access: store.Access) -> Index | None:
             return None
         raise
     try:
-        table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+        table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read()
         about = json.loads((table.schema.metadata or {})[METADATA_KEY])
         if (about["version"], about["shard_size"]) != (VERSION, shard.size):
             return None

@@ -52,7 +52,7 @@ def write(catalogue: Catalogue) -> int:
 def read(output: str, access: store.Access) -> pa.Table:
     """What the file names; nothing where there is none or none that can be read, which `write` then mends."""
     try:
-        table = pq.read_table(io.BytesIO(store.read(uri(output), access)))
+        table = pq.ParquetFile(io.BytesIO(store.read(uri(output), access))).read()
         return table.select(records.SCHEMA.names).cast(records.SCHEMA)
     except StorageError as error:
         if not error.missing:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from jinja2 import Environment, FileSystemLoader
 
 from jobs.output import marker as markers
 from jobs.output import quarantine, scored
@@ -73,6 +72,8 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
     marker = markers.read(output, "report", access)
     if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
         return []
+    from jinja2 import Environment, FileSystemLoader  # a night without news needs none
+
     fresh = _fresh(catalogue, marker, summary.run_id)
     statistics = _statistics(catalogue)
     _fill_sheets(catalogue, statistics, fresh, min_score)

@@ -49,9 +49,10 @@ def families() -> dict[str, EntryPoint]:
 def _loader(model: str) -> tuple[ModelLoader, str]:
     family, _, name = model.partition(":")
     # A URI's scheme is no family, and a path may hold a colon.
-    if family not in families() or name.startswith("//"):
+    known = families()
+    if family not in known or name.startswith("//"):
         family, name = NETWORK, model
-    return _made(families()[family]), name
+    return _made(known[family]), name
 
 
 @cache

@@ -29,9 +29,12 @@ OURS = {
 
 def load(name: str) -> ExportFormat:
     """The format of a name; a name of ours is never taken by another package."""
-    if name not in export_formats():
-        raise SpecError(f"format '{name}' is unknown; expected one of {', '.join(export_formats())}")
-    entry = OURS[name] if name in OURS else entry_points(group=EXPORTS_GROUP)[name]
+    if name in OURS:
+        entry = OURS[name]
+    elif name in (known := export_formats()):
+        entry = entry_points(group=EXPORTS_GROUP)[name]
+    else:
+        raise SpecError(f"format '{name}' is unknown; expected one of {', '.join(known)}")
     try:
         return entry.load()()
     except (ImportError, AttributeError) as error:

@@ -1,0 +1,83 @@
+"""Who runs the stages of a job: this machine alone, or Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.flow import pipeline
+from jobs.flow.here import Here
+from jobs.flow.manifest import Work
+from jobs.flow.stages import Executor, Stages
+from tlg.spec import WorkersSpec
+
+# More images than this are worth the start of Ray, whose tasks decode on every core.
+MOST_IMAGES_HERE = 20_000
+
+
+class Execution:
+    """`with` it: the answers to a job's work, from the executor that suits it."""
+
+    def __init__(self, stages: Stages, address: str | None, say: Callable[[str], object]):
+        self._stages, self._address, self._say = stages, address, say
+        self._stack = contextlib.ExitStack()
+        self._here: Here | None = None
+        self._executor: Executor | None = None
+
+    def __enter__(self) -> Execution:
+        return self
+
+    def __exit__(self, *given: Any) -> None:
+        self._stack.__exit__(*given)
+
+    def prepare(self) -> None:
+        """There will be work: what takes long begins while the collection is listed."""
+        if fits_here(self._stages.spec.workers, self._address):
+            self._start_here()
+
+    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+        """See `jobs.flow.stages.Executor`."""
+        if self._executor is None:
+            self._executor = self._chosen(work)
+        return self._executor.answers(work, units)
+
+    def _chosen(self, work: Work) -> Executor:
+        workers = self._stages.spec.workers
+        if work.count <= MOST_IMAGES_HERE and fits_here(workers, self._address):
+            self._say("starting 1 worker")
+            return self._start_here()
+        if self._here is not None:
+            self._here.close()
+        self._say(f"starting Ray and {_counted(workers)}")
+        self._stack.enter_context(pipeline.ray_session(self._address, workers))
+        return pipeline.OnRay(self._stages)
+
+    def _start_here(self) -> Here:
+        if self._here is None:
+            self._here = Here(self._stages)
+            self._stack.callback(self._here.close)
+        return self._here
+
+
+def fits_here(workers: WorkersSpec, address: str | None) -> bool:
+    """Whether one process of this machine is all that is asked for, and no Ray is named or running."""
+    is_named = address or os.environ.get("RAY_ADDRESS")
+    asks_more = workers.max > 1 or workers.gpus or workers.memory_gb or workers.cpus > (os.cpu_count() or 1)
+    return not (is_named or asks_more or _ray_runs())
+
+
+def _ray_runs() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def _counted(workers: WorkersSpec) -> str:
+    if workers.max == 1:
+        return "1 worker"
+    return f"{workers.min if workers.min == workers.max else f'{workers.min} to {workers.max}'} workers"

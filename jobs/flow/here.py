@@ -1,0 +1,205 @@
+"""The stages without Ray: threads of this process fetch and decode, a process beside it holds the model.
+
+The process is one, so that a picture that kills it kills no run: it is started again and given the same tables, and
+the logbook, which is here, knows which pictures were there when it died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator
+from multiprocessing.connection import Connection, Pipe
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.flow.here_process import AT_ONCE, Ended, Failed, as_bytes, as_table
+from jobs.flow.logbook import Logbook
+from jobs.flow.manifest import Work
+from jobs.flow.stages import Stages
+
+# Threads that fetch and decode, each with a decoder's process of its own.
+MOST_FETCHERS = 4
+# Tables of decoded pictures that wait, besides the one that each thread is making.
+TABLES_AHEAD = 2
+# Not `python -m`, which would look for modules in the folder that the user is in.
+PROGRAM = """
+import sys
+sys.path[:] = sys.argv[3:]
+from jobs.flow.here_process import main
+main(int(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+class WorkerError(Exception):
+    """Where in the worker's process an error was raised."""
+
+
+class Here:
+    """See `jobs.flow.stages.Executor`. The model is loaded from the moment this is made."""
+
+    def __init__(self, stages: Stages):
+        self._stages = stages
+        self._book = Logbook()
+        self._worker = Worker(stages, self._book)
+
+    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+        """See `jobs.flow.stages.Executor`."""
+        with Fetching(self._stages, work, units, self._book) as tables:
+            at_work: deque[pa.Table] = deque()
+            for table in _first_alone(tables):
+                self._give(table)
+                at_work.append(table)
+                if len(at_work) == AT_ONCE:
+                    yield from self._answers(at_work)
+            while at_work:
+                yield from self._answers(at_work)
+
+    def close(self) -> None:
+        self._worker.end()
+
+    def _give(self, table: pa.Table) -> None:
+        with contextlib.suppress(OSError):  # its death is noticed where its answers are waited for
+            self._worker.give(table)
+
+    def _answers(self, at_work: deque[pa.Table]) -> Iterator[pa.Table]:
+        """Those to the oldest table; they begin anew where the worker dies."""
+        while True:
+            try:
+                yield from self._worker.answers()
+                at_work.popleft()
+                return
+            except (EOFError, OSError):
+                self._worker.end()
+            self._worker = Worker(self._stages, self._book)
+            for table in at_work:
+                self._give(table)
+
+
+class Worker:
+    """The process that holds the model."""
+
+    def __init__(self, stages: Stages, book: Logbook):
+        self._tables, tables = Pipe()
+        self._notes, notes = Pipe()
+        # As Ray does: as many threads as the spec gives a worker.
+        environment = {"OMP_NUM_THREADS": str(max(1, int(stages.spec.workers.cpus))), **os.environ}
+        files = [tables.fileno(), notes.fileno()]
+        command = [sys.executable, "-c", PROGRAM, *map(str, files), *map(os.path.abspath, sys.path)]
+        with tables, notes:
+            # A session of its own: Ctrl-C is for whoever asks.
+            self._process = subprocess.Popen(
+                command, pass_fds=files, start_new_session=True, stdin=subprocess.DEVNULL, env=environment
+            )
+        threading.Thread(target=_answer_notes, args=(self._notes, book), daemon=True).start()
+        # It listens as soon as Python has started.
+        self._introduction = threading.Thread(target=self._introduce, args=(stages,), daemon=True)
+        self._introduction.start()
+
+    def _introduce(self, stages: Stages) -> None:
+        with contextlib.suppress(OSError):  # as in `Here._give`
+            self._tables.send(stages.segmenter_arguments())
+
+    def give(self, table: pa.Table) -> None:
+        self._introduction.join()
+        self._tables.send_bytes(as_bytes(table))
+
+    def answers(self) -> Iterator[pa.Table]:
+        """The answers to the oldest table given; EOFError or OSError where the process is no more."""
+        while True:
+            answer = self._tables.recv()
+            if isinstance(answer, Ended):
+                return
+            if isinstance(answer, Failed):
+                raise answer.error from WorkerError(answer.trace)
+            yield as_table(answer)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._tables.close()
+        # The thread that answers notes sees its end closed, and closes ours.
+
+
+def _answer_notes(connection: Connection, book: Logbook) -> None:
+    with connection:
+        while True:
+            try:
+                method, arguments = connection.recv()
+                connection.send(getattr(book, method)(*arguments))
+            except (EOFError, OSError):
+                return
+
+
+class Fetching:
+    """`with` it: the tables of decoded pictures of some units, as threads have them ready."""
+
+    def __init__(self, stages: Stages, work: Work, units: np.ndarray, book: Logbook):
+        self._fetcher = stages.fetcher(work, book)
+        self._units = iter(units.tolist())
+        self._ready: queue.Queue[pa.Table | BaseException | None] = queue.Queue(TABLES_AHEAD)
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        count = min(MOST_FETCHERS, max(1, (os.cpu_count() or 1) - 1), len(units))
+        self._threads = [threading.Thread(target=self._fetch, daemon=True) for _ in range(count)]
+
+    def __enter__(self) -> Iterator[pa.Table]:
+        for thread in self._threads:
+            thread.start()
+        return self._tables()
+
+    def __exit__(self, *_: object) -> None:
+        """The threads are not waited for: one may be at a store that does not answer."""
+        self._ended.set()
+
+    def _tables(self) -> Iterator[pa.Table]:
+        running = len(self._threads)
+        while running:
+            ready = self._ready.get()
+            if isinstance(ready, BaseException):
+                raise ready
+            if ready is None:
+                running -= 1
+            else:
+                yield ready
+
+    def _fetch(self) -> None:
+        last: BaseException | None = None
+        try:
+            while (unit := self._next_unit()) is not None:
+                for table in self._fetcher.fetch(*unit):
+                    if not self._put(table):
+                        return
+        except BaseException as error:  # it is raised where the tables are taken
+            last = error
+        self._put(last)
+
+    def _next_unit(self) -> list[int] | None:
+        with self._lock:
+            return next(self._units, None)
+
+    def _put(self, ready: pa.Table | BaseException | None) -> bool:
+        """False where nobody takes tables any more."""
+        while not self._ended.is_set():
+            try:
+                self._ready.put(ready, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+def _first_alone(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The first picture goes ahead of its table: its answer shows that all is well."""
+    for table in tables:
+        yield table.slice(0, 1)
+        if len(table) > 1:
+            yield table.slice(1)
+        break
+    yield from tables

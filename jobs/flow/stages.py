@@ -1,0 +1,68 @@
+"""What the two stages of a job need to know, wherever they run, and how its work is parted among them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.flow.fetch import Fetcher
+from jobs.flow.logbook import Notes
+from jobs.flow.manifest import IMAGES_PER_GROUP, Work
+from tlg import store
+from tlg.annotators.protocol import AnnotateParams
+from tlg.answers.records import Provenance
+from tlg.exemplars import LoadedExemplars
+from tlg.spec import AnnotateSpec
+
+UNIT_BYTES = 64 * 2**20
+FEWEST_UNITS = 32
+UNITS_PER_WORKER = 4
+SMALLEST_UNIT = 8
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Everything the two stages need to know."""
+
+    spec: AnnotateSpec
+    exemplars: LoadedExemplars
+    params: AnnotateParams
+    provenance: Provenance
+    access: store.Access
+
+    def fetcher(self, work: Work, notes: Notes) -> Fetcher:
+        return Fetcher(work, self.access, self.spec.run.max_pixels, self.spec.run.max_bytes, notes=notes)
+
+    def segmenter_arguments(self) -> dict[str, Any]:
+        """What `jobs.flow.segment.Segmenter` is made with, but for its notes."""
+        return {
+            "model": self.spec.model,
+            "exemplars": self.exemplars,
+            "params": self.params,
+            "provenance": self.provenance,
+            "batch_size": self.spec.run.batch_size,
+            "device": "cuda" if self.spec.workers.gpus else "cpu",
+        }
+
+
+class Executor(Protocol):
+    """Runs the stages. Whoever runs them, the rows are the same."""
+
+    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+        """Tables of answer rows with their trace columns, in whatever order they are finished.
+
+        An image's rows may come in several tables, and more than once.
+        """
+        ...
+
+
+def images_per_unit(work: Work, most_workers: int) -> int:
+    """A power of two: units are many enough to spread, small enough in bytes, and never cross a group."""
+    mean_bytes = max(1, work.total_bytes // max(1, work.count))
+    units_wanted = max(FEWEST_UNITS, UNITS_PER_WORKER * most_workers)
+    wanted = min(work.count // units_wanted, UNIT_BYTES // mean_bytes, IMAGES_PER_GROUP)
+    return 1 << (max(wanted, SMALLEST_UNIT).bit_length() - 1)
