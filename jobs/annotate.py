@@ -78,6 +78,7 @@ def annotate(
             summary.message = str(error) or type(error).__name__
             raise
         finally:
+            job.progress.close()
             tally.tick()
             summary.seconds_left = None
             _record(summary, access)
@@ -113,7 +114,7 @@ class _Job:
         self._tidy(lease)
         catalogue = catalogues.load(output, self.access, keep=True)
         stages = Stages(spec, loaded, params, provenance, self.access)
-        with Execution(stages, self.address, self.progress.say) as execution:
+        with Execution(stages, self.address, self.progress.wait) as execution:
             if not catalogue.shards:
                 execution.prepare()
             self._do_what_is_missing(execution, stages, catalogue, lease, only_failed, force)

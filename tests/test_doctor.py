@@ -1,6 +1,7 @@
 """The doctor finds what is wrong, says what to do, and leaves nothing behind."""
 
 import socket
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def no_ray(monkeypatch):
 @pytest.mark.usefixtures("no_ray")
 def test_a_healthy_job_is_found_healthy_and_untouched(spec):
     before = sorted(spec.parent.rglob("*"))
-    findings = doctor.examine(str(spec))
+    findings = list(doctor.examine(str(spec)))
     assert {finding.subject: finding.found for finding in findings if not finding.ok} == {}
     assert {"exemplars", "images", "output", "weights"} <= {finding.subject for finding in findings}
     assert sorted(spec.parent.rglob("*")) == before
@@ -57,6 +58,19 @@ def test_what_is_wrong_is_named_and_fails_the_command(spec, right, wrong, subjec
     assert finding.subject == subject
     assert said in finding.found
     assert CliRunner().invoke(app, ["doctor", str(spec)]).exit_code == 1
+
+
+def test_each_finding_is_told_as_it_comes(monkeypatch):
+    """Ray, which takes longest, is waited for last."""
+    told = threading.Event()
+    monkeypatch.setattr(doctor, "check_ray", lambda: told.wait(60) and doctor.Finding("Ray", True, "waited"))
+    subjects = []
+    for finding in doctor.examine():
+        subjects.append(finding.subject)
+        if finding.subject == "weights":
+            told.set()
+    assert subjects[0] == "Python"
+    assert subjects[-1] == "Ray"
 
 
 def test_a_store_that_creates_twice_cannot_carry_a_lease(tmp_path, monkeypatch):

@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-
-import httpx
 
 from tlg import exemplars, store
 from tlg.errors import TlgError
@@ -43,21 +43,33 @@ class Finding:
     advice: str = ""
 
 
-def examine(spec_path: str | None = None, address: str | None = None) -> list[Finding]:
-    """Every check that applies; none of them changes anything that it does not remove again."""
-    findings = [check_python(), check_torch(), check_ray(), check_shared_memory()]
-    findings += [check_port(port, owner) for port, owner in PORTS.items()]
-    if address is not None:
-        findings.append(check_cluster(address))
+def examine(spec_path: str | None = None, address: str | None = None) -> Iterator[Finding]:
+    """Every check that applies, as each ends; none of them changes anything that it does not remove again."""
+    with ThreadPoolExecutor(1) as pool:
+        ray = pool.submit(check_ray)  # it takes longest, in a process of its own
+        yield from (check_python(), check_shared_memory())
+        yield from (check_port(port, owner) for port, owner in PORTS.items())
+        yield check_torch()
+        if address is not None:
+            yield check_cluster(address)
+        yield from _job_checks(spec_path)
+        yield ray.result()
+
+
+def _job_checks(spec_path: str | None) -> Iterator[Finding]:
     if spec_path is None:
-        return [*findings, check_weights(AnnotateSpec.model_fields["model"].default)]
+        yield check_weights(AnnotateSpec.model_fields["model"].default)
+        return
     try:
         spec = load_annotate_spec(spec_path)
     except TlgError as error:
-        return [*findings, Finding("job spec", False, str(error))]
+        yield Finding("job spec", False, str(error))
+        return
     access = store.Access(spec.storage.endpoint, spec.storage.region)
-    findings += [check_weights(spec.model), check_exemplars(spec, access), check_images(spec, access)]
-    return [*findings, check_output(spec.output.uri, access)]
+    yield check_weights(spec.model)
+    yield check_exemplars(spec, access)
+    yield check_images(spec, access)
+    yield check_output(spec.output.uri, access)
 
 
 def check_python() -> Finding:
@@ -125,6 +137,8 @@ def check_port(port: int, owner: str) -> Finding:
 
 def check_cluster(address: str) -> Finding:
     """Whether a Ray head answers; a token is not needed to see that."""
+    import httpx
+
     try:
         answer = httpx.get(address.rstrip("/") + "/api/gcs_healthz", timeout=10)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,18 +20,25 @@ SEEN_SECONDS = 5.0
 
 
 class Progress:
-    """`update()` after every block; `rate` in images a second and `seconds_left`, None until something is known."""
+    """`wait()` for the first answers, `update()` after every block.
+
+    Rate and time left are in the summary, None until something is known.
+    """
 
     def __init__(self, summary: RunSummary, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
         self._summary, self._stream, self._clock = summary, stream or sys.stderr, clock
         self._on_terminal = self._stream.isatty()
         self._points: deque[tuple[float, int]] = deque()
         self._first: tuple[float, int] | None = None
-        self._shown = clock()
+        self._began = self._shown = clock()
+        self._came = threading.Event()
 
     def update(self, received: int) -> None:
         """Nothing is said of what is left before the rate of answers has been seen for a while."""
         now = self._clock()
+        if self._first is None:
+            self._came.set()
+            self.say(f"first answers after {duration(now - self._began)}")
         self._points.append((now, received))
         while len(self._points) > 2 and self._points[1][0] < now - WINDOW_SECONDS:
             self._points.popleft()
@@ -45,6 +53,19 @@ class Progress:
         if now - self._shown >= (TERMINAL_SECONDS if self._on_terminal else LOG_SECONDS):
             self._shown = now
             self._show(line(self._summary, received))
+
+    def wait(self, text: str) -> None:
+        """Say what is waited for, and for how long, until the first answers come or the run ends."""
+        self.say(text)
+        threading.Thread(target=self._say_again, args=(text, self._clock()), daemon=True).start()
+
+    def close(self) -> None:
+        """Nothing is waited for any more."""
+        self._came.set()
+
+    def _say_again(self, text: str, began: float) -> None:
+        while not self._came.wait(TERMINAL_SECONDS if self._on_terminal else LOG_SECONDS):
+            self._show(f"{text}, {duration(self._clock() - began)}")
 
     def say(self, text: str) -> None:
         """A line that stays."""

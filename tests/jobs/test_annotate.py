@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from jobs.annotate import annotate
 from jobs.commands import status
-from jobs.flow import pipeline
+from jobs.flow.execution import Execution
 from jobs.output import exports, runs
 from tests.jobs import collection, odd_files
 from tlg import store
@@ -21,8 +21,8 @@ from tlg.errors import TooManyErrors
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("local_ray")]
 
 
-def no_ray(*_: object) -> None:
-    raise AssertionError("a run with nothing to do must not start Ray")
+def nothing(*_: object) -> None:
+    raise AssertionError("a run with nothing to do must start nothing")
 
 
 def test_runs_again_only_for_what_is_missing(tmp_path, exemplar_folder, monkeypatch):
@@ -34,7 +34,8 @@ def test_runs_again_only_for_what_is_missing(tmp_path, exemplar_folder, monkeypa
     before = collection.answers(spec.output.uri)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "ray_session", no_ray)
+        patch.setattr(Execution, "answers", nothing)
+        patch.setattr(Execution, "prepare", nothing)
         assert annotate(spec).images == 0
 
     (images / "0" / "0000.png").write_bytes(collection.picture(99))

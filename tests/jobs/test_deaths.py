@@ -68,15 +68,24 @@ def run_to_its_end(spec, environment, tmp_path):
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.cluster
-@pytest.mark.long
+EVERYWHERE = pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param({}, id="here"),
+        pytest.param({"memory_gb": 0.1}, id="on Ray", marks=[pytest.mark.cluster, pytest.mark.long]),
+    ],
+)
+
+
+@EVERYWHERE
 def test_an_image_that_kills_its_worker_is_quarantined_and_the_others_are_answered(
-    environment, exemplar_folder, tmp_path
+    workers, environment, exemplar_folder, tmp_path
 ):
     images = collection.write(tmp_path / "images", COUNT)
     Image.new("RGB", (40, 40), DEADLY_COLOUR).save(images / DEADLY)
     out = str(tmp_path / "out")
-    spec = collection.spec(str(images), exemplar_folder, out, model="deadly:toy", run={"batch_size": 4})
+    asked = {"run": {"batch_size": 4}, "workers": workers}
+    spec = collection.spec(str(images), exemplar_folder, out, model="deadly:toy", **asked)
     ended = run_to_its_end(spec, environment, tmp_path)
     assert ended.returncode == 0, ended.stderr[-3000:]
     rows = collection.answers(out).to_pylist()
@@ -87,10 +96,11 @@ def test_an_image_that_kills_its_worker_is_quarantined_and_the_others_are_answer
     assert quarantine.read(out, store.DEFAULT_ACCESS)["error_type"].to_pylist() == [logbook.KIND]
 
 
-@pytest.mark.cluster
-def test_a_worker_that_dies_while_it_starts_ends_the_run(environment, exemplar_folder, tmp_path):
+@EVERYWHERE
+def test_a_worker_that_dies_while_it_starts_ends_the_run(workers, environment, exemplar_folder, tmp_path):
     images = collection.write(tmp_path / "images", 1)
-    spec = collection.spec(str(images), exemplar_folder, str(tmp_path / "out"), model="deadly:broken")
+    out = str(tmp_path / "out")
+    spec = collection.spec(str(images), exemplar_folder, out, model="deadly:broken", workers=workers)
     ended = run_to_its_end(spec, environment, tmp_path)
     assert ended.returncode == 8, ended.stderr[-3000:]
     assert "a worker's process died 3 times while it loaded the model" in ended.stderr

@@ -49,17 +49,24 @@ def has_shards(count):
     return lambda out: len(shards.committed(out)) >= count
 
 
+# What asks for no more than a process, and what asks for Ray.
+HERE, ON_RAY = {}, {"min": 2, "max": 2}
+
+
 @pytest.mark.parametrize(
-    "moment",
+    ("moment", "workers"),
     [
-        pytest.param(has_lease, id="starting", marks=pytest.mark.long),
-        pytest.param(has_shards(1), id="first commit"),
-        pytest.param(has_shards(2), id="second commit", marks=pytest.mark.long),
+        pytest.param(has_lease, HERE, id="starting here"),
+        pytest.param(has_shards(1), HERE, id="first commit here"),
+        pytest.param(has_shards(2), HERE, id="second commit here"),
+        pytest.param(has_lease, ON_RAY, id="starting", marks=pytest.mark.long),
+        pytest.param(has_shards(1), ON_RAY, id="first commit", marks=pytest.mark.long),
+        pytest.param(has_shards(2), ON_RAY, id="second commit", marks=pytest.mark.long),
     ],
 )
-def test_killed_driver(moment, images, exemplar_folder, calm, tmp_path):
+def test_killed_driver(moment, workers, images, exemplar_folder, calm, tmp_path):
     out = str(tmp_path / "out")
-    spec = collection.spec(str(images), exemplar_folder, out, model=PACE)
+    spec = collection.spec(str(images), exemplar_folder, out, model=PACE, workers=workers)
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(spec.model_dump(exclude={"deploy"})))
     with (tmp_path / "log").open("wb") as log:
@@ -98,16 +105,42 @@ def test_killed_worker(images, exemplar_folder, calm, tmp_path):
     assert collection.answers(out).equals(calm)
 
 
+def test_killed_worker_beside_its_driver(images, exemplar_folder, calm, tmp_path):
+    """Without Ray: the worker is started again, and nothing is left of it when its driver is gone."""
+    out = str(tmp_path / "out")
+    file = tmp_path / "job.yaml"
+    spec = collection.spec(str(images), exemplar_folder, out, model=PACE)
+    file.write_text(yaml.safe_dump(spec.model_dump(exclude={"deploy"})))
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "jobs.annotate", str(file)], cwd=REPOSITORY, env=ENVIRONMENT, stderr=subprocess.PIPE
+    )
+    while not shards.committed(out):
+        assert driver.poll() is None
+        time.sleep(0.02)
+    (worker,) = ours("jobs.flow.here_process")
+    os.kill(worker, signal.SIGKILL)
+    _, said = driver.communicate()
+    assert driver.returncode == 0, said.decode()
+    assert b"ray" not in said.lower()
+    assert collection.answers(out).equals(calm)
+    assert runs.recorded(out, last=1)[0]["done"] == COUNT
+    assert not ours("jobs.flow.here_process")
+
+
 def segment_workers() -> list[int]:
     """Workers of the pool that descend from this process: other Rays of this machine are not ours."""
+    return ours("ray::MapWorker")
+
+
+def ours(name: str) -> list[int]:
+    """Processes of this name that descend from this one."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            name = (folder / "cmdline").read_text()
+            if name in (folder / "cmdline").read_text() and is_ours(int(folder.name)):
+                found.append(int(folder.name))
         except OSError:
-            continue
-        if name.startswith("ray::MapWorker") and is_ours(int(folder.name)):
-            found.append(int(folder.name))
+            continue  # it has just ended
     return found
 
 

@@ -1,6 +1,5 @@
 """What a run leaves behind: complete or made again, untouched where nothing changed, and nothing of the dead."""
 
-import contextlib
 import io
 import json
 import logging
@@ -18,8 +17,8 @@ from pycocotools.coco import COCO
 import tlg
 from jobs import annotate as job
 from jobs.commands import prune, status
-from jobs.flow import pipeline
-from jobs.flow.fetch import Fetcher
+from jobs.flow import execution, pipeline
+from jobs.flow.logbook import Logbook
 from jobs.flow.progress import Progress
 from jobs.flow.segment import Segmenter
 from jobs.output import catalogue, exports, index, leftovers, runs, shards
@@ -33,22 +32,31 @@ from tlg.answers.records import ImageAnswers, Provenance
 from tlg.errors import ClusterError, EmptyCollectionError, LeaseHeldError, SpecError, StorageError
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
+class InThisProcess:
     """The stages run here: what is tested does not depend on where they run."""
 
-    def answers(stages, work, units):
-        spec = stages.spec
-        fetcher = Fetcher(work, stages.access, spec.run.max_pixels)
-        segmenter = Segmenter(
-            spec.model, stages.exemplars, stages.params, stages.provenance, spec.run.batch_size, "cpu"
-        )
+    def __init__(self, stages, *_):
+        self.stages = stages
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def prepare(self):
+        pass
+
+    def answers(self, work, units):
+        fetcher, segmenter = self.stages.fetcher(work, Logbook()), Segmenter(**self.stages.segmenter_arguments())
         for start, count in units:
             for table in fetcher.fetch(int(start), int(count)):
                 yield from segmenter(table)
 
-    monkeypatch.setattr(pipeline, "ray_session", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(pipeline, "answers", answers)
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(job, "Execution", InThisProcess)
 
 
 @pytest.fixture
@@ -280,7 +288,7 @@ def test_an_image_counts_when_all_its_rows_have_come(spec, monkeypatch):
     """Tables cut at any row, given twice: each image is committed once, with all its rows."""
     calm = job.annotate(spec)
     expected = collection.answers(spec.output.uri)
-    whole, rng = pipeline.answers, np.random.default_rng(0)
+    whole, rng = InThisProcess.answers, np.random.default_rng(0)
 
     def in_pieces(*given):
         tables = list(whole(*given))
@@ -288,7 +296,7 @@ def test_an_image_counts_when_all_its_rows_have_come(spec, monkeypatch):
         yield from [pieces[place] for place in rng.permutation(len(pieces))]
         yield from tables
 
-    monkeypatch.setattr(pipeline, "answers", in_pieces)
+    monkeypatch.setattr(InThisProcess, "answers", in_pieces)
     out = f"{spec.output.uri}-pieces"
     summary = job.annotate(changed(spec, "output", uri=out))
     assert (summary.done, summary.rows, summary.masks) == (calm.done, calm.rows, calm.masks)
@@ -296,14 +304,14 @@ def test_an_image_counts_when_all_its_rows_have_come(spec, monkeypatch):
 
 
 def test_an_image_whose_rows_are_lost_is_asked_again(spec, monkeypatch):
-    whole, rounds = pipeline.answers, []
+    whole, rounds = InThisProcess.answers, []
 
     def first_loses_rows(*given):
         rounds.append(len(given[2]))
         for table in whole(*given):
             yield table.slice(0, len(table) - 1) if len(rounds) == 1 else table
 
-    monkeypatch.setattr(pipeline, "answers", first_loses_rows)
+    monkeypatch.setattr(InThisProcess, "answers", first_loses_rows)
     assert job.annotate(spec).done == 8
     assert len(rounds) == 2
     assert len(collection.answers(spec.output.uri)) == 16
@@ -520,9 +528,16 @@ def lost_in_ray(*_):
     yield
 
 
-def test_a_lost_ray_is_an_error_of_the_cluster_and_closes_the_record(spec, monkeypatch):
+def on_ray(monkeypatch, answers):
+    """A job that asks for Ray, which is not started."""
+    monkeypatch.setattr(job, "Execution", execution.Execution)
+    monkeypatch.setattr(execution, "fits_here", lambda *_: False)
     monkeypatch.setattr(pipeline, "ray_session", lambda *_: pipeline.losses_explained())
-    monkeypatch.setattr(pipeline, "answers", lost_in_ray)
+    monkeypatch.setattr(pipeline, "answers", answers)
+
+
+def test_a_lost_ray_is_an_error_of_the_cluster_and_closes_the_record(spec, monkeypatch):
+    on_ray(monkeypatch, lost_in_ray)
     with pytest.raises(ClusterError, match=r"the pipeline stopped: .*what is committed stays, run again") as caught:
         job.annotate(spec)
     assert caught.value.exit_code == 8
@@ -530,8 +545,7 @@ def test_a_lost_ray_is_an_error_of_the_cluster_and_closes_the_record(spec, monke
 
 
 def test_a_defect_of_our_own_is_no_lost_ray(spec, monkeypatch):
-    monkeypatch.setattr(pipeline, "ray_session", lambda *_: pipeline.losses_explained())
-    monkeypatch.setattr(pipeline, "answers", lambda *_: [][0])
+    on_ray(monkeypatch, lambda *_: [][0])
     with pytest.raises(IndexError):
         job.annotate(spec)
 
@@ -594,14 +608,14 @@ def test_objects_of_images_that_are_cut_on_their_way_arrive_whole(spec, discs, m
     spec = asks_for_objects(spec, discs)
     job.annotate(spec)
     expected = collection.answers(spec.output.uri)
-    whole, rng = pipeline.answers, np.random.default_rng(0)
+    whole, rng = InThisProcess.answers, np.random.default_rng(0)
 
     def in_pieces(*given):
         tables = list(whole(*given))
         pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
         yield from [pieces[place] for place in rng.permutation(len(pieces))]
 
-    monkeypatch.setattr(pipeline, "answers", in_pieces)
+    monkeypatch.setattr(InThisProcess, "answers", in_pieces)
     out = f"{spec.output.uri}-pieces"
     job.annotate(changed(spec, "output", uri=out))
     assert collection.answers(out).sort_by(ROW_ORDER).equals(expected.sort_by(ROW_ORDER))

@@ -5,6 +5,7 @@ import ray
 
 from jobs.flow import pipeline
 from jobs.flow.manifest import Work
+from jobs.flow.stages import images_per_unit
 from tlg import store
 from tlg.errors import ClusterError
 from tlg.spec import WorkersSpec
@@ -61,7 +62,7 @@ def test_no_ray_is_one_clear_error(starts, address, failures, said):
 @pytest.mark.parametrize(("count", "workers", "images"), [(10_000, 1, 256), (10_000, 64, 32), (100, 64, 8)])
 def test_there_are_units_for_every_worker(count, workers, images):
     work = Work("", store.DEFAULT_ACCESS, count=count, total_bytes=count)
-    assert pipeline.images_per_unit(work, workers) == images
+    assert images_per_unit(work, workers) == images
 
 
 def test_a_worker_that_fits_nowhere_is_said_at_once(starts):

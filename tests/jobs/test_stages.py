@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.flow import fetch, segment
+from jobs.flow import fetch, ledger, manifest, segment
 from jobs.flow.fetch import Fetched
 from jobs.flow.progress import Progress, line
 from jobs.output.runs import RunSummary, duration
@@ -13,6 +13,14 @@ from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import CredentialsError, StorageError
 from tlg.pictures import Picture
+
+
+def work_of(spec, tmp_path):
+    """All images of a spec, nothing answered yet."""
+    nothing = ledger.load(str(tmp_path / "none"), Provenance("m", "e", "p", "r"))
+    return manifest.plan_work(
+        manifest.listed(spec.images), nothing, ["fox", "hare"], str(tmp_path / "work"), store.DEFAULT_ACCESS
+    )
 
 
 class Down:

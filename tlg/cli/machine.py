@@ -17,14 +17,15 @@ def doctor(
     """Check this machine. Says what to do about what is missing."""
     from jobs.commands import doctor as examination
 
-    findings = examination.examine(spec, address)
-    for finding in findings:
+    is_well = True
+    for finding in examination.examine(spec, address):
+        is_well = is_well and finding.ok
         mark, colour = ("ok  ", typer.colors.GREEN) if finding.ok else ("FAIL", typer.colors.RED)
         typer.secho(mark, fg=colour, nl=False)
         typer.echo(f" {finding.subject}: {finding.found}")
         if finding.advice:
             typer.echo(f"       {finding.advice}")
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+    raise typer.Exit(0 if is_well else 1)
 
 
 def serve(

@@ -1,0 +1,180 @@
+"""Who runs a job: one process of this machine or Ray, and the rows are the same."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs.annotate import annotate
+from jobs.flow import execution, progress
+from jobs.flow.here import Here
+from jobs.flow.logbook import Logbook
+from jobs.flow.manifest import Work
+from jobs.flow.segment import Segmenter
+from jobs.flow.stages import Stages
+from jobs.output.runs import RunSummary
+from tests.jobs import collection, odd_files
+from tests.jobs.test_stages import work_of
+from tlg import exemplars, store
+from tlg.annotators.protocol import AnnotateParams
+from tlg.answers.records import Provenance
+from tlg.errors import SpecError
+from tlg.pictures import guarded
+from tlg.spec import WorkersSpec
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("model", ["dry-run", pytest.param("tlg-tiny", marks=pytest.mark.long)])
+def test_rows_are_the_same_here_and_on_ray(model, exemplar_folder, tmp_path, local_ray):
+    """Odd and broken files, objects; the network too."""
+    odd_files.write(tmp_path / "images")
+    collection.write(tmp_path / "images", 20)
+    outputs = [tmp_path / "ray", tmp_path / "here"]
+    for output in outputs:
+        asked = {"output": {"uri": str(output), "objects": True}, "run": {"max_error_rate": 1.0}, "model": model}
+        spec = collection.spec(str(tmp_path / "images"), exemplar_folder, str(output), **asked)
+        if output.name == "ray":
+            annotate(spec)  # a Ray that runs is used
+        else:
+            said = ended_without_ray(spec, tmp_path)
+            assert "starting 1 worker\n" in said
+            assert "first answers after" in said
+    on_ray, here = (collection.answers(str(output)).sort_by(ROW_ORDER) for output in outputs)
+    assert here.equals(on_ray)
+
+
+ROW_ORDER = [("image_uri", "ascending"), ("class_id", "ascending"), ("part", "ascending")]
+
+
+def ended_without_ray(spec, tmp_path):
+    """What a job in a process of its own says, where Ray cannot be imported."""
+    (tmp_path / "no_ray").mkdir()
+    (tmp_path / "no_ray" / "ray.py").write_text("raise ImportError('a small job needs no Ray')")
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(spec.model_dump(exclude={"deploy"})))
+    path = os.pathsep.join([str(tmp_path / "no_ray"), str(REPOSITORY)])
+    ended = subprocess.run(
+        [sys.executable, "-m", "jobs.annotate", str(file)],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("workers", "address", "named", "here"),
+    [
+        ({}, None, None, True),
+        ({"max": 2}, None, None, False),
+        ({"gpus": 0.5}, None, None, False),
+        ({"memory_gb": 1}, None, None, False),
+        ({"cpus": 1000}, None, None, False),
+        ({}, "ray://head:10001", None, False),
+        ({}, None, "10.0.0.1:6379", False),
+    ],
+)
+def test_ray_runs_what_asks_for_more_than_a_process(workers, address, named, here, monkeypatch):
+    monkeypatch.setattr(execution, "_ray_runs", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    assert execution.fits_here(WorkersSpec(**workers), address) is here
+
+
+@pytest.fixture
+def stages(exemplar_folder, tmp_path):
+    spec = collection.spec(str(collection.write(tmp_path / "images", 12)), exemplar_folder, str(tmp_path / "out"))
+    provenance = Provenance("m", "e", "p", "r")
+    return Stages(spec, exemplars.load(str(exemplar_folder)), AnnotateParams(), provenance, store.DEFAULT_ACCESS)
+
+
+def changed(stages, **values):
+    return Stages(
+        stages.spec.model_copy(update=values), stages.exemplars, stages.params, stages.provenance, stages.access
+    )
+
+
+def test_a_large_collection_is_ray_s_although_a_worker_was_started(stages, monkeypatch):
+    started = []
+    monkeypatch.setattr(execution, "fits_here", lambda *_: True)
+    monkeypatch.setattr(execution.pipeline, "ray_session", lambda *_: contextlib.nullcontext())
+    with execution.Execution(stages, None, started.append) as running:
+        running.prepare()
+        worker = running._here._worker._process
+        running._chosen(Work("", stages.access, count=execution.MOST_IMAGES_HERE + 1))
+        assert worker.poll() is not None
+    assert started == ["starting Ray and 1 worker"]
+
+
+def test_the_answers_are_the_stages_own(stages, tmp_path):
+    work = work_of(stages.spec, tmp_path)
+    units = work.units(4)
+    fetcher, segmenter = stages.fetcher(work, Logbook()), Segmenter(**stages.segmenter_arguments())
+    rows = [row for unit in units.tolist() for table in fetcher.fetch(*unit) for row in rows_of(segmenter(table))]
+    here = Here(stages)
+    try:
+        first, *rest = list(here.answers(work, units))
+        assert set(first["position"].to_pylist()) == {0}  # one picture goes ahead
+        assert sorted(rows_of([first, *rest])) == sorted(rows)
+    finally:
+        here.close()
+    assert here._worker._process.poll() is not None
+
+
+def rows_of(tables):
+    """Everything but how long it took."""
+    kept = [table.drop_columns([name for name in table.column_names if name.endswith("_seconds")]) for table in tables]
+    return [repr(row) for table in kept for row in table.to_pylist()]
+
+
+def test_an_error_of_the_worker_s_is_raised_as_it_is(stages, tmp_path):
+    stages = changed(stages, model="dry-run:soon")
+    here = Here(stages)
+    work = work_of(stages.spec, tmp_path)
+    try:
+        with pytest.raises(SpecError, match="expected dry-run or dry-run:SECONDS_PER_IMAGE") as caught:
+            list(here.answers(work, work.units(4)))
+    finally:
+        here.close()
+    assert "here_process.py" in str(caught.value.__cause__)
+
+
+def test_whoever_waits_is_told_for_what_and_how_long(monkeypatch):
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.01)
+    stream, now = io.StringIO(), [0.0]
+    told = progress.Progress(RunSummary("r", "job", "out", images=9), stream, clock=lambda: now[0])
+    told.wait("starting 2 workers")
+    now[0] = 4.0
+    while "starting 2 workers, 4 s" not in stream.getvalue():
+        time.sleep(0.001)
+    told.update(1)
+    assert "first answers after 4 s\n" in stream.getvalue()
+    lines = len(stream.getvalue().splitlines())
+    told.close()
+    assert len(stream.getvalue().splitlines()) == lines
+
+
+def test_a_picture_that_holds_its_decoder_up_is_a_row(stages, tmp_path, slow, monkeypatch):
+    monkeypatch.setattr(guarded, "SECONDS", 0.3)
+    (tmp_path / "images" / "0" / "bomb.jpg").write_bytes(slow)
+    work = work_of(stages.spec, tmp_path)
+    here = Here(stages)
+    try:
+        rows = [row for table in here.answers(work, work.units(4)) for row in table.to_pylist()]
+    finally:
+        here.close()
+    kinds = {row["image_uri"].rsplit("/", 1)[1]: row["error_type"] for row in rows}
+    assert kinds["bomb.jpg"] == "too_slow"
+    assert len(kinds) == 13
