@@ -350,7 +350,7 @@ def main() -> None:
     given = _arguments()
     try:
         spec = read_spec(given.spec, given.images, given.exemplars, given.classes, given.out, given.overrides)
-        code = finished(lambda: annotate(spec, given.address, given.only_failed, given.force))
+        code = finished(spec, lambda: annotate(spec, given.address, given.only_failed, given.force))
     except TlgError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from jobs.output.runs import RunSummary, ending
+from jobs.output.lease import Lease
+from jobs.output.runs import RunSummary, close_unfinished, ending
+from jobs.supervisor import supervised
+from tlg import store
 from tlg.errors import SpecError
 from tlg.exemplars import address_of_names
 from tlg.spec import AnnotateSpec, load_annotate_spec, short_spec
@@ -37,8 +40,12 @@ def read_spec(
     return short_spec(images, shown, out, overrides)
 
 
-def finished(run: Callable[[], RunSummary]) -> int:
+def finished(spec: AnnotateSpec, run: Callable[[], RunSummary]) -> int:
     """Run to the end and print it; the code to leave with. What went wrong is raised as it is."""
+    return supervised(lambda: _finished(run), lambda: _close_record(spec))
+
+
+def _finished(run: Callable[[], RunSummary]) -> int:
     with _terminated_like_interrupted():
         try:
             summary = run()
@@ -47,6 +54,13 @@ def finished(run: Callable[[], RunSummary]) -> int:
             return INTERRUPTED
     print(ending(summary))
     return 0
+
+
+def _close_record(spec: AnnotateSpec) -> None:
+    """Of a run that could not do it itself."""
+    access = store.Access(spec.storage.endpoint, spec.storage.region)
+    with Lease(spec.output.uri, "closing", access):
+        close_unfinished(spec.output.uri, "closing", access, "Ray ended the run")
 
 
 @contextmanager

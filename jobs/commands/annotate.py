@@ -12,4 +12,4 @@ from tlg.spec import AnnotateSpec
 
 def run_annotate(spec: AnnotateSpec, address: str | None, only_failed: bool, force: bool) -> None:
     """Run and print the end; leaves with 130 when interrupted, with the error's own code when it failed."""
-    raise typer.Exit(finished(lambda: annotate(spec, address, only_failed, force)))
+    raise typer.Exit(finished(spec, lambda: annotate(spec, address, only_failed, force)))

@@ -7,6 +7,7 @@ each of them is taken on alone, and after two deaths alone an image is not taken
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ DEATHS_IN_COMPANY = 2
 DEATHS_ALONE = 2
 # A worker that dies so often while it starts, before it has looked at any image, will not start.
 DEATHS_AT_START = 3
+ANSWER_SECONDS = 60.0
 KIND = "kills_worker"
 FATAL = (
     f"the worker's process died {DEATHS_IN_COMPANY + DEATHS_ALONE} times at this image, "
@@ -63,9 +65,11 @@ class Logbook:
         self._at_work: dict[tuple[str, int], bool] = {}  # whether alone
         self._deaths: dict[bool, Counter[tuple[str, int]]] = {False: Counter(), True: Counter()}
         self._starts: Counter[str] = Counter()
+        self._noted_at = time.monotonic()
 
     def take_on(self, stage: str, positions: Sequence[int]) -> Plan:
         """Notes what may be taken on together; what is noted from before died there."""
+        self._noted_at = time.monotonic()
         plan = Plan([], [], [])
         for position in positions:
             place = (stage, position)
@@ -85,16 +89,23 @@ class Logbook:
         self._at_work[stage, position] = True
 
     def strike_out(self, stage: str, positions: Sequence[int]) -> None:
+        self._noted_at = time.monotonic()
         for position in positions:
             self._at_work.pop((stage, position), None)
 
     def deaths_at_start(self, worker: str) -> int:
         """How often this worker began to start and did not come to its end; it begins once more."""
+        self._noted_at = time.monotonic()
         self._starts[worker] += 1
         return self._starts[worker] - 1
 
     def started(self, worker: str) -> None:
+        self._noted_at = time.monotonic()
         del self._starts[worker]
+
+    def seconds_silent(self) -> float:
+        """Since the last note."""
+        return time.monotonic() - self._noted_at
 
 
 class NotesElsewhere(ABC):
@@ -134,9 +145,18 @@ class RemoteNotes(NotesElsewhere):
     def strike_out(self, stage: str, positions: Sequence[int]) -> None:
         self._actor.strike_out.remote(stage, positions)  # in time if it comes before the next note
 
+    def seconds_silent(self) -> float:
+        """Since a worker's last note; for ever where Ray does not answer."""
+        import ray
+
+        try:
+            return ray.get(self._actor.seconds_silent.remote(), timeout=ANSWER_SECONDS)
+        except ray.exceptions.RayError:
+            return float("inf")
+
 
 @contextmanager
-def shared_notes() -> Iterator[Notes]:
+def shared_notes() -> Iterator[RemoteNotes]:
     """Notes for all workers of the running Ray, kept where the driver is: they go only when the run itself does."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

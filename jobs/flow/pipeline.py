@@ -22,6 +22,7 @@ from jobs.flow.logbook import Notes, shared_notes
 from jobs.flow.manifest import Work
 from jobs.flow.segment import started_segmenter
 from jobs.flow.stages import Stages
+from jobs.flow.watched import Stalled, watched
 from tlg.errors import ClusterError, TlgError
 from tlg.spec import WorkersSpec
 
@@ -33,6 +34,7 @@ BLOCK_BYTES = 32 * 2**20
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
+SHUTDOWN_SECONDS = 60.0
 # In the text of the bare Exception with which Ray gives up on its own processes.
 SLOW_START = "timed out during startup"
 
@@ -71,7 +73,16 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
         _check_room(workers, is_embedded=not address)
         with losses_explained():
             yield
-    finally:
+    except Stalled:
+        # What does not answer may not end either.
+        ending = threading.Thread(target=ray.shutdown, daemon=True)
+        ending.start()
+        ending.join(SHUTDOWN_SECONDS)
+        raise
+    except BaseException:
+        ray.shutdown()
+        raise
+    else:
         ray.shutdown()
 
 
@@ -200,8 +211,9 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table
             num_gpus=workers.gpus,
             **memory,
         )
+        tables = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
         try:
-            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+            yield from watched(iter(tables), notes.seconds_silent)
         except ray.exceptions.RayError as error:
             raise _own_error(error) from error
 

@@ -123,14 +123,14 @@ def recorded(output: str, access: store.Access = store.DEFAULT_ACCESS, last: int
     return records
 
 
-def close_unfinished(output: str, run_id: str, access: store.Access) -> None:
+def close_unfinished(output: str, run_id: str, access: store.Access, reason: str = "ended without a word") -> None:
     """Records that still say `running` are of runs that were killed: only `run_id` holds the lease."""
     for record in recorded(output, access):
         if record["state"] == "running" and record["run_id"] != run_id:
             closed = {
                 "state": "failed",
                 "seconds_left": None,
-                "message": f"ended without a word; closed by run {run_id}",
+                "message": f"{reason}; closed by run {run_id}",
             }
             uri = f"{output.rstrip('/')}/{FOLDER}/{record['run_id']}.json"
             store.write(uri, json.dumps(record | closed, indent=1).encode(), access)

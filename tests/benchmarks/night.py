@@ -85,7 +85,9 @@ def shard_rows(rng: np.random.Generator, start: int, count: int, known: list[dic
     }
     for name in ("model_digest", "exemplars_digest", "params_digest", "run_id"):
         columns[name] = pa.repeat(pa.scalar(getattr(provenance, name)), len(image))
-    return pa.table(columns).cast(records.SCHEMA)
+    for name in records.SCHEMA.names:  # an older tree may lack what a newer one has, and has no part here
+        columns.setdefault(name, pa.nulls(len(image), records.SCHEMA.field(name).type))
+    return pa.table(columns).select(records.SCHEMA.names).cast(records.SCHEMA)
 
 
 def job(work: Path) -> Any:

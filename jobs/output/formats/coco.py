@@ -11,26 +11,30 @@ from jobs.output.parts import Parts, as_text
 from jobs.output.selection import ANSWER_COLUMNS, Exported, Selection
 from tlg.answers.formats import coco
 
-IMAGES_PER_FILE = 100_000
+# A night writes the files again that hold what is new: small ones are little work. Whoever exports wants few.
+IMAGES_PER_FILE = 20_000
+IMAGES_PER_EXPORTED_FILE = 100_000
 
 
 class Coco(ExportFormat):
     def write(self, answers: Selection) -> Exported:
-        return Exported(_parts(answers).write(answers.catalogue, answers.chosen.apply))
+        parts = _parts(answers, IMAGES_PER_EXPORTED_FILE)
+        return Exported(parts.write(answers.catalogue, answers.chosen.apply))
 
     def settings(self, answers: Selection) -> Mapping[str, Any]:
         return {"format": 1, "masks": answers.masks, "root": answers.root, "categories": answers.categories()}
 
     def update(self, answers: Selection, name: str) -> Exported:
-        return Exported(_parts(answers).update(answers.catalogue, name, markers.digest(self.settings(answers))))
+        parts = _parts(answers, IMAGES_PER_FILE)
+        return Exported(parts.update(answers.catalogue, name, markers.digest(self.settings(answers))))
 
 
-def _parts(answers: Selection) -> Parts:
+def _parts(answers: Selection, images_per_file: int) -> Parts:
     known = answers.categories()
     return Parts(
         f"{answers.base}/coco",
         "instances",
-        IMAGES_PER_FILE,
+        images_per_file,
         ANSWER_COLUMNS,
         as_text(lambda stream, part: coco.write(stream, part, known, answers.masks, answers.root)),
     )
