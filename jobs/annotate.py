@@ -7,49 +7,37 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import heapq
 import logging
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from jobs.entry import finished, read_spec
 from jobs.flow import deferred, ledger, manifest, pipeline
 from jobs.flow.execution import Execution
 from jobs.flow.progress import Progress
-from jobs.flow.segment import TRACE_SCHEMA
 from jobs.flow.stages import Stages, images_per_unit
 from jobs.output import catalogue as catalogues
 from jobs.output import departed, exports, leftovers, quarantine, runs, webhook
+from jobs.output.aside import Aside
 from jobs.output.catalogue import Catalogue
 from jobs.output.identity import NumberSet
 from jobs.output.lease import Lease
 from jobs.output.runs import RunSummary, duration
 from jobs.output.writer import ShardWriter
+from jobs.receiver import Receiver
 from tlg import exemplars, store
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import model_digest
-from tlg.answers import records
 from tlg.answers.records import Provenance
 from tlg.errors import StorageError, TlgError, TooManyErrors
 from tlg.spec import AnnotateSpec
 
 log = logging.getLogger(__name__)
 
-# Early answers are safe within seconds; a long run still makes few files.
-FIRST_COMMIT_SECONDS = 2.0
-LONGEST_COMMIT_SECONDS = 60.0
-COMMIT_GROWTH = 1.5
-ROWS_PER_COMMIT = 100_000
-BYTES_PER_COMMIT = 128 * 2**20
-# Error rates are judged as if at least so many images (or all, if fewer) had been tried.
-FEWEST_IMAGES_JUDGED = 1000
 RECORD_SECONDS = 5.0
-SLOWEST_KEPT = 20
 # Images that got lost with a node although their tasks were repeated are asked for again so many times.
 ROUNDS = 3
 
@@ -94,6 +82,7 @@ class _Job:
     summary: RunSummary
     tally: runs.Tally
     progress: Progress
+    recorded_at: float = field(default_factory=time.monotonic)
 
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
@@ -113,7 +102,8 @@ class _Job:
         }
         self._tidy(lease)
         catalogue = catalogues.load(output, self.access, keep=True)
-        stages = Stages(spec, loaded, params, provenance, self.access)
+        aside = Aside(f"{leftovers.work_folder(output, lease.number)}/aside", self.access)
+        stages = Stages(spec, loaded, params, provenance, self.access, aside)
         with Execution(stages, self.address, self.progress.wait) as execution:
             if not catalogue.shards:
                 execution.prepare()
@@ -162,7 +152,7 @@ class _Job:
         try:
             if work.count:
                 summary.workers = spec.workers.max
-                self._answer(execution, work, writer)
+                self._answer(execution, stages, work, writer)
         finally:
             lease.confirm()
             writer.drop_superseded()
@@ -176,17 +166,20 @@ class _Job:
         leftovers.remove_older_work(self.spec.output.uri, lease.number, self.access)
         leftovers.sweep_temporaries(self.spec.output.uri, self.access)
 
-    def _answer(self, execution: Execution, work: manifest.Work, writer: ShardWriter) -> None:
-        receiver = _Receiver(self, work, writer)
+    def _answer(self, execution: Execution, stages: Stages, work: manifest.Work, writer: ShardWriter) -> None:
+        executor = execution.executor(work)
+        receiver = Receiver(work.count, stages.aside.folder, executor, self.tally, writer)
         per_unit = images_per_unit(work, self.spec.workers.max)
         try:
             for _ in range(ROUNDS):
                 units = _units_with_missing(work.units(per_unit), receiver.received)
                 if not len(units):
                     break
-                with contextlib.closing(execution.answers(work, units)) as tables:
+                with contextlib.closing(executor.receipts(work, units)) as tables:
                     for table in tables:
                         receiver.take(table)
+                        self._tell(int(np.count_nonzero(receiver.received)))
+                        receiver.judge(self.spec.run.max_error_rate)
         finally:
             receiver.commit()
             is_whole = bool(receiver.received.all())
@@ -195,124 +188,13 @@ class _Job:
             missing = int((~receiver.received).sum())
             raise StorageError(f"{missing:,} images were lost on the way; run again to get them", transient=True)
 
-
-class _Receiver:
-    """Takes tables as they arrive, each image once, and commits them in ever larger shards."""
-
-    def __init__(self, job: _Job, work: manifest.Work, writer: ShardWriter):
-        self.received = np.zeros(work.count, bool)
-        self.deferred: list[str] = []
-        self._job, self._writer = job, writer
-        self._waiting: list[pa.Table] = []
-        self._partial: dict[int, pa.Table] = {}
-        self._waiting_images = 0
-        self._interval = FIRST_COMMIT_SECONDS
-        self._committed_at = self._recorded_at = time.monotonic()
-
-    def take(self, table: pa.Table) -> None:
-        """Rows as a task gave them; those of an image that the task has not given whole wait for the rest."""
-        table = self._whole(table.filter(pa.array(~self.received[table["position"].to_numpy()])))
-        positions = table["position"].to_numpy()
-        if not len(positions):
-            return
-        self.received[positions] = True
-        self._count(table, positions)
-        kept = table.filter(pc.invert(table["deferred"]))
-        self._waiting.append(kept.select(records.SCHEMA.names))
-        self._waiting_images += len(np.unique(kept["position"].to_numpy()))
-        now = time.monotonic()
-        if (
-            now - self._committed_at >= self._interval
-            or sum(map(len, self._waiting)) >= ROWS_PER_COMMIT
-            or sum(one.nbytes for one in self._waiting) >= BYTES_PER_COMMIT
-        ):
-            self.commit()
-            self._interval = min(LONGEST_COMMIT_SECONDS, self._interval * COMMIT_GROWTH)
-        self._job.progress.update(int(np.count_nonzero(self.received)))
-        if now - self._recorded_at >= RECORD_SECONDS:
-            self._recorded_at = now
-            self._job.tally.tick()
-            _record(self._job.summary, self._job.access)
-        self._judge()
-
-    def _whole(self, table: pa.Table) -> pa.Table:
-        """The rows of the images that are complete, with those of theirs that came earlier.
-
-        Ray may cut a table anywhere, and a task that runs again gives its rows again.
-        """
-        whole, cut = _complete(table)
-        for position in self._partial.keys() & set(whole["position"].to_pylist()):
-            del self._partial[position]
-        if not cut:
-            return whole
-        tables = [whole]
-        for position in cut:
-            rows = table.filter(pc.equal(table["position"], position))
-            known = self._partial.get(position)
-            if known is not None:
-                is_new = pc.invert(pc.is_in(_row_keys(rows), _row_keys(known).combine_chunks()))
-                rows = pa.concat_tables([known, rows.filter(is_new)])
-            if len(rows) == rows["rows"][0].as_py():
-                tables.append(rows)
-                self._partial.pop(position, None)
-            else:
-                self._partial[position] = rows
-        return pa.concat_tables(tables)
-
-    def commit(self) -> None:
-        if sum(map(len, self._waiting)):
-            self._job.summary.rows += self._writer.commit(pa.concat_tables(self._waiting))
-            self._job.summary.shards += 1
-            self._job.summary.done += self._waiting_images
-        self._waiting, self._waiting_images = [], 0
-        self._committed_at = time.monotonic()
-
-    def _count(self, table: pa.Table, positions: np.ndarray) -> None:
-        firsts = np.unique(positions, return_index=True)[1]
-        images = table.select(["image_uri", *TRACE_SCHEMA.names]).take(firsts)
-        deferred_uris = images.filter(images["deferred"])["image_uri"].to_pylist()
-        self.deferred += deferred_uris
-        self._job.summary.deferred += len(deferred_uris)
-        answered = table.filter(pc.invert(table["deferred"]))
-        of_classes = answered.filter(pc.is_null(answered["part"]))
-        statuses = {one["values"]: one["counts"] for one in pc.value_counts(of_classes["status"]).to_pylist()}
-        error_types = answered["error_type"].drop_null().to_pylist()
-        stages = {name: images[f"{name}_seconds"].to_numpy() for name in ("fetch", "decode", "segment")}
-        self._job.tally.add(statuses, error_types, {name: float(values.sum()) for name, values in stages.items()})
-        total = np.sum(list(stages.values()), axis=0)
-        top = np.argsort(total)[-SLOWEST_KEPT:]
-        found = [(round(float(total[one]), 3), images["image_uri"][int(one)].as_py()) for one in top]
-        self._job.summary.slowest = heapq.nlargest(SLOWEST_KEPT, [*self._job.summary.slowest, *found])
-
-    def _judge(self) -> None:
-        summary, rate = self._job.summary, self._job.spec.run.max_error_rate
-        tried = int(np.count_nonzero(self.received))
-        allowed = rate * max(tried, min(summary.images, FEWEST_IMAGES_JUDGED))
-        if summary.errors > allowed:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.error_types.items())
-            raise TooManyErrors(
-                f"{summary.errors:,} of {tried:,} images failed ({kinds}), more than run.max_error_rate {rate:g} "
-                f"allows; see {summary.output}/quarantine, then mend the images or raise the rate"
-            )
-        if summary.deferred > max(allowed, 10):
-            raise StorageError(
-                f"{summary.deferred:,} of {tried:,} images could not be fetched although each was tried for minutes; "
-                "what is committed stays, run again when the store answers",
-                transient=True,
-            )
-
-
-def _row_keys(table: pa.Table) -> pa.ChunkedArray:
-    """Class and part: what tells the rows of an image apart."""
-    texts = (table["class_id"].cast(pa.string()), pc.fill_null(table["part"], 0).cast(pa.string()))
-    return pc.binary_join_element_wise(*texts, "/")
-
-
-def _complete(table: pa.Table) -> tuple[pa.Table, list[int]]:
-    """The rows of images that are there whole, and the positions of the others."""
-    positions, places, counts = np.unique(table["position"].to_numpy(), return_inverse=True, return_counts=True)
-    is_whole = counts[places] == table["rows"].to_numpy()
-    return table.filter(pa.array(is_whole)), np.unique(positions[places[~is_whole]]).tolist()
+    def _tell(self, received: int) -> None:
+        """Whoever looks at the screen at once, whoever looks at the record every few seconds."""
+        self.progress.update(received)
+        if time.monotonic() - self.recorded_at >= RECORD_SECONDS:
+            self.recorded_at = time.monotonic()
+            self.tally.tick()
+            _record(self.summary, self.access)
 
 
 def _units_with_missing(units: np.ndarray, received: np.ndarray) -> np.ndarray:

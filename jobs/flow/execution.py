@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
 
 from jobs.flow import pipeline
 from jobs.flow.here import Here
@@ -22,7 +19,7 @@ MOST_IMAGES_HERE = 20_000
 
 
 class Execution:
-    """`with` it: the answers to a job's work, from the executor that suits it."""
+    """`with` it: an executor that suits a job's work."""
 
     def __init__(self, stages: Stages, address: str | None, say: Callable[[str], object]):
         self._stages, self._address, self._say = stages, address, say
@@ -41,11 +38,11 @@ class Execution:
         if fits_here(self._stages.spec.workers, self._address):
             self._start_here()
 
-    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
-        """See `jobs.flow.stages.Executor`."""
+    def executor(self, work: Work) -> Executor:
+        """The one that suits the work, started."""
         if self._executor is None:
             self._executor = self._chosen(work)
-        return self._executor.answers(work, units)
+        return self._executor
 
     def _chosen(self, work: Work) -> Executor:
         workers = self._stages.spec.workers

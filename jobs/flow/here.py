@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import Connection, Pipe
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from jobs.flow.logbook import Logbook
 from jobs.flow.manifest import Work
 from jobs.flow.stages import Stages
 
+R = TypeVar("R")
 # Threads that fetch and decode, each with a decoder's process of its own.
 MOST_FETCHERS = 4
 # Tables of decoded pictures that wait, besides the one that each thread is making.
@@ -49,7 +51,7 @@ class Here:
         self._book = Logbook()
         self._worker = Worker(stages, self._book)
 
-    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+    def receipts(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
         """See `jobs.flow.stages.Executor`."""
         with Fetching(self._stages, work, units, self._book) as tables:
             at_work: deque[pa.Table] = deque()
@@ -57,9 +59,12 @@ class Here:
                 self._give(table)
                 at_work.append(table)
                 if len(at_work) == AT_ONCE:
-                    yield from self._answers(at_work)
+                    yield from self._receipts(at_work)
             while at_work:
-                yield from self._answers(at_work)
+                yield from self._receipts(at_work)
+
+    def call(self, action: Callable[..., R], *arguments: Any) -> R:
+        return action(*arguments)
 
     def close(self) -> None:
         self._worker.end()
@@ -68,11 +73,11 @@ class Here:
         with contextlib.suppress(OSError):  # its death is noticed where its answers are waited for
             self._worker.give(table)
 
-    def _answers(self, at_work: deque[pa.Table]) -> Iterator[pa.Table]:
+    def _receipts(self, at_work: deque[pa.Table]) -> Iterator[pa.Table]:
         """Those to the oldest table; they begin anew where the worker dies."""
         while True:
             try:
-                yield from self._worker.answers()
+                yield from self._worker.receipts()
                 at_work.popleft()
                 return
             except (EOFError, OSError):
@@ -104,14 +109,14 @@ class Worker:
 
     def _introduce(self, stages: Stages) -> None:
         with contextlib.suppress(OSError):  # as in `Here._give`
-            self._tables.send(stages.segmenter_arguments())
+            self._tables.send(stages.worker_arguments())
 
     def give(self, table: pa.Table) -> None:
         self._introduction.join()
         self._tables.send_bytes(as_bytes(table))
 
-    def answers(self) -> Iterator[pa.Table]:
-        """The answers to the oldest table given; EOFError or OSError where the process is no more."""
+    def receipts(self) -> Iterator[pa.Table]:
+        """Those for the oldest table given; EOFError or OSError where the process is no more."""
         while True:
             answer = self._tables.recv()
             if isinstance(answer, Ended):

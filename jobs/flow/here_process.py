@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.flow.logbook import NotesElsewhere
-from jobs.flow.segment import started_segmenter
+from jobs.flow.segment import started_worker
 
 # Tables that are on their way to the process or in it, so that it never waits for the next.
 AT_ONCE = 2
@@ -26,7 +26,7 @@ NAME = "worker"
 
 @dataclass(frozen=True)
 class Ended:
-    """All answers to a table have been sent."""
+    """All receipts of a table have been sent."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def main(tables_file: int, notes_file: int) -> None:
     waiting: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_receive, args=(tables, waiting), daemon=True).start()
     try:
-        segmenter = started_segmenter(NAME, NotesBehind(notes), **arguments)
+        worker = started_worker(NAME, NotesBehind(notes), **arguments)
         while True:
-            for answers in segmenter(as_table(waiting.get())):
-                tables.send(as_bytes(answers).tobytes())
+            for receipts in worker(as_table(waiting.get())):
+                tables.send(as_bytes(receipts).tobytes())
             tables.send(Ended())
     except Exception as error:  # whoever asked raises it
         tables.send(_failed(error))

@@ -1,7 +1,7 @@
-"""The stages on Ray Data: units of work -> fetched and decoded images -> answers, streamed to the driver.
+"""The stages on Ray Data: units of work -> fetched and decoded images -> answers aside, and receipts for the driver.
 
-Every block that reaches the driver carries the positions of its images; the driver counts those, so a task that
-Ray runs again after a lost worker or node can neither double nor lose an answer.
+Receipts carry the positions of their images; the driver counts those, so a task that Ray runs again after a lost
+worker or node can neither double nor lose an answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from jobs.flow.logbook import Notes, shared_notes
 from jobs.flow.manifest import Work
-from jobs.flow.segment import started_segmenter
+from jobs.flow.segment import started_worker
 from jobs.flow.stages import Stages
 from jobs.flow.watched import Stalled, watched
 from tlg.errors import ClusterError, TlgError
@@ -45,8 +45,21 @@ class OnRay:
     def __init__(self, stages: Stages):
         self._stages = stages
 
-    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
-        return answers(self._stages, work, units)
+    def receipts(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+        return receipts(self._stages, work, units)
+
+    def call(self, action: Callable[..., R], *arguments: Any) -> R:
+        """In a worker's process, beside everything else; here where Ray is lost."""
+        import ray
+
+        try:
+            return ray.get(ray.remote(num_cpus=0)(action).remote(*arguments))
+        except ray.exceptions.RayTaskError as error:
+            raise _own_error(error) from error
+        except Exception as error:
+            if not _was_raised_by_ray(error):
+                raise
+        return action(*arguments)
 
 
 @contextlib.contextmanager
@@ -173,8 +186,8 @@ def connect(**options: Any) -> None:
             raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
 
 
-def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
-    """Tables of answer rows with their trace columns, in whatever order they are finished."""
+def receipts(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+    """See `jobs.flow.stages.Executor`."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
@@ -191,7 +204,7 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table
     workers = stages.spec.workers
     memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
     with DataContext.current(context), shared_notes() as notes:
-        arguments = stages.segmenter_arguments()
+        arguments = stages.worker_arguments()
         arguments |= {"exemplars": ray.put(stages.exemplars), "notes": notes}
         # Asking for memory also keeps Ray Data from fusing this stage into the next one's workers.
         dataset = ray.data.read_datasource(
@@ -201,7 +214,7 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table
             memory=FETCH_MEMORY_BYTES,
         )
         dataset = dataset.map_batches(
-            _RemoteSegmenter,
+            _RemoteWorker,
             fn_constructor_kwargs=arguments,
             compute=ActorPoolStrategy(min_size=workers.min, max_size=workers.max),
             batch_size=None,
@@ -218,17 +231,17 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table
             raise _own_error(error) from error
 
 
-class _RemoteSegmenter:
-    """A Segmenter whose exemplars are fetched from Ray's object store."""
+class _RemoteWorker:
+    """A Worker whose exemplars are fetched from Ray's object store."""
 
     def __init__(self, exemplars: Any, notes: Notes, **arguments: Any):
         import ray
 
-        worker = str(ray.get_runtime_context().get_actor_id())
-        self._segmenter = started_segmenter(worker, notes, exemplars=ray.get(exemplars), **arguments)
+        name = str(ray.get_runtime_context().get_actor_id())
+        self._worker = started_worker(name, notes, exemplars=ray.get(exemplars), **arguments)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        return self._segmenter(table)
+        return self._worker(table)
 
 
 def _own_error(error: BaseException) -> BaseException:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from jobs.flow import logbook
 from jobs.flow.fetch import Fetched, from_table
 from jobs.flow.logbook import Logbook, Notes
+from jobs.output.aside import Aside
 from tlg.allocation import give_freed_memory_back, keep_freed_memory
 from tlg.annotators.memory import annotate_within_memory
 from tlg.annotators.protocol import AnnotateParams
@@ -22,18 +23,18 @@ from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import ClusterError, InputError
 from tlg.exemplars import LoadedExemplars
 
-# Besides the answer's own columns, each row says where it belongs and what it cost, for the driver alone.
+# Besides the answer's own columns, each row says where it belongs and what it cost, for the receipt.
 TRACE_SCHEMA = pa.schema(
     [
         ("position", pa.int64()),
-        ("rows", pa.int32()),  # of this image, so that a table cut in two is noticed
+        ("rows", pa.int32()),  # of this image
         ("deferred", pa.bool_()),
         ("fetch_seconds", pa.float32()),
         ("decode_seconds", pa.float32()),
         ("segment_seconds", pa.float32()),
     ]
 )
-# Ray Data cuts what is more than half as large again as its blocks (`jobs.flow.pipeline.BLOCK_BYTES`, 32 MB).
+# Rows of one file aside, which are put together in memory.
 TABLE_BYTES = 16 * 2**20
 STAGE = "segment"
 
@@ -57,10 +58,7 @@ class Segmenter:
         self.notes = notes or Logbook()
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """The answers to a table of pictures, in tables that Ray Data hands on whole.
-
-        A larger table Ray cuts at any row, and the rows of an image would be told apart from one another.
-        """
+        """The answers to a table of pictures, in tables of bounded size that have whole images."""
         yield from cut_between_images(self._answers(table), TABLE_BYTES)
 
     def _answers(self, table: pa.Table) -> pa.Table:
@@ -97,18 +95,30 @@ class Segmenter:
         return annotate_within_memory(self.annotator, pictures, [one.asked for one in taken])
 
 
-def started_segmenter(worker: str, notes: Notes, **arguments: Any) -> Segmenter:
-    """The Segmenter of a process that is there for nothing else; too many deaths on the way end the run."""
-    if notes.deaths_at_start(worker) >= logbook.DEATHS_AT_START:
+class Worker:
+    """A Segmenter that writes its answers aside and gives receipts."""
+
+    def __init__(self, aside: Aside, notes: Notes, **arguments: Any):
+        self.segmenter = Segmenter(notes=notes, **arguments)
+        self._aside = aside
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        for answers in self.segmenter(table):
+            yield self._aside.put(answers)
+
+
+def started_worker(name: str, notes: Notes, **arguments: Any) -> Worker:
+    """The worker of a process that is there for nothing else; too many deaths on the way end the run."""
+    if notes.deaths_at_start(name) >= logbook.DEATHS_AT_START:
         raise ClusterError(
             f"a worker's process died {logbook.DEATHS_AT_START} times while it loaded the model and the exemplars; "
             "give workers more memory (workers.memory_gb)"
         )
     give_freed_memory_back()
-    segmenter = Segmenter(notes=notes, **arguments)
+    worker = Worker(notes=notes, **arguments)
     keep_freed_memory()
-    notes.started(worker)
-    return segmenter
+    notes.started(name)
+    return worker
 
 
 def _fatal() -> InputError:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,14 @@ import pyarrow as pa
 from jobs.flow.fetch import Fetcher
 from jobs.flow.logbook import Notes
 from jobs.flow.manifest import IMAGES_PER_GROUP, Work
+from jobs.output.aside import Aside
 from tlg import store
 from tlg.annotators.protocol import AnnotateParams
 from tlg.answers.records import Provenance
 from tlg.exemplars import LoadedExemplars
 from tlg.spec import AnnotateSpec
 
+R = TypeVar("R")
 UNIT_BYTES = 64 * 2**20
 FEWEST_UNITS = 32
 UNITS_PER_WORKER = 4
@@ -33,12 +35,13 @@ class Stages:
     params: AnnotateParams
     provenance: Provenance
     access: store.Access
+    aside: Aside
 
     def fetcher(self, work: Work, notes: Notes) -> Fetcher:
         return Fetcher(work, self.access, self.spec.run.max_pixels, self.spec.run.max_bytes, notes=notes)
 
-    def segmenter_arguments(self) -> dict[str, Any]:
-        """What `jobs.flow.segment.Segmenter` is made with, but for its notes."""
+    def worker_arguments(self) -> dict[str, Any]:
+        """What `jobs.flow.segment.started_worker` needs, but for name and notes."""
         return {
             "model": self.spec.model,
             "exemplars": self.exemplars,
@@ -46,17 +49,22 @@ class Stages:
             "provenance": self.provenance,
             "batch_size": self.spec.run.batch_size,
             "device": "cuda" if self.spec.workers.gpus else "cpu",
+            "aside": self.aside,
         }
 
 
 class Executor(Protocol):
     """Runs the stages. Whoever runs them, the rows are the same."""
 
-    def answers(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
-        """Tables of answer rows with their trace columns, in whatever order they are finished.
+    def receipts(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+        """Of the images of some units, in whatever order they are finished; see `jobs.output.aside.RECEIPTS`.
 
-        An image's rows may come in several tables, and more than once.
+        An image's may come more than once.
         """
+        ...
+
+    def call(self, action: Callable[..., R], *arguments: Any) -> R:
+        """What the action gives, wherever it is done. It may be begun more than once."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,45 @@ from jobs.output.shards import Shard
 from tlg import store
 
 
+class Rows(Protocol):
+    """Answers that are to become a shard, wherever they lie."""
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of their images."""
+        ...
+
+    def put(self, output: str, number: int, foreign: NumberSet, access: store.Access) -> Index | None:
+        """Make shard `number` of all but the foreign images' rows; see `put_shard`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows that are here."""
+
+    table: pa.Table
+
+    @property
+    def numbers(self) -> np.ndarray:
+        return image_numbers(self.table["image_id"])
+
+    def put(self, output: str, number: int, foreign: NumberSet, access: store.Access) -> Index | None:
+        return put_shard(output, number, self.table.filter(pa.array(~foreign.has(self.numbers))), access)
+
+
+def put_shard(output: str, number: int, table: pa.Table, access: store.Access) -> Index | None:
+    """Create the shard of some rows, then its index; None where there is a shard of this number already."""
+    ordered = shards.in_order(table)
+    content = shards.encode(ordered)
+    shard = Shard(shards.shard_uri(output, number), number, len(content))
+    if not store.create(shard.uri, content, access):
+        return None
+    index = indexes.build(shard, ordered)
+    indexes.write(output, index, access)
+    return index
+
+
 @dataclass
 class ShardWriter:
     """Commits tables of answer rows, one shard each, as long as the lease is held; the catalogue follows."""
@@ -30,28 +70,26 @@ class ShardWriter:
     def __post_init__(self) -> None:
         self._next_number = self.catalogue.next_number
 
-    def commit(self, table: pa.Table) -> int:
+    def commit(self, rows: pa.Table | Rows) -> int:
         """Make the rows visible; returns how many. Rows of `records.SCHEMA` only, images whole."""
         output, access = self.catalogue.output, self.catalogue.access
-        while True:
-            table = table.filter(pa.array(~self.foreign.has(image_numbers(table["image_id"]))))
-            if not table.num_rows:
-                return 0
+        rows = TableRows(rows) if isinstance(rows, pa.Table) else rows
+        while (~self.foreign.has(rows.numbers)).any():
             self.lease.confirm()
-            ordered = shards.in_order(table)
-            content = shards.encode(ordered)
-            shard = Shard(shards.shard_uri(output, self._next_number), self._next_number, len(content))
+            number = self._next_number
             self._next_number += 1
-            if store.create(shard.uri, content, access):
-                self._keep(indexes.build(shard, ordered))
-                return table.num_rows
+            index = rows.put(output, number, self.foreign, access)
+            if index is not None:
+                self.catalogue.put(index)
+                return index.rows
             self.lease.confirm()
-            there = shards.read(shard, indexes.SOURCE_COLUMNS, access)
-            intruder = next(one for one in shards.committed(output, access) if one.number == shard.number)
+            intruder = next(one for one in shards.committed(output, access) if one.number == number)
+            there = shards.read(intruder, indexes.SOURCE_COLUMNS, access)
             self._keep(indexes.build(intruder, there))
             if there["run_id"].unique().to_pylist() == [self.lease.run_id]:
                 return len(there)  # our own put, whose answer was lost
             self.foreign.add(image_numbers(there["image_id"]))
+        return 0
 
     def drop_superseded(self) -> int:
         """Write each shard again without the rows that a newer shard replaces; returns how many rows went."""

@@ -34,7 +34,7 @@ def test_runs_again_only_for_what_is_missing(tmp_path, exemplar_folder, monkeypa
     before = collection.answers(spec.output.uri)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Execution, "answers", nothing)
+        patch.setattr(Execution, "executor", nothing)
         patch.setattr(Execution, "prepare", nothing)
         assert annotate(spec).images == 0
 

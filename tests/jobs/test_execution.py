@@ -6,18 +6,20 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from jobs.annotate import annotate
 from jobs.flow import execution, progress
 from jobs.flow.here import Here
-from jobs.flow.logbook import Logbook
 from jobs.flow.manifest import Work
-from jobs.flow.segment import Segmenter
 from jobs.flow.stages import Stages
+from jobs.output.aside import Aside
 from jobs.output.runs import RunSummary
 from tests.jobs import collection, odd_files
 from tests.jobs.test_stages import work_of
@@ -97,13 +99,9 @@ def test_ray_runs_what_asks_for_more_than_a_process(workers, address, named, her
 def stages(exemplar_folder, tmp_path):
     spec = collection.spec(str(collection.write(tmp_path / "images", 12)), exemplar_folder, str(tmp_path / "out"))
     provenance = Provenance("m", "e", "p", "r")
-    return Stages(spec, exemplars.load(str(exemplar_folder)), AnnotateParams(), provenance, store.DEFAULT_ACCESS)
-
-
-def changed(stages, **values):
-    return Stages(
-        stages.spec.model_copy(update=values), stages.exemplars, stages.params, stages.provenance, stages.access
-    )
+    aside = Aside(str(tmp_path / "aside"), store.DEFAULT_ACCESS)
+    loaded = exemplars.load(str(exemplar_folder))
+    return Stages(spec, loaded, AnnotateParams(), provenance, store.DEFAULT_ACCESS, aside)
 
 
 def test_a_large_collection_is_ray_s_although_a_worker_was_started(stages, monkeypatch):
@@ -118,34 +116,31 @@ def test_a_large_collection_is_ray_s_although_a_worker_was_started(stages, monke
     assert started == ["starting Ray and 1 worker"]
 
 
-def test_the_answers_are_the_stages_own(stages, tmp_path):
+def test_the_rows_aside_are_those_that_the_receipts_say(stages, tmp_path):
     work = work_of(stages.spec, tmp_path)
-    units = work.units(4)
-    fetcher, segmenter = stages.fetcher(work, Logbook()), Segmenter(**stages.segmenter_arguments())
-    rows = [row for unit in units.tolist() for table in fetcher.fetch(*unit) for row in rows_of(segmenter(table))]
     here = Here(stages)
     try:
-        first, *rest = list(here.answers(work, units))
-        assert set(first["position"].to_pylist()) == {0}  # one picture goes ahead
-        assert sorted(rows_of([first, *rest])) == sorted(rows)
+        first, *rest = list(here.receipts(work, work.units(4)))
     finally:
         here.close()
     assert here._worker._process.poll() is not None
-
-
-def rows_of(tables):
-    """Everything but how long it took."""
-    kept = [table.drop_columns([name for name in table.column_names if name.endswith("_seconds")]) for table in tables]
-    return [repr(row) for table in kept for row in table.to_pylist()]
+    assert first["position"].to_pylist() == [0]  # one picture goes ahead
+    receipts = pa.concat_tables([first, *rest]).to_pylist()
+    assert sorted(one["position"] for one in receipts) == list(range(12))
+    for one in receipts:
+        rows = pq.read_table(f"{stages.aside.folder}/{one['aside']}").to_pylist()
+        own = [row for row in rows if row["image_uri"] == one["uri"]]
+        assert (len(own), one["masks"], one["absent"]) == (2, 1, 1) == (one["rows"], 1, 1)
+        assert len({row["image_uri"] for row in rows}) == one["together"]
 
 
 def test_an_error_of_the_worker_s_is_raised_as_it_is(stages, tmp_path):
-    stages = changed(stages, model="dry-run:soon")
+    stages = replace(stages, spec=stages.spec.model_copy(update={"model": "dry-run:soon"}))
     here = Here(stages)
     work = work_of(stages.spec, tmp_path)
     try:
         with pytest.raises(SpecError, match="expected dry-run or dry-run:SECONDS_PER_IMAGE") as caught:
-            list(here.answers(work, work.units(4)))
+            list(here.receipts(work, work.units(4)))
     finally:
         here.close()
     assert "here_process.py" in str(caught.value.__cause__)
@@ -172,9 +167,9 @@ def test_a_picture_that_holds_its_decoder_up_is_a_row(stages, tmp_path, slow, mo
     work = work_of(stages.spec, tmp_path)
     here = Here(stages)
     try:
-        rows = [row for table in here.answers(work, work.units(4)) for row in table.to_pylist()]
+        rows = [row for table in here.receipts(work, work.units(4)) for row in table.to_pylist()]
     finally:
         here.close()
-    kinds = {row["image_uri"].rsplit("/", 1)[1]: row["error_type"] for row in rows}
+    kinds = {row["uri"].rsplit("/", 1)[1]: row["error_type"] for row in rows}
     assert kinds["bomb.jpg"] == "too_slow"
     assert len(kinds) == 13

@@ -16,11 +16,12 @@ from pycocotools.coco import COCO
 
 import tlg
 from jobs import annotate as job
+from jobs import receiver
 from jobs.commands import prune, status
 from jobs.flow import execution, pipeline
 from jobs.flow.logbook import Logbook
 from jobs.flow.progress import Progress
-from jobs.flow.segment import Segmenter
+from jobs.flow.segment import Worker
 from jobs.output import catalogue, exports, index, leftovers, runs, shards
 from jobs.output.formats import coco
 from jobs.output.lease import Lease
@@ -47,11 +48,20 @@ class InThisProcess:
     def prepare(self):
         pass
 
-    def answers(self, work, units):
-        fetcher, segmenter = self.stages.fetcher(work, Logbook()), Segmenter(**self.stages.segmenter_arguments())
+    def executor(self, work):
+        return self
+
+    def receipts(self, work, units):
+        fetcher, worker = (
+            self.stages.fetcher(work, Logbook()),
+            Worker(notes=Logbook(), **self.stages.worker_arguments()),
+        )
         for start, count in units:
             for table in fetcher.fetch(int(start), int(count)):
-                yield from segmenter(table)
+                yield from worker(table)
+
+    def call(self, action, *arguments):
+        return action(*arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +145,7 @@ def test_what_is_asked_differently_is_written_without_new_images(spec):
 def test_only_what_changed_is_written_again(spec, images, monkeypatch):
     """Beyond one file's worth of images, a night's answers make a file of their own and leave the others alone."""
     monkeypatch.setattr(coco, "IMAGES_PER_FILE", 4)
-    monkeypatch.setattr(job, "ROWS_PER_COMMIT", 8)
+    monkeypatch.setattr(receiver, "ROWS_PER_COMMIT", 8)
     for number in range(20, 40):
         (images / f"{number}.png").write_bytes(collection.picture(number))
     job.annotate(spec)
@@ -274,7 +284,7 @@ def test_an_index_says_what_its_shard_says(spec, images):
     assert sum(one.rows for one in read) == 8 * 2 + 1
 
 
-# --- images that are cut in two on their way
+# --- receipts on their way
 
 
 def cut_anywhere(table, rng):
@@ -284,34 +294,36 @@ def cut_anywhere(table, rng):
         table = table.slice(count)
 
 
-def test_an_image_counts_when_all_its_rows_have_come(spec, monkeypatch):
-    """Tables cut at any row, given twice: each image is committed once, with all its rows."""
+def test_an_image_counts_once_however_its_receipts_come(spec, monkeypatch):
+    """Tables cut anywhere, and of two attempts at each task: each image is committed once, with all its rows."""
     calm = job.annotate(spec)
     expected = collection.answers(spec.output.uri)
-    whole, rng = InThisProcess.answers, np.random.default_rng(0)
+    whole, rng = InThisProcess.receipts, np.random.default_rng(0)
 
     def in_pieces(*given):
-        tables = list(whole(*given))
+        tables = [*whole(*given), *whole(*given)]
         pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
         yield from [pieces[place] for place in rng.permutation(len(pieces))]
         yield from tables
 
-    monkeypatch.setattr(InThisProcess, "answers", in_pieces)
+    monkeypatch.setattr(receiver, "FIRST_COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(receiver, "COMMIT_GROWTH", 1.0)
+    monkeypatch.setattr(InThisProcess, "receipts", in_pieces)
     out = f"{spec.output.uri}-pieces"
     summary = job.annotate(changed(spec, "output", uri=out))
     assert (summary.done, summary.rows, summary.masks) == (calm.done, calm.rows, calm.masks)
     assert collection.answers(out).equals(expected)
 
 
-def test_an_image_whose_rows_are_lost_is_asked_again(spec, monkeypatch):
-    whole, rounds = InThisProcess.answers, []
+def test_what_was_written_aside_and_not_told_is_asked_again(spec, monkeypatch):
+    whole, rounds = InThisProcess.receipts, []
 
     def first_loses_rows(*given):
         rounds.append(len(given[2]))
         for table in whole(*given):
             yield table.slice(0, len(table) - 1) if len(rounds) == 1 else table
 
-    monkeypatch.setattr(InThisProcess, "answers", first_loses_rows)
+    monkeypatch.setattr(InThisProcess, "receipts", first_loses_rows)
     assert job.annotate(spec).done == 8
     assert len(rounds) == 2
     assert len(collection.answers(spec.output.uri)) == 16
@@ -466,7 +478,7 @@ def test_an_export_never_writes_into_the_answers_of_another_output(spec, tmp_pat
 
 
 def test_a_smaller_parquet_export_leaves_nothing_of_a_larger_one(spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "ROWS_PER_COMMIT", 1)
+    monkeypatch.setattr(receiver, "ROWS_PER_COMMIT", 1)
     job.annotate(spec)
     to = tmp_path / "e"
     assert len(exports.export(spec.output.uri, "parquet", str(to)).uris) == 1
@@ -528,12 +540,12 @@ def lost_in_ray(*_):
     yield
 
 
-def on_ray(monkeypatch, answers):
+def on_ray(monkeypatch, receipts):
     """A job that asks for Ray, which is not started."""
     monkeypatch.setattr(job, "Execution", execution.Execution)
     monkeypatch.setattr(execution, "fits_here", lambda *_: False)
     monkeypatch.setattr(pipeline, "ray_session", lambda *_: pipeline.losses_explained())
-    monkeypatch.setattr(pipeline, "answers", answers)
+    monkeypatch.setattr(pipeline, "receipts", receipts)
 
 
 def test_a_lost_ray_is_an_error_of_the_cluster_and_closes_the_record(spec, monkeypatch):
@@ -604,18 +616,18 @@ def test_objects_have_rows_and_annotations_of_their_own_and_count_once(spec, dis
     assert job.annotate(changed(spec, "output", objects=False)).images == 6
 
 
-def test_objects_of_images_that_are_cut_on_their_way_arrive_whole(spec, discs, monkeypatch):
+def test_objects_arrive_whole_however_their_receipts_come(spec, discs, monkeypatch):
     spec = asks_for_objects(spec, discs)
     job.annotate(spec)
     expected = collection.answers(spec.output.uri)
-    whole, rng = InThisProcess.answers, np.random.default_rng(0)
+    whole, rng = InThisProcess.receipts, np.random.default_rng(0)
 
     def in_pieces(*given):
         tables = list(whole(*given))
         pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
         yield from [pieces[place] for place in rng.permutation(len(pieces))]
 
-    monkeypatch.setattr(InThisProcess, "answers", in_pieces)
+    monkeypatch.setattr(InThisProcess, "receipts", in_pieces)
     out = f"{spec.output.uri}-pieces"
     job.annotate(changed(spec, "output", uri=out))
     assert collection.answers(out).sort_by(ROW_ORDER).equals(expected.sort_by(ROW_ORDER))
