@@ -43,11 +43,11 @@ def supervised(work: Callable[[], int], after_loss: Callable[[], object]) -> int
     parent, child = os.getpid(), os.fork()
     if not child:
         _end_with(parent)
-        for file in (told, seen):
-            os.close(file)
+        for end in (told, seen):
+            os.close(end)
         _do(work, tell, lines)
-    for file in (tell, lines):
-        os.close(file)
+    for end in (tell, lines):
+        os.close(end)
     with _Handed(child):
         relay = threading.Thread(target=_relay, args=(seen,), daemon=True)
         relay.start()
