@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +39,8 @@ class Execution:
         """There will be work: what takes long begins while the collection is listed."""
         if fits_here(self._stages.spec.workers, self._address):
             self._start_here()
+        else:
+            threading.Thread(target=importlib.import_module, args=("ray.data",), daemon=True).start()
 
     def executor(self, work: Work) -> Executor:
         """The one that suits the work, started."""

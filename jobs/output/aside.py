@@ -44,6 +44,8 @@ RECEIPTS = pa.schema(
         ("bytes", pa.int64()),
     ]
 )
+SECONDS = ("fetch_seconds", "decode_seconds", "segment_seconds")
+IMAGE_COLUMNS = ["image_id", "image_uri", "error_type", "position", "rows", "deferred", *SECONDS]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Aside:
             stream = io.BytesIO()
             pq.write_table(rows, stream, compression="zstd", use_dictionary=shards.DICTIONARY_COLUMNS)
             store.write(f"{self.folder}/{name}", stream.getvalue(), self.access)
-        images = answers.take(firsts)
+        images = answers.select(IMAGE_COLUMNS).take(firsts)
         is_image = pc.is_null(answers["part"])
         count = int(pc.sum(pc.invert(images["deferred"])).as_py() or 0)
         columns: dict[str, Any] = {
