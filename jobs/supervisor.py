@@ -75,11 +75,12 @@ def supervised(work: Callable[[], int], after_loss: Callable[[], object]) -> int
 
 
 def _is_a_command() -> bool:
-    """A program of its own, of one thread, that prints where its parent's child would print, and has no Ray."""
+    """A program of its own, of one thread, that prints where its child would print, and has no Ray; on Linux, where
+    libraries take a fork well."""
     ray = sys.modules.get("ray")
     uses_ray = ray is not None and ray.is_initialized()
     is_alone = threading.current_thread() is threading.main_thread() and threading.active_count() == 1
-    return hasattr(os, "fork") and is_alone and not uses_ray and sys.stdout is sys.__stdout__
+    return sys.platform.startswith("linux") and is_alone and not uses_ray and sys.stdout is sys.__stdout__
 
 
 def _do(work: Callable[[], int], tell: int, lines: int) -> NoReturn:
@@ -105,10 +106,9 @@ def _do(work: Callable[[], int], tell: int, lines: int) -> NoReturn:
 
 
 def _end_with(parent: int) -> None:
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it went in between
-            os._exit(1)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it went in between
+        os._exit(1)
 
 
 class _Handed:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jobs.flow import pipeline
@@ -16,8 +18,12 @@ from jobs.flow.manifest import Work
 from jobs.flow.stages import Executor, Stages
 from tlg.spec import WorkersSpec
 
+log = logging.getLogger(__name__)
+
 # More images than this are worth the start of Ray, whose tasks decode on every core.
 MOST_IMAGES_HERE = 20_000
+# The driver's list of what it drives, which costs no library to read.
+GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 class Execution:
@@ -61,6 +67,8 @@ class Execution:
 
     def _start_here(self) -> Here:
         if self._here is None:
+            if gpus := len(list(GPUS.glob("*"))):
+                log.warning("%d GPUs are here and workers.gpus is 0: the model runs on CPUs; set workers.gpus", gpus)
             self._here = Here(self._stages)
             self._stack.callback(self._here.close)
         return self._here

@@ -116,6 +116,14 @@ def test_a_large_collection_is_ray_s_although_a_worker_was_started(stages, monke
     assert started == ["starting Ray and 1 worker"]
 
 
+def test_a_gpu_that_lies_idle_is_told(stages, tmp_path, monkeypatch, caplog):
+    (tmp_path / "gpus" / "0000:3b:00.0").mkdir(parents=True)
+    monkeypatch.setattr(execution, "GPUS", tmp_path / "gpus")
+    with execution.Execution(stages, None, print) as running:
+        running._start_here()
+    assert "1 GPUs are here and workers.gpus is 0" in caplog.text
+
+
 def test_the_rows_aside_are_those_that_the_receipts_say(stages, tmp_path):
     work = work_of(stages.spec, tmp_path)
     here = Here(stages)
