@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import zipfile
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from tests import outside
 from tlg.cli import app
 from tlg.errors import CheckpointError
 from tlg.hub import command, packing, zoo
@@ -38,11 +36,8 @@ def toy_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     card = Card(good_for="toys", licence="MIT", weights_licence="CC0-1.0")
     save_model(folder, "toy", tiny(), backbone_weights=str(weights), card=card)
     (folder / "CARD.md").write_text("# A toy\n")
-    module = ModuleType("outside_models")
-    module.TOY = folder  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "outside_models", module)
-    entry = EntryPoint("toy", "outside_models:TOY", zoo.ENTRY_POINTS)
-    monkeypatch.setattr(zoo, "entry_points", lambda group: [entry])
+    source = f"from pathlib import Path\nTOY = Path({str(folder)!r})\n"
+    outside.install(tmp_path, monkeypatch, "toy_models", source, {"tlg.models": ["toy = toy_models:TOY"]})
     return folder
 
 
