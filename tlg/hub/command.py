@@ -12,6 +12,7 @@ from tlg.errors import CheckpointError
 from tlg.hub.model_file import MODEL_FILE, ModelFile
 from tlg.hub.sources.registry import source_of
 from tlg.hub.zoo import described_models, known_models
+from tlg.registry import unknown
 
 HEADINGS = ("model", "backbone", "size", "weights", "licence", "good for")
 CARRIED_BACKBONE = "backbone.safetensors"
@@ -145,7 +146,7 @@ def named(name: str) -> tuple[Path, ModelFile]:
     known = described_models()
     if name in known:
         return known_models()[name], known[name]
-    raise CheckpointError(f"there is no model {name!r}; known are {', '.join(known)}")
+    raise CheckpointError(unknown("model", name, known))
 
 
 def pack(folder: str, file: Path) -> Sequence[str]:
