@@ -48,7 +48,7 @@ NOT_RUN = {
     "tlg jobs": "needs a Ray cluster; tests/jobs/test_submit.py has one",
     "tlg render": "needs kubectl behind it; tests/deploy/test_manifests.py renders every target",
     "tlg schedule": "needs a scheduler; tests/deploy/test_schedule.py prints every target",
-    "tlg doctor": "judges the machine; tests/test_doctor.py runs it",
+    "tlg doctor": "judges the machine; tests/jobs/test_doctor.py runs it",
     "tlg train": "trains",
     "tlg evaluate": "needs a benchmark's data",
     "kubectl": "needs a Kubernetes cluster",
