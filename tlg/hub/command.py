@@ -136,10 +136,10 @@ def licences() -> Iterator[str]:
     """One page: what is installed with the product, and what its models are made of."""
     from tlg.hub.licences import model_licences, package_licences
 
-    for title, found in (("Models and weights", model_licences()), ("Packages", package_licences())):
+    for title, licence_of in (("Models and weights", model_licences()), ("Packages", package_licences())):
         yield title
-        width = max(map(len, found))
-        yield from (f"  {name.ljust(width)}  {licence}" for name, licence in found.items())
+        width = max(map(len, licence_of))
+        yield from (f"  {name.ljust(width)}  {licence}" for name, licence in licence_of.items())
 
 
 def named(name: str) -> tuple[Path, ModelFile]:
