@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -47,6 +50,13 @@ def test_the_table_has_every_model_in_a_line() -> None:
     of_tiny = next(line for line in output if line.startswith("tlg-tiny"))
     assert "here" in of_tiny
     assert "8.4 MB" in of_tiny
+
+
+def test_the_table_takes_less_than_a_second_of_processor_time() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "tlg", "models"], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_weights_that_are_not_cached_are_to_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
