@@ -86,6 +86,7 @@ def test_an_image_that_kills_its_worker_is_quarantined_and_the_others_are_answer
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_a_worker_that_dies_while_it_starts_ends_the_run(environment, exemplar_folder, tmp_path):
     images = collection.write(tmp_path / "images", 1)
     spec = collection.spec(str(images), exemplar_folder, str(tmp_path / "out"), model="deadly:broken")
