@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ class NetworkAnnotator:
     def _name_evidence(self) -> NameEvidence | None:
         model = self.model
         return name_evidence(
-            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text)
+            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text, model.kinds)
         )
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
@@ -141,7 +142,8 @@ class NetworkAnnotator:
             return map_HW
         text_HW = text_HW.float() if text_HW is not None and self.trusted[index] else None
         is_read = self.network is not None and not self.network.reads_query_prior
-        return unmasked_map(map_HW, text_HW) if is_read else fuse(map_HW, text_HW)
+        is_taught = self.names is not None and self.names.taught[index]
+        return unmasked_map(map_HW, text_HW, is_taught) if is_read else fuse(map_HW, text_HW)
 
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
@@ -201,7 +203,7 @@ class NetworkAnnotator:
         images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
         return Features(self.model.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
 
-    def _presence(self, features: Features, seen: Tensor | None) -> Tensor:
+    def _presence(self, features: Features, seen: Any) -> Tensor:
         """(B, N): the probability that the class is in the picture."""
         presence_BN = self.fitted.presence(features)
         if self.names is None or seen is None or self.text_presence is None:
@@ -210,7 +212,7 @@ class NetworkAnnotator:
         trusted_N = torch.tensor(self.trusted, device=self.device)
         return torch.where(trusted_N, fuse(presence_BN, text_presence_BN), presence_BN)
 
-    def _maps(self, features: Features, image_13HW: Tensor, seen_1: Tensor | None, classes: Sequence[int]) -> Tensor:
+    def _maps(self, features: Features, image_13HW: Tensor, seen_1: Any, classes: Sequence[int]) -> Tensor:
         """(A, H, W) of one picture: where each of the classes is, by exemplars and names."""
         maps_AHW = self.fitted.maps(features, image_13HW, classes)[0]
         if self.names is None or seen_1 is None:
@@ -226,7 +228,7 @@ class NetworkAnnotator:
         self,
         features: Features,
         images_B3HW: Tensor,
-        seen_of: Sequence[Tensor | None],
+        seen_of: Sequence[Any],
         present_of: Mapping[int, list[int]],
         wanted: Sequence[list[int]],
     ) -> Mapping[tuple[int, int], Tensor]:
@@ -243,7 +245,7 @@ class NetworkAnnotator:
         self,
         network: TLG,
         features: Features,
-        seen_of: Sequence[Tensor | None],
+        seen_of: Sequence[Any],
         present_of: Mapping[int, list[int]],
     ) -> Mapping[tuple[int, int], Tensor]:
         """By a network that relates queries itself; picture by picture, so that company changes nothing."""
@@ -260,7 +262,7 @@ class NetworkAnnotator:
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
 
-    def _support(self, network: TLG, index: int, features: Features, seen_1: Tensor | None) -> Support:
+    def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         """What one picture is compared with, of one class."""
         return self.supports[index]
 
@@ -324,12 +326,12 @@ class NamesAnnotator(NetworkAnnotator):
             )
         self.trusted = list(self.names.known)
 
-    def _presence(self, features: Features, seen: Tensor | None) -> Tensor:
+    def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None
         assert seen is not None
         return torch.sigmoid(self.names.odds(seen) - NAMED_ODDS)
 
-    def _support(self, network: TLG, index: int, features: Features, seen_1: Tensor | None) -> Support:
+    def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         assert self.names is not None
         assert seen_1 is not None
         return network.encode_support(features, self.names.map(seen_1, index)[None], None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,14 +29,16 @@ def borne_out(source: NameEvidence, odds_SN: Tensor, labels: Sequence[int | None
 
 
 def said(
-    source: NameEvidence, seen: Tensor, names: Sequence[int], trusted: Sequence[bool], size: tuple[int, int]
+    source: NameEvidence, seen: Any, names: Sequence[int], trusted: Sequence[bool], size: tuple[int, int]
 ) -> Named:
     """Log-odds (B, A, H, W) and (B, A) of the A `names`, picture by picture; zeros of a name that is not trusted."""
-    place_BAHW = seen.new_zeros((len(seen), len(names), *size))
-    for row in range(len(seen)):
+    odds_BA = source.odds(seen)[:, list(names)]
+    place_BAHW = odds_BA.new_zeros((*odds_BA.shape, *size))
+    for row in range(len(odds_BA)):
         for column, index in enumerate(names):
             if trusted[index]:
                 place_BAHW[row, column] = bounded_log_odds(source.map(seen[[row]], index))
-    odds_BA = source.odds(seen)[:, list(names)]
-    trusted_A = torch.tensor([trusted[index] for index in names], device=seen.device)
-    return Named(place_BAHW, torch.where(trusted_A, odds_BA, torch.zeros_like(odds_BA)))
+    trusted_A = torch.tensor([trusted[index] for index in names], device=odds_BA.device)
+    taught_A = trusted_A & torch.tensor([source.taught[index] for index in names], device=odds_BA.device)
+    odds_BA = torch.where(trusted_A, odds_BA, torch.zeros_like(odds_BA))
+    return Named(place_BAHW, odds_BA, taught_A.to(odds_BA).expand_as(odds_BA))
