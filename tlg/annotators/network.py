@@ -43,7 +43,8 @@ STRIP_PLACES = 1 << 22
 # Kernels sum in an order that depends on the shape, so that an answer would depend on the batch in its last bits. A CPU
 # gains little by a batch and takes picture by picture; a GPU, which gains a lot, takes the batch as it is.
 PICTURES_AT_ONCE = {"cpu": 1}
-# Presence of a name that has no exemplar is even where its log-odds are these: chance alone reaches half as much.
+# Presence of a name that has no exemplar is even where its log-odds are these: chance alone reaches half as much. What
+# was taught with masks tells presence itself.
 NAMED_ODDS = 2.0
 
 
@@ -329,7 +330,8 @@ class NamesAnnotator(NetworkAnnotator):
     def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None
         assert seen is not None
-        return torch.sigmoid(self.names.odds(seen) - NAMED_ODDS)
+        taught_N = torch.tensor(self.names.taught, device=self.device)
+        return torch.sigmoid(self.names.odds(seen) - NAMED_ODDS * ~taught_N)
 
     def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         assert self.names is not None

@@ -18,14 +18,20 @@ from tlg.network.named import Named
 
 # In log-odds: twice as much as chance would say.
 BORNE_OUT = math.log(2)
+# A taught name means what it says; its exemplars refuse it only where there is hardly a trace of the kind in them.
+DENIED = -3.0
 
 
 def borne_out(source: NameEvidence, odds_SN: Tensor, labels: Sequence[int | None]) -> list[bool]:
-    """The names that the source knows and that say, of their own exemplars, clearly more than chance would."""
-    return [
-        known and float(odds_SN[[row for row, label in enumerate(labels) if label == index], index].mean()) > BORNE_OUT
-        for index, known in enumerate(source.known)
-    ]
+    """The names that the source knows and that their own exemplars bear out: clearly more than chance would.
+
+    A taught name is told by its places, and things can be small: such a name only must not be denied.
+    """
+    trusted = []
+    for index, (known, taught) in enumerate(zip(source.known, source.taught, strict=True)):
+        own = [row for row, label in enumerate(labels) if label == index]
+        trusted.append(known and float(odds_SN[own, index].mean()) > (DENIED if taught else BORNE_OUT))
+    return trusted
 
 
 def said(

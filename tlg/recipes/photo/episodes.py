@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.evidence.fusion import bounded_log_odds, unmasked_map
+from tlg.evidence.names.said import DENIED
 from tlg.network.named import Named
 from tlg.recipes.photo.bank import NAME_CELLS, Bank
 from tlg.recipes.photo.drawing import chance, pick, sample, whole
@@ -86,7 +87,7 @@ class Picture:
         own_ss = torch.from_numpy(self.bank.own[self.number].astype(np.float32))
         own_ss = own_ss.flip(-1) if mirrored else own_ss
         said = self.said(class_id, voice, mirrored)
-        if said is None or said.picture <= 0:
+        if said is None or said.picture <= (DENIED if said.taught else 0):
             return unmasked_map(own_ss, None)
         return unmasked_map(own_ss, at_grid(said.place, len(own_ss)), said.taught)
 
