@@ -19,7 +19,7 @@ from tlg.network.named import Named
 # In log-odds: twice as much as chance would say.
 BORNE_OUT = math.log(2)
 # A taught name means what it says; its exemplars refuse it only where there is hardly a trace of the kind in them.
-DENIED = -3.0
+DENIED = -4.0
 
 
 def borne_out(source: NameEvidence, odds_SN: Tensor, labels: Sequence[int | None]) -> list[bool]:
