@@ -22,7 +22,7 @@ from tlg.errors import SpecError
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded
 from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
-from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.open_clip.image_prior import check_usable
@@ -143,7 +143,7 @@ class NetworkAnnotator:
             return map_HW
         text_HW = text_HW.float() if text_HW is not None and self.trusted[index] else None
         is_read = self.network is not None and not self.network.reads_query_prior
-        is_taught = self.names is not None and self.names.taught[index]
+        is_taught = self.names is not None and taught_names(self.names)[index]
         return unmasked_map(map_HW, text_HW, is_taught) if is_read else fuse(map_HW, text_HW)
 
     def annotate(
@@ -330,7 +330,7 @@ class NamesAnnotator(NetworkAnnotator):
     def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None
         assert seen is not None
-        taught_N = torch.tensor(self.names.taught, device=self.device)
+        taught_N = torch.tensor(taught_names(self.names), device=self.device)
         return torch.sigmoid(self.names.odds(seen) - NAMED_ODDS * ~taught_N)
 
     def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:

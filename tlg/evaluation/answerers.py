@@ -23,7 +23,7 @@ from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.fusion import fuse, unmasked_map
-from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
@@ -177,7 +177,7 @@ class Network:
             if source is not None:
                 exemplars = [support[[row * shots + shot]] for shot in range(shots)]
                 texts = [source.map(seen_by(source, exemplar), 0) for exemplar in exemplars]
-            is_taught = source is not None and source.taught[0]
+            is_taught = source is not None and taught_names(source)[0]
             rows.append(
                 torch.stack([self._own_map(prior_BKHW[row, shot], text, is_taught) for shot, text in enumerate(texts)])
             )

@@ -42,7 +42,6 @@ class ClassifierNames:
         self._backbone, self._size = backbone, size
         self._rows = [torch.tensor(imagenet_rows(name), dtype=torch.long) for name in names]
         self.known = [len(rows) > 0 for rows in self._rows]
-        self.taught = [False] * len(self.known)
         shares_N = torch.tensor([len(rows) / IMAGENET_CLASSES for rows in self._rows])
         self._chance_N = torch.logit(shares_N, LEAST_SHARE)
 

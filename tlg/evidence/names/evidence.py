@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -22,11 +22,6 @@ class NameEvidence(Protocol):
         """Of a name that it never learned a source says nothing."""
         ...
 
-    @property
-    def taught(self) -> Sequence[bool]:
-        """Whether the model learned the name with masks, so that its map can be taken at its word."""
-        ...
-
     def see(self, images_B3HW: Tensor, features: Features) -> Any:
         """What the source takes from pictures, whatever is asked of it."""
         ...
@@ -38,3 +33,15 @@ class NameEvidence(Protocol):
     def map(self, seen_1: Any, index: int) -> Tensor:
         """(H, W) in 0..1: where one picture shows one name."""
         ...
+
+
+@runtime_checkable
+class TaughtEvidence(NameEvidence, Protocol):
+    """A source that learned some names with masks: the maps of these can be taken at their word."""
+
+    @property
+    def taught(self) -> Sequence[bool]: ...
+
+
+def taught_names(source: NameEvidence) -> Sequence[bool]:
+    return source.taught if isinstance(source, TaughtEvidence) else [False] * len(source.known)

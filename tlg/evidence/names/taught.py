@@ -80,7 +80,7 @@ class Seen:
 
 
 class TaughtNames:
-    """See `tlg.evidence.names.evidence.NameEvidence`. `below` speaks of names that are no taught kind."""
+    """See `tlg.evidence.names.evidence.TaughtEvidence`. `below` speaks of names that are no taught kind."""
 
     def __init__(
         self, taught: TaughtKinds, names: Sequence[str], size: tuple[int, int], below: NameEvidence | None

@@ -18,7 +18,6 @@ class TinyClipNames:
 
     def __init__(self, clip: TinyClip, names: Sequence[str], text: TextVectors, size: tuple[int, int]) -> None:
         self.known = [clip.knows(name) for name in names]
-        self.taught = [False] * len(self.known)
         self._clip, self._text, self._size = clip, text, size
 
     def see(self, images_B3HW: Tensor, features: Features) -> Tensor:
