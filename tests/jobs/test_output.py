@@ -294,21 +294,26 @@ def cut_anywhere(table, rng):
         table = table.slice(count)
 
 
-def test_an_image_counts_once_however_its_receipts_come(spec, monkeypatch):
-    """Tables cut anywhere, and of two attempts at each task: each image is committed once, with all its rows."""
-    calm = job.annotate(spec)
-    expected = collection.answers(spec.output.uri)
-    whole, rng = InThisProcess.receipts, np.random.default_rng(0)
+def in_pieces(receipts, repeated=False):
+    """The tables of `receipts` cut anywhere and shuffled; where that is asked, of two attempts at each task."""
+    rng = np.random.default_rng(0)
 
-    def in_pieces(*given):
-        tables = [*whole(*given), *whole(*given)]
+    def shuffled(*given):
+        tables = [*receipts(*given), *(receipts(*given) if repeated else ())]
         pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
         yield from [pieces[place] for place in rng.permutation(len(pieces))]
-        yield from tables
+        if repeated:
+            yield from tables
 
+    return shuffled
+
+
+def test_an_image_counts_once_however_its_receipts_come(spec, monkeypatch):
+    calm = job.annotate(spec)
+    expected = collection.answers(spec.output.uri)
     monkeypatch.setattr(receiver, "FIRST_COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(receiver, "COMMIT_GROWTH", 1.0)
-    monkeypatch.setattr(InThisProcess, "receipts", in_pieces)
+    monkeypatch.setattr(InThisProcess, "receipts", in_pieces(InThisProcess.receipts, repeated=True))
     out = f"{spec.output.uri}-pieces"
     summary = job.annotate(changed(spec, "output", uri=out))
     assert (summary.done, summary.rows, summary.masks) == (calm.done, calm.rows, calm.masks)
@@ -620,14 +625,7 @@ def test_objects_arrive_whole_however_their_receipts_come(spec, discs, monkeypat
     spec = asks_for_objects(spec, discs)
     job.annotate(spec)
     expected = collection.answers(spec.output.uri)
-    whole, rng = InThisProcess.receipts, np.random.default_rng(0)
-
-    def in_pieces(*given):
-        tables = list(whole(*given))
-        pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
-        yield from [pieces[place] for place in rng.permutation(len(pieces))]
-
-    monkeypatch.setattr(InThisProcess, "receipts", in_pieces)
+    monkeypatch.setattr(InThisProcess, "receipts", in_pieces(InThisProcess.receipts))
     out = f"{spec.output.uri}-pieces"
     job.annotate(changed(spec, "output", uri=out))
     assert collection.answers(out).sort_by(ROW_ORDER).equals(expected.sort_by(ROW_ORDER))
