@@ -115,7 +115,7 @@ def build_tiny_clip(config: dict, words: Sequence[str], weights: Mapping[str, Te
 def dense_image_vectors(clip: TinyTowers, images_B3HW: Tensor) -> Tensor:
     """A vector of CLIP's own space for each cell, (B,D,h,w): the mean over cells is the image's vector."""
     map_BChw = clip.visual.trunk.forward_features(images_B3HW)
-    return torch.einsum("bchw,dc->bdhw", map_BChw, clip.visual.head.proj.weight)
+    return torch.einsum("bchw,dc->bdhw", map_BChw, clip.visual.head.get_parameter("proj.weight"))
 
 
 def pooled_agreement(cells_BDhw: Tensor, texts_PD: Tensor) -> Tensor:
