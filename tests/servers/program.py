@@ -18,7 +18,10 @@ START_SECONDS = 60
 
 @contextlib.contextmanager
 def listening(
-    command: Callable[[Path], list[str | Path]], port: int, environment: Mapping[str, str] | None = None
+    command: Callable[[Path], list[str | Path]],
+    port: int,
+    environment: Mapping[str, str] | None = None,
+    start_seconds: float = START_SECONDS,
 ) -> Iterator[Path]:
     """The server that `command(folder)` starts, from the moment at which it listens; the folder is its own."""
     folder = Path(tempfile.mkdtemp(prefix="server"))
@@ -26,7 +29,7 @@ def listening(
     with log.open("wb") as output:
         process = subprocess.Popen(command(folder), env=environment, cwd=folder, stdout=output, stderr=output)
     try:
-        _wait(process, port, log)
+        _wait(process, port, log, start_seconds)
         yield folder
     finally:
         process.terminate()
@@ -38,8 +41,8 @@ def listening(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=2).close()

@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import Callable
 from functools import lru_cache
 
+from tlg.store.label_studio import LabelStudioStore
 from tlg.store.local import LocalStore
 from tlg.store.objects import ObjectStore
 from tlg.store.places import Access, scheme
@@ -19,6 +20,8 @@ STORES: dict[str, Callable[[Access], Store]] = {
     "s3": S3Store,
     "http": WebStore,
     "https": WebStore,
+    "label-studio+http": LabelStudioStore,
+    "label-studio+https": LabelStudioStore,
 }
 
 
