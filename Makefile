@@ -28,12 +28,13 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# What the documentation takes from the code: the drawing of the packages and the configuration reference.
+# What the documentation takes from the code: the drawing of the packages, the configuration, the stores' table.
 architecture: $(STAMP)
 	$(BIN)/python docs/draw_architecture.py
 
 configuration: $(STAMP)
 	$(BIN)/python docs/write_configuration.py
+	$(BIN)/python docs/write_stores.py
 
 # The documentation as a site in build/site; a link that leads nowhere is an error.
 docs: architecture configuration

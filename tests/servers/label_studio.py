@@ -90,7 +90,7 @@ def _started(program: Path, database: Path | None = None) -> Iterator[tuple[Labe
         "COLLECT_ANALYTICS": "false",
         "LATEST_VERSION_CHECK": "false",
         # Its own guard keeps webhooks and models off private networks, and this machine is one.
-        "SSRF_PROTECTION_ENABLED": "false",
+        "USE_DEFAULT_BANNED_SUBNETS": "false",
     }
     url = f"http://127.0.0.1:{port}"
     with listening(command, port, settings, START_SECONDS) as folder:
