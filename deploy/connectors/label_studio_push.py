@@ -43,7 +43,9 @@ def push(
     done = there = 0
     answers = Selection(catalogue, output, Filter(min_score)).images(SCHEMA.names)
     predictions = (
-        _prediction(rows, task, control) for rows in answers if (task := tasks.get(rows[0]["image_uri"])) is not None
+        _prediction(rows, task, control)
+        for rows in answers
+        if rows[0]["status"] != "error" and (task := tasks.get(rows[0]["image_uri"])) is not None
     )
     while page := list(islice(predictions, PREDICTIONS_PER_PAGE)):
         there += page.count(None)
@@ -89,9 +91,9 @@ def _by_address(project_uri: str, access: store.Access) -> dict[str, Task]:
 
 
 def _prediction(rows: Rows, task: Task, control: Control) -> dict[str, Any] | None:
-    """None where the task has it, or where the image could not be read."""
+    """None where the task has it."""
     version = _version(rows[0])
-    if version in task.model_versions or rows[0]["status"] == "error":
+    if version in task.model_versions:
         return None
     regions = control.regions(object_rows(rows))
     scores = [float(region["score"]) for region in regions]

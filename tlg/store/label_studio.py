@@ -9,14 +9,14 @@ import hashlib
 import io
 import mimetypes
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from tlg.errors import StorageError
 from tlg.store.label_studio_api import Studio, studio
-from tlg.store.places import Entry, scheme
+from tlg.store.places import Access, Entry, scheme
 from tlg.store.protocol import LeftOut, Store
 from tlg.store.retry import patiently
 
@@ -40,6 +40,11 @@ class Task:
 
 
 class LabelStudioStore(Store):
+    def __init__(self, access: Access, store_of: Callable[[str, Access], Store]):
+        """`store_of` knows the stores that tasks may name."""
+        super().__init__(access)
+        self._store_of = store_of
+
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
         api, _, number = _parsed(uri)
         if number is None:
@@ -52,9 +57,7 @@ class LabelStudioStore(Store):
             return api.read(own, max_bytes)
         if scheme(image) == "file":
             raise StorageError(f"{uri}: its image is {image}, a path of Label Studio's own machine", denied=True)
-        from tlg.store.registry import store_of  # which knows this module
-
-        return store_of(image, self.access).read(image, max_bytes)
+        return self._store_of(image, self.access).read(image, max_bytes)
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
         return self.read(uri)[start : start + length]

@@ -6,7 +6,6 @@ import importlib.metadata
 from collections.abc import Callable
 from functools import lru_cache
 
-from tlg.store.label_studio import LabelStudioStore
 from tlg.store.local import LocalStore
 from tlg.store.objects import ObjectStore
 from tlg.store.places import Access, scheme
@@ -15,13 +14,21 @@ from tlg.store.s3 import S3Store
 from tlg.store.web import WebStore
 
 ENTRY_POINTS = "tlg.stores"
+
+
+def _label_studio(access: Access) -> Store:
+    from tlg.store.label_studio import LabelStudioStore
+
+    return LabelStudioStore(access, store_of)
+
+
 STORES: dict[str, Callable[[Access], Store]] = {
     "file": LocalStore,
     "s3": S3Store,
     "http": WebStore,
     "https": WebStore,
-    "label-studio+http": LabelStudioStore,
-    "label-studio+https": LabelStudioStore,
+    "label-studio+http": _label_studio,
+    "label-studio+https": _label_studio,
 }
 
 
