@@ -27,6 +27,7 @@ COMMANDS = [
     "plan",
     "prior",
     "prune",
+    "push",
     "render",
     "schedule",
     "schema",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tlg.deployment import DeploySpec
 from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
 from tlg.registry import known_names, unknown
@@ -104,27 +105,6 @@ class StorageSpec(Document):
 
     endpoint: str | None = Field(None, description="Address of an S3 server that is not the provider's own")
     region: str | None = Field(None, description="S3 region, where the environment names none")
-
-
-class VolumeSpec(Document):
-    """A Kubernetes volume claim that every pod sees at the same path, so that paths below it mean the same."""
-
-    claim: str = Field(description="Name of the persistent volume claim")
-    path: str = Field(pattern=r"^/", description="Where every pod mounts it")
-
-
-class DeploySpec(Document):
-    """What Kubernetes or another cluster has to know beyond the job itself."""
-
-    image: str = Field("tlg:latest", description="Container image of every pod")
-    volumes: list[VolumeSpec] = Field(default=[], description="Claims with images, models or outputs on them")
-    node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that workers need")
-    namespace: str = Field("default", description="Kubernetes namespace")
-    service_account: str | None = Field(None, description="Service account with access to the stores")
-    secrets: list[str] = Field(default=[], description="Kubernetes secrets whose keys become environment variables")
-    deadline_seconds: int = Field(6 * 3600, ge=60, description="A run that lasts longer is stopped")
-    keep_seconds: int = Field(3600, ge=0, description="How long a finished job stays visible")
-    webhook: str | None = Field(None, description="Receives the summary of each run as Slack-compatible JSON")
 
 
 class AnnotateSpec(Document):

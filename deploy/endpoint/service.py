@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from deploy.endpoint import bodies, formats
+from deploy.endpoint import bodies, formats, traces
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
@@ -62,7 +62,7 @@ class Service:
         params_digest = params.digest()
         single = isinstance(asked, AnnotateRequest)
         pictures = [asked.image] if isinstance(asked, AnnotateRequest) else asked.images
-        gate = asyncio.Semaphore(IMAGES_AT_ONCE)
+        gate, trace = asyncio.Semaphore(IMAGES_AT_ONCE), traces.carried()
         with self.budget.share() as take:
             exemplars, class_names = await self._asked_set(asked.exemplars, take)
             classes = self._known_classes(asked.classes, class_names)
@@ -75,7 +75,7 @@ class Service:
                 async with gate:
                     try:
                         content = await self._checked_content(picture, take)
-                        outcome = await self.segmenter.annotate(Task(content, model, exemplars, params, classes))
+                        outcome = await self.segmenter.annotate(Task(content, model, exemplars, params, classes, trace))
                         _raise_failure(outcome)
                     except (InputError, ProblemError, TlgError) as error:
                         problem = error if isinstance(error, ProblemError) else problem_of(error)
@@ -154,7 +154,7 @@ class Service:
 
     async def _checked_content(self, picture: Content, take: Callable[[int], None]) -> bytes:
         if picture.uri is not None:
-            with self.meters.stages.labels("fetch").time():
+            with self.meters.stages.labels("fetch").time(), traces.span("fetch"):
                 content = await self.fetcher.read(picture.uri)
             take(len(content))
         elif picture.raw is not None:

@@ -51,6 +51,7 @@ class Task:
     exemplars: AskedSet
     params: AnnotateParams
     classes: tuple[str, ...] | None
+    trace: str = ""  # the request's span, as `traces.carried` gives it
 
 
 @dataclass(frozen=True)

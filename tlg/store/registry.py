@@ -14,11 +14,20 @@ from tlg.store.protocol import Store
 from tlg.store.s3 import S3Store
 from tlg.store.web import WebStore
 
+
+def _label_studio(access: Access) -> Store:
+    from tlg.store.label_studio import LabelStudioStore
+
+    return LabelStudioStore(access, store_of)
+
+
 OWN: dict[str, Callable[[Access], Store]] = {
     "file": LocalStore,
     "s3": S3Store,
     "http": WebStore,
     "https": WebStore,
+    "label-studio+http": _label_studio,
+    "label-studio+https": _label_studio,
 }
 STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OWN, StorageError)
 
