@@ -77,7 +77,9 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
-        return self.script("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector)
+        return self.script(
+            "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector
+        )
 
     def click(self, selector: str) -> None:
         self.script("arguments[0].scrollIntoView({block: 'center'})", self.one(selector))
