@@ -13,6 +13,7 @@ const isTyping = (target) => target.closest("input:not([type=checkbox], [type=ra
 export function startShortcuts() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target)) return;
+    if (event.target.matches("[type=range]") && event.key.startsWith("Arrow")) return;
     if (event.key === "?") { event.preventDefault(); showShortcuts(); return; }
     if (!areOn() || document.querySelector("dialog.question[open]")) return;
     for (const { isActive, keys } of [...groups].reverse()) {
