@@ -99,7 +99,7 @@ function refresh() {
 function fillClasses() {
   const names = collection.classNames, select = byId("filter-class");
   const known = [...select.options].slice(1).map((option) => option.value);
-  if (JSON.stringify(known) !== JSON.stringify(names)) {
+  if (!select.options.length || JSON.stringify(known) !== JSON.stringify(names)) {
     select.replaceChildren(new Option("All classes", ""), ...names.map((name) => new Option(name, name)));
     if (!names.includes(collection.className)) collection.className = "";
     select.value = collection.className;
@@ -124,12 +124,14 @@ function showProgress() {
   byId("progress-bar").value = done;
   const left = secondsLeft === null ? "time left not known yet" : `about ${duration(secondsLeft)} left`;
   byId("progress-text").textContent = `${done} of ${total} annotated${failures ? `, ${failures} failed` : ""}, ${left}`;
-  if (!queue.isBusy && total) {
+  if (wasBusy && !queue.isBusy) {
     const text = done < total ? `Cancelled: ${done} of ${total} annotated.` : `${total - failures} of ${total} annotated${failures ? `, ${failures} failed` : ""}.`;
     say(text, failures ? "bad" : "good", failures ? { label: "Try again", run: () => askFor(collection.failed) } : null);
   }
+  wasBusy = queue.isBusy;
   refresh();
 }
+let wasBusy = false;
 
 /* Controls */
 

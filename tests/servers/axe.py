@@ -1,4 +1,4 @@
-"""axe-core, the accessibility checker, for tests alone: fetched once by npm into `.cache`, never part of the product."""
+"""axe-core, the accessibility checker, for tests alone: fetched once by npm into `.cache`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ VERSION = "4.14.1"
 SECONDS = 120
 RUN = """
 const done = arguments[arguments.length - 1];
-axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
-  .then((found) => done(found.violations), (error) => done([{id: 'failed', impact: 'critical', nodes: [], help: String(error)}]));
+const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+const failed = (error) => done([{id: 'failed', impact: 'critical', nodes: [], help: String(error)}]);
+axe.run(document, {resultTypes: ['violations'], runOnly: rules}).then((found) => done(found.violations), failed);
 """
 
 

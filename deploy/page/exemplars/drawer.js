@@ -1,6 +1,7 @@
 // One exemplar, large, to say where its class is: boxes, points, points beside it, brush strokes.
 import { button, byId, element } from "../core/dom.js";
 import { tell } from "../core/messages.js";
+import { counted } from "../core/words.js";
 import { decoded } from "../viewer/decoding.js";
 import { Stage } from "../viewer/stage.js";
 import { KINDS, drawnCount, emptyDrawing } from "./set.js";
@@ -48,7 +49,7 @@ export async function openDrawer(exemplar, className, colour, changed) {
   }
   function clear() { if (drawnCount(drawing)) keep(emptyDrawing()); }
   function refresh() {
-    const said = KINDS.filter((kind) => drawing[kind].length).map((kind) => `${drawing[kind].length} ${WORDS[kind]}`);
+    const said = KINDS.filter((kind) => drawing[kind].length).map((kind) => counted(drawing[kind].length, ...WORDS[kind]));
     count.textContent = said.length ? `Drawn: ${said.join(", ")}.` : "Nothing is drawn: the name alone counts, which is often enough.";
     stage.redraw();
   }
@@ -89,7 +90,9 @@ export async function openDrawer(exemplar, className, colour, changed) {
   }
 }
 
-const WORDS = { boxes: "boxes", points: "points", not_points: "points beside it", scribbles: "strokes", polygons: "outlines" };
+const WORDS = {
+  boxes: ["box", "boxes"], points: ["point"], not_points: ["point beside it", "points beside it"], scribbles: ["stroke"], polygons: ["outline"],
+};
 const round = (value) => Math.round(value * 10) / 10;
 const boxOf = ([x1, y1], [x2, y2]) => [Math.min(x1, x2), Math.min(y1, y2), round(Math.abs(x2 - x1)), round(Math.abs(y2 - y1))];
 

@@ -29,7 +29,7 @@ export class Queue extends EventTarget {
     if (!this.isBusy) this.reset();
     this.total += fresh.length;
     this.collection.changed();
-    this.tell();
+    if (this.isBusy) this.tell();
     this.running ??= this.run().finally(() => { this.running = null; });
     return this.running;
   }

@@ -39,7 +39,7 @@ def test_from_exemplars_with_a_box_to_files_and_a_stored_set(make_endpoint, with
     browser.until(lambda: browser.all("#drawer canvas"), "the drawer is open")
     browser.until(lambda: browser.script("return document.querySelector('#drawer canvas').width > 300"), "it is drawn")
     drag(browser, "#drawer canvas", (-150, -120), (300, 240))
-    browser.until(lambda: "1 boxes" in "".join(browser.texts("#drawer p")), "a box is drawn")
+    browser.until(lambda: "1 box." in "".join(browser.texts("#drawer p")), "a box is drawn")
     browser.click("#drawer .primary")
     browser.click("#add-class")
     browser.all(".class-name")[1].send_keys("blue disc")
