@@ -5,6 +5,7 @@ import { ask, say, startMessages, tell } from "./core/messages.js";
 import { addShortcuts, showShortcuts, startShortcuts } from "./core/shortcuts.js";
 import { counted, duration, lastPart, share } from "./core/words.js";
 import { startPanel } from "./exemplars/panel.js";
+import { sample } from "./exemplars/sample.js";
 import { ExemplarSet } from "./exemplars/set.js";
 import { digestOf } from "./exemplars/upload.js";
 import { startJobs } from "./jobs/jobs.js";
@@ -165,6 +166,13 @@ byId("address-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const address = byId("address").value.trim();
   if (address) sourcesAt(address).then(add).then(() => { byId("address").value = ""; }).catch(tell);
+});
+byId("sample").addEventListener("click", async () => {
+  const { name, exemplars, pictures } = await sample();
+  const one = set.classes.find((other) => !other.name && !other.exemplars.length) || set.addClass();
+  one.name = name;
+  for (const source of exemplars) set.add(one, source);
+  add(pictures).catch(tell);
 });
 byId("show-shortcuts").addEventListener("click", showShortcuts);
 

@@ -11,7 +11,7 @@ export class Queue extends EventTarget {
   /** `digest()` promises the exemplars' digest, `model()` is a name or empty. */
   constructor(collection, { digest, model }) {
     super();
-    Object.assign(this, { collection, digest, model, waiting: [], controller: null });
+    Object.assign(this, { collection, digest, model, waiting: [], controller: null, finished: null, active: 0 });
     this.reset();
     collection.addEventListener("remove", ({ detail }) => { this.waiting = this.waiting.filter((picture) => picture !== detail); });
   }
@@ -29,7 +29,7 @@ export class Queue extends EventTarget {
     if (!this.isBusy) this.reset();
     this.total += fresh.length;
     this.collection.changed();
-    if (this.isBusy) this.tell();
+    if (this.isBusy) { this.fill(); this.tell(); }
     this.running ??= this.run().finally(() => { this.running = null; });
     return this.running;
   }
@@ -43,18 +43,30 @@ export class Queue extends EventTarget {
     try {
       await this.digest();  // once, not by each of the first four
       this.ends = [performance.now()];
-      await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-        for (let picture = this.waiting.shift(); picture && !signal.aborted; picture = this.waiting.shift()) await this.one(picture, signal);
-      }));
+      await new Promise((finished) => {
+        this.finished = finished;
+        this.fill();
+      });
     } finally {
       for (const picture of this.collection.pictures) {
         if (["waiting", "asking"].includes(picture.state)) picture.state = picture.asked ? "done" : "new";
       }
       this.waiting = [];
-      this.controller = null;
+      this.controller = this.finished = null;
       this.collection.changed();
       this.tell();
     }
+  }
+
+  /** As many requests as may run at once; what is added later is taken up by the same. */
+  fill() {
+    if (!this.finished) return;  // the exemplars are still on their way
+    const { signal } = this.controller;
+    while (this.active < AT_ONCE && this.waiting.length && !signal.aborted) {
+      this.active += 1;
+      this.one(this.waiting.shift(), signal).finally(() => { this.active -= 1; this.fill(); });
+    }
+    if (!this.active) this.finished?.();
   }
 
   async one(picture, signal) {

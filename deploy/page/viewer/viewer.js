@@ -10,12 +10,12 @@
 //   closed(index)                   the view was left
 import { button, element, setReason } from "../core/dom.js";
 import { say } from "../core/messages.js";
-import { addShortcuts } from "../core/shortcuts.js";
 import { counted } from "../core/words.js";
 import { decodeMask, encodeMask } from "../masks/rle.js";
 import { standings } from "../masks/verdicts.js";
 import { brush } from "./brush.js";
 import { decoded } from "./decoding.js";
+import { addViewerKeys } from "./keys.js";
 import { Overlay } from "./overlay.js";
 import { Sidebar } from "./sidebar.js";
 import { Stage } from "./stage.js";
@@ -28,10 +28,12 @@ export class Viewer {
     this.build();
     this.stage = new Stage(this.canvas, (context, stage) => this.paint(context, stage));
     host.looks.addEventListener("change", () => { if (this.isOpen) this.refresh(); });
-    this.addKeys();
+    addViewerKeys(this);
   }
 
   get isOpen() { return !this.element.hidden; }
+
+  get others() { return document.querySelectorAll("body > header, body > main, body > .skip"); }
 
   get picture() { return this.list[this.index]; }
 
@@ -59,7 +61,7 @@ export class Viewer {
     this.list = [...this.host.pictures()];
     this.returnTo = document.activeElement;
     this.element.hidden = false;
-    for (const other of document.querySelectorAll("body > header, body > main")) other.inert = true;
+    for (const other of this.others) other.inert = true;
     document.body.classList.add("viewing");
     this.show(index);
     this.canvas.focus();
@@ -67,7 +69,7 @@ export class Viewer {
 
   close() {
     this.element.hidden = true;
-    for (const other of document.querySelectorAll("body > header, body > main")) other.inert = false;
+    for (const other of this.others) other.inert = false;
     document.body.classList.remove("viewing");
     this.masks.clear();
     this.stage.bitmap?.close?.();
@@ -228,6 +230,17 @@ export class Viewer {
     return this.host.canTeach?.() || "";
   }
 
+  resize(factor) {
+    this.radius = Math.max(1, Math.min(200, this.radius * factor));
+    this.sidebar.refresh();
+  }
+
+  take(toolName) {
+    this.setTool(toolName);
+    this.refresh();
+    this.canvas.focus();
+  }
+
   choose(name) {
     this.className = name;
     this.refresh();
@@ -236,33 +249,5 @@ export class Viewer {
   step(by) {
     const names = this.classes.map(({ name }) => name);
     if (names.length) this.choose(names[(names.indexOf(this.className) + by + names.length) % names.length]);
-  }
-
-  addKeys() {
-    const { looks } = this.host, decide = (kind) => () => this.current && this.decide(this.current.name, kind);
-    const grow = (factor) => () => { this.radius = Math.max(1, Math.min(200, this.radius * factor)); this.sidebar.refresh(); };
-    addShortcuts("Large view", () => this.isOpen, [
-      { key: "ArrowLeft p", does: "previous picture", run: () => this.go(-1) },
-      { key: "ArrowRight n", does: "next picture", run: () => this.go(1) },
-      { key: "ArrowUp", does: "class above", run: () => this.step(-1) },
-      { key: "ArrowDown", does: "class below", run: () => this.step(1) },
-      { key: "Enter", does: "accept what is open, then the next picture", run: () => this.acceptAll() },
-      { key: "a", does: "accept the class", run: decide("accepted") },
-      { key: "r", does: "reject its mask", run: decide("rejected") },
-      { key: "x", does: "the class is not there", run: decide("absent") },
-      { key: "b", does: "brush", run: () => { this.setTool("brush"); this.canvas.focus(); this.refresh(); } },
-      { key: "e", does: "eraser", run: () => { this.setTool("erase"); this.canvas.focus(); this.refresh(); } },
-      { key: "v", does: "move the picture", run: () => { this.setTool("move"); this.refresh(); } },
-      { key: "[", does: "smaller brush", run: grow(0.8) }, { key: "]", does: "larger brush", run: grow(1.25) },
-      { key: "z", does: "undo", run: () => this.undo() },
-      { key: "u", does: "use as exemplar", run: () => this.teach() },
-      { key: "m", does: "masks on and off", run: () => { this.isBare = !this.isBare; this.refresh(); } },
-      { key: "h", does: "hide or show the class", run: () => this.current && looks.toggle(this.current.name) },
-      { key: "s", does: "filled, outlined or both", run: () => looks.nextStyle() },
-      { key: "o", does: "original beside the mask", run: () => { looks.set({ beside: !looks.beside }); this.fit(); } },
-      { key: "+ =", does: "zoom in", run: () => this.stage.zoom(1.25) }, { key: "-", does: "zoom out", run: () => this.stage.zoom(0.8) },
-      { key: "0", does: "fit", run: () => this.fit() },
-      { key: "Escape", does: "close", run: () => this.close() },
-    ]);
   }
 }

@@ -145,3 +145,10 @@ def test_run_lengths_are_those_of_pycocotools(endpoint, browser):
         sent,
     )
     assert found == [[counts, True, int(mask.sum())] for counts, mask in zip(expected, masks, strict=True)]
+
+
+def test_the_drawn_sample_needs_no_file(endpoint, browser):
+    browser.open(endpoint.url)
+    browser.click("#sample")
+    browser.until_message("6 of 6 annotated.")
+    assert len(browser.all(".class .thumbs li")) == 3
