@@ -6,7 +6,6 @@ import io
 import json
 import re
 import zipfile
-from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -20,8 +19,9 @@ from tlg.answers.formats import yolo
 from tlg.answers.records import decode_mask
 from tlg.documents import Document
 
-Side = int
 MAX_PIXELS = 200_000_000
+# Pixels of all masks of one request: more would not be done before its time is up.
+MAX_WORK = 2_000_000_000
 
 
 class ExportMask(Document):
@@ -61,6 +61,11 @@ EXAMPLE = Export(
 
 
 def packed(export: Export, kind: Literal["yolo_seg", "label_maps"]) -> bytes:
+    work = sum(picture.width * picture.height * max(1, len(picture.masks)) for picture in export.pictures)
+    if work > MAX_WORK:
+        raise ProblemError(
+            413, "too-large", f"the masks have {work:,} pixels together, at most {MAX_WORK:,}; send fewer pictures"
+        )
     stream = io.BytesIO()
     places = {name: number for number, name in enumerate(export.classes)}
     taken: set[str] = set()
@@ -128,8 +133,6 @@ def _covered(counts: str) -> int:
 
 
 def _label_map(picture: ExportPicture, rows: list[Row]) -> bytes:
-    if len({row["class_id"] for row in rows}) and max(row["class_id"] for row in rows) > 65_535:
-        raise ProblemError(422, "invalid", "a label map holds 65,535 classes")
     classes_HW = np.zeros((picture.height, picture.width), np.uint16)
     for row in sorted(rows, key=lambda row: row["score"]):
         classes_HW[decode_mask(row["rle"])] = row["class_id"]
@@ -141,10 +144,9 @@ def _label_map(picture: ExportPicture, rows: list[Row]) -> bytes:
 
 def _free_stem(name: str, taken: set[str]) -> str:
     """The picture's path without its ending and without ways out of the archive; two of one name become two."""
-    parts = [
-        part for part in PurePosixPath(name.replace("\\", "/")).with_suffix("").parts if part not in ("/", "..", ".")
-    ]
-    stem = "/".join(re.sub(r"[\x00-\x1f:]", "_", part) for part in parts) or "picture"
+    parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..")]
+    stem = "/".join(re.sub(r"[\x00-\x1f:]", "_", part) for part in parts)
+    stem = re.sub(r"(?<=[^/])\.[A-Za-z0-9]{1,5}$", "", stem) or "picture"
     number, free = 1, stem
     while free in taken:
         number += 1

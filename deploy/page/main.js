@@ -154,8 +154,10 @@ byId("ask-again").addEventListener("click", askForNew);
 byId("retry").addEventListener("click", () => askFor(collection.failed));
 byId("cancel").addEventListener("click", () => queue.cancel());
 byId("download-coco").addEventListener("click", () => saveCoco(collection));
-byId("download-yolo").addEventListener("click", () => saveArchive(collection, "yolo_seg").catch(tell));
-byId("download-maps").addEventListener("click", () => saveArchive(collection, "label_maps").catch(tell));
+for (const [id, kind] of [["download-yolo", "yolo_seg"], ["download-maps", "label_maps"]]) {
+  const tellDone = (done, total) => say(`Writing files: ${done} of ${counted(total, "picture")}…`);
+  byId(id).addEventListener("click", () => saveArchive(collection, kind, tellDone).then(() => say(`${kind}.zip is ready.`, "good")).catch(tell));
+}
 byId("clear").addEventListener("click", async () => {
   if (await ask({ title: "Remove all pictures?", text: "Their files stay where they are. Verdicts are remembered in this browser, for when the same files come back.", yes: "Remove all" })) collection.clear();
 });

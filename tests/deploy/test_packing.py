@@ -66,6 +66,18 @@ def test_runs_that_do_not_cover_the_picture_are_refused(client, mask, counts):
     assert "does not cover" in answer.json()["detail"]
 
 
+def test_more_than_can_be_done_in_time_is_refused_before_it_is_begun(client, mask):
+    big = asked(mask, width=20_000, height=10_000)
+    big["pictures"] *= 11
+    answer = client.post("/v1/exports/yolo_seg", json=big)
+    assert (answer.status_code, "send fewer" in answer.json()["detail"]) == (413, True)
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "\x00", ".hidden"])
+def test_odd_names_are_files_too(client, mask, name):
+    assert opened(client.post("/v1/exports/yolo_seg", json=asked(mask, name=name))).namelist()[0].endswith(".txt")
+
+
 def test_a_class_that_is_not_listed_is_refused(client, mask):
     body = asked(mask) | {"classes": ["bear"]}
     answer = client.post("/v1/exports/yolo_seg", json=body)
