@@ -62,7 +62,7 @@ export class Sidebar {
       on: { change: () => looks.toggle(name) } });
     const said = verdict ? VERDICTS[verdict.verdict] : mask ? "found" : "absent";
     return element("li", { class: isCurrent ? "current" : "", data: { name } },
-      element("div", { class: "row tight" }, shown, swatch,
+      element("div", { class: "row tight" }, element("label", { class: "check", title: `Show ${name}` }, shown, swatch),
         button(name, () => viewer.choose(name), { class: "quiet grow name", "aria-pressed": String(isCurrent), data: { control: "name" } }),
         element("span", { class: "chip", data: { kind: verdict ? "good" : mask ? "done" : "wait" } }, said)),
       element("p", { class: "hint" }, `score ${share(row.score)}, presence ${share(row.presence)}`),

@@ -9,7 +9,7 @@ WIDTHS = (360, 1280, 1920)
 SMALL_TARGETS = """
 return [...document.querySelectorAll('button, a, input:not([type=file]), select, summary')].filter((one) => {
   const box = one.getBoundingClientRect();
-  const label = one.type === 'checkbox' ? one.closest('label, .row') : null;
+  const label = one.type === 'checkbox' ? one.closest('label') : null;
   const around = (label || one).getBoundingClientRect();
   const isSeen = box.width && getComputedStyle(one).visibility !== 'hidden' && !one.classList.contains('skip');
   return isSeen && one.closest('p') === null && (around.height < 43.5 || around.width < 43.5);
