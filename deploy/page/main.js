@@ -163,7 +163,7 @@ byId("clear").addEventListener("click", async () => {
 });
 for (const id of ["pictures", "folder"]) byId(id).addEventListener("change", (event) => { addFiles([...event.target.files]); event.target.value = ""; });
 byId("pictures-drop").accept = addFiles;
-setReason(byId("add-address"), settings.uri_prefixes ? "" : "This endpoint fetches no addresses: whoever runs it sets `uri_prefixes`.");
+setReason(byId("add-address"), settings.uri_prefixes ? "" : "This endpoint fetches no addresses: whoever runs it sets uri_prefixes.");
 byId("address-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const address = byId("address").value.trim();

@@ -1,6 +1,9 @@
 // The one place for messages, at the lower edge of the window and always in view; and questions.
 import { button, byId, element } from "./dom.js";
 
+const SHOWN_MS = 15_000;
+let hiding = null;
+
 /** `kind` is "info", "good" or "bad"; an action is {label, run}. */
 export function say(text, kind = "info", action = null) {
   const place = byId("message");
@@ -13,6 +16,9 @@ export function say(text, kind = "info", action = null) {
   // Shown anew it lies above whatever was opened since.
   if (place.matches(":popover-open")) place.hidePopover();
   if (text) place.showPopover();
+  clearTimeout(hiding);
+  // What went wrong, and what offers something to do, stays until it is closed.
+  if (text && kind !== "bad" && !action) hiding = setTimeout(() => place.matches(":popover-open") && place.hidePopover(), SHOWN_MS);
 }
 
 export const tell = (error) => { if (error.name !== "AbortError") say(error.message, "bad"); };

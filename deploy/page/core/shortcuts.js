@@ -37,13 +37,13 @@ export function showShortcuts() {
   const on = element("input", { type: "checkbox", id: "shortcuts-on", checked: areOn(),
     on: { change: () => writeSetting("shortcuts", on.checked) } });
   const dialog = element("dialog", { id: "shortcuts", class: "question wide", "aria-labelledby": "shortcuts-title" },
-    element("h2", { id: "shortcuts-title" }, "Keyboard shortcuts"),
+    element("div", { class: "row" }, element("h2", { id: "shortcuts-title", class: "grow" }, "Keyboard shortcuts"),
+      button("Close", () => dialog.close(), { class: "primary", autofocus: true })),
     element("label", { class: "check", for: "shortcuts-on" }, on, "Shortcuts of one key are on"),
     ...groups.map(({ title, keys }) => element("section", {}, element("h3", {}, title),
       element("dl", { class: "keys" }, ...keys.flatMap(({ key, does }) => [
         element("dt", {}, ...key.split(" ").map((name) => element("kbd", {}, NAMES[name] || name))),
-        element("dd", {}, does)])))),
-    element("div", { class: "row end" }, button("Close", () => dialog.close(), { class: "primary", autofocus: true })));
+        element("dd", {}, does)])))));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -74,8 +74,10 @@ try {
       groups.set(tag, [...(groups.get(tag) || []), operation(method, path, described, all)]);
     }
   }
+  const order = ["annotation", "exemplar sets", "pictures", "jobs", "operations"], rank = ([tag]) => (order.indexOf(tag) + order.length + 1) % (order.length + 1);
+  const sorted = [...groups].sort((a, b) => rank(a) - rank(b));
   const idOf = (tag) => `tag-${tag.replace(/\W+/g, "-")}`;
-  byId("contents").replaceChildren(...[...groups].map(([tag, operations]) => element("a", { href: `#${idOf(tag)}` }, `${tag} (${operations.length})`)));
-  byId("operations").replaceChildren(...[...groups].map(([tag, operations]) => element("section", { "aria-labelledby": idOf(tag) }, element("h2", { id: idOf(tag) }, tag), ...operations)));
+  byId("contents").replaceChildren(...sorted.map(([tag, operations]) => element("a", { href: `#${idOf(tag)}` }, `${tag} (${operations.length})`)));
+  byId("operations").replaceChildren(...sorted.map(([tag, operations]) => element("section", { "aria-labelledby": idOf(tag) }, element("h2", { id: idOf(tag) }, tag), ...operations)));
 } catch (error) { tell(error); }
 document.body.dataset.ready = "yes";

@@ -17,9 +17,10 @@ export function startJobs({ isShown, settings }) {
   for (const name of FORMATS) byId("job-formats").append(element("label", { class: "check" },
     element("input", { type: "checkbox", name: "format", value: name, checked: name === "coco" }), name));
   for (const name of settings.models) byId("job-model").append(new Option(name, name, name === settings.model, name === settings.model));
-  const why = settings.jobs ? "" : "This endpoint submits no jobs: whoever runs it sets `jobs_address` to a Ray cluster, and `output_prefixes` to where jobs may write.";
+  const why = settings.jobs ? "" : "This endpoint submits no jobs: whoever runs it sets jobs_address to a Ray cluster, and output_prefixes to where jobs may write.";
   byId("jobs-why").textContent = why;
   byId("jobs-why").hidden = !why;
+  if (why) list.append(element("li", { class: "hint" }, "Jobs of a cluster would be listed here."));
   setReason(byId("job-submit"), why);
   setReason(byId("job-spec-submit"), why);
 

@@ -74,3 +74,9 @@ def test_nobody_else_is_asked_and_nothing_is_refused_by_the_policy(endpoint, wit
         names = browser.script("return performance.getEntriesByType('resource').map((one) => one.name)")
         assert all(name.startswith((endpoint.url, "blob:")) for name in names)
     assert not browser.errors()
+
+
+def test_the_checker_sees_what_is_wrong(endpoint, browser, script):
+    browser.open(endpoint.url)
+    browser.script("document.querySelector('main').append(Object.assign(new Image(), {src: '/ui/icon.svg'}))")
+    assert any("image-alt" in line for line in axe.violations(browser, script))
