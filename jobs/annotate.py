@@ -96,12 +96,7 @@ class _Job:
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
         exports.check(spec)
-        params = AnnotateParams(
-            min_score=spec.run.min_score,
-            max_pixels=spec.run.max_pixels,
-            objects=spec.output.objects,
-            smallest_object=spec.output.smallest_object,
-        )
+        params = AnnotateParams.of(spec)
         loaded = exemplars.load(spec.exemplars, self.access)
         provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), summary.run_id)
         summary.digests = {

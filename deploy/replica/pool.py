@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from tlg import pictures
 from tlg.annotators.memory import annotate_within_memory, is_out_of_memory
 from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel
 from tlg.annotators.registry import load_model
-from tlg.answers.records import Answer
+from tlg.answers.records import Answer, at_min_score
 from tlg.errors import InputError, TlgError
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
@@ -189,13 +189,6 @@ class AnnotatorPool:
 
 def _key(task: Task) -> tuple[str, str]:
     return task.model, task.exemplars.digest
-
-
-def at_min_score(answer: Answer, min_score: float) -> Answer:
-    """What an annotator of this `min_score` answers, from what one of a lower one does."""
-    if answer.status != "mask" or answer.score >= min_score:
-        return answer
-    return replace(answer, status="absent", rle=None, area=0, bbox=[])
 
 
 def failed(error: TlgError | ProblemError) -> Outcome:

@@ -16,7 +16,7 @@ from deploy.endpoint.metrics import Collector, Meters
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from deploy.replica import pool as pool_module
-from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task, at_min_score
+from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task
 from tlg import pictures
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
