@@ -199,8 +199,10 @@ def compared(files: list[str], model: str, what: str) -> list[Row]:
     found = {tile: answer_apart(files, model, kind, tile) for tile in ("off", "auto")}
     mean = {tile: 100 * float(np.mean([one[0] for one in said["said"].values()])) for tile, said in found.items()}
     inputs = f"{model}, {WIDTH}x{HEIGHT}, {COPIES} things of {THING} px of each class; " + json.dumps(
-        {tile: {name: [round(value, 3) for value in one] for name, one in said["said"].items()}
-         for tile, said in found.items()}  # fmt: skip
+        {
+            tile: {name: [round(value, 3) for value in one] for name, one in said["said"].items()}
+            for tile, said in found.items()
+        }  # fmt: skip
     )
     return [
         Row(f"{what}: mean IoU without tiles", mean["off"], "points"),

@@ -1,12 +1,12 @@
 """Large pictures with small things in them, for any model: tiles are answered beside the whole picture and merged.
 
-A model that says what it reads (`input_side`) has `run.tile: auto` choose by the exemplars; any model can be told a size.
+Where a model says what it reads (`input_side`), `run.tile: auto` chooses by the exemplars; any model can be told a size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -117,13 +117,10 @@ class TiledAnnotator:
         smallest = self.params.smallest_object if self.params.objects else None
         merger = Merger(grid, picture, DECIMALS, smallest)
         return [
-            merger.merged(answer, said[answer.class_name]) if answer.class_name in said else answer
-            for answer in whole
+            merger.merged(answer, said[answer.class_name]) if answer.class_name in said else answer for answer in whole
         ]
 
-    def _said(
-        self, picture: Picture, names: list[str], grid: Grid, annotator: Annotator
-    ) -> dict[str, list[Said]]:
+    def _said(self, picture: Picture, names: list[str], grid: Grid, annotator: Annotator) -> dict[str, list[Said]]:
         said: dict[str, list[Said]] = {name: [] for name in names}
         tiles = list(grid)
         for start in range(0, len(tiles), TILES_AT_ONCE):

@@ -142,7 +142,8 @@ def part_in_window(mask_hw: np.ndarray, top: int, left: int, height: int, width:
     columns = np.zeros((mask_hw.shape[1], height), np.int8)
     columns[:, top : top + mask_hw.shape[0]] = mask_hw.T
     edges = np.flatnonzero(np.diff(columns.ravel(), prepend=np.int8(0), append=np.int8(0))) + left * height
-    counts = np.diff(edges, prepend=0, append=height * width)
+    ends = edges if edges.size and edges[-1] == height * width else np.append(edges, height * width)
+    counts = np.diff(ends, prepend=0)
     packed = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     rle: Rle = {"size": [height, width], "counts": packed["counts"].decode("ascii")}
     return Part(score, rle, *_measured(rle))
