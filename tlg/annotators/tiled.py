@@ -1,6 +1,6 @@
 """Large pictures with small things in them, for any model: tiles are answered beside the whole picture and merged.
 
-Where a model says what it reads (`input_side`), `run.tile: auto` chooses by the exemplars; any model can be told a size.
+Where a model says what it reads (`input_side`), `run.tile: auto` chooses by the exemplars; any can be told a size.
 """
 
 from __future__ import annotations
