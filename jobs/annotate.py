@@ -109,7 +109,9 @@ class _Job:
         done = ledger.of(catalogue, provenance)
         seen = NumberSet()
         work = manifest.plan_work(
-            manifest.listed(spec.images, self.access, spec.output.uri),
+            manifest.listed(
+                spec.images, self.access, spec.output.uri, f"{output.rstrip('/')}/{manifest.archives.FOLDER}"
+            ),
             done,
             loaded.class_names,
             leftovers.work_folder(output, lease.number),

@@ -6,6 +6,8 @@ import importlib.metadata
 from collections.abc import Callable
 from functools import lru_cache
 
+from tlg.store.archives.addresses import parted
+from tlg.store.archives.reading import MemberStore
 from tlg.store.local import LocalStore
 from tlg.store.objects import ObjectStore
 from tlg.store.places import Access, scheme
@@ -23,7 +25,9 @@ STORES: dict[str, Callable[[Access], Store]] = {
 
 
 def store_of(uri: str, access: Access) -> Store:
-    return _made(scheme(uri), access)
+    """A member of an archive has a store of its own, which reads the archive in its."""
+    made = _made(scheme(uri), access)
+    return made if parted(uri) is None else MemberStore(made)
 
 
 @lru_cache(maxsize=64)
