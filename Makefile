@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check architecture configuration docs bench accuracy accuracy-rows accuracy-photographs bundled-model photo-model importers constraints clean
+.PHONY: demo test test-long check architecture configuration docs bench accuracy accuracy-rows accuracy-photographs bundled-model photo-model importers constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,7 +17,10 @@ demo: $(STAMP)
 	$(BIN)/tlg demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --durations=20 tests
+	$(BIN)/python -m pytest --durations=20 -m "not long" tests
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest --durations=20 -m long tests
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -13,6 +13,10 @@ from PIL import Image
 
 from tests.servers import swift as swift_server
 
+# One thread for each process, before torch is imported: on two cores that others use too, threads that wait for one
+# another turn a second into two minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def swift() -> Iterator[swift_server.Swift]:

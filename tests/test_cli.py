@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from importlib.metadata import version
@@ -62,3 +63,10 @@ def test_help_imports_neither_a_command_nor_rich() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not set(json.loads(done.stdout)) & {"rich", "torch", "ray", "pyarrow", "numpy", "pydantic", "jobs", "deploy"}
+
+
+def test_help_takes_less_than_half_a_second_of_processor_time() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "tlg", "--help"], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5

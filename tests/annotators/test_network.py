@@ -149,6 +149,7 @@ def test_a_mask_at_a_picture_s_size_is_the_bilinear_one(height, width, monkeypat
     assert torch.equal(mask[certain], (whole > 0.5)[certain])
 
 
+@pytest.mark.long
 def test_a_picture_of_400_megapixels_is_answered_in_bounded_memory():
     """In a process of its own, whose highest memory is told: before, each mask took four bytes a pixel and more."""
     program = """

@@ -148,6 +148,7 @@ def test_unknown_keys_are_named(config: Path):
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_two_processes_share_a_batch(config: Path, tmp_path: Path):
     script = f"from tlg.training.trainer import train; train({str(config)!r}, ['optim.epochs=1'])"
     file = tmp_path / "run.py"

@@ -66,6 +66,7 @@ def test_the_image_is_pinned_and_does_not_run_as_root():
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_the_build_steps_make_an_environment_that_runs(tmp_path):
     root, folder = tmp_path / "image", tmp_path / "image/src"
     folder.mkdir(parents=True)

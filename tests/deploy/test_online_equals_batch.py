@@ -13,7 +13,7 @@ from tlg import world
 from tlg.answers import records
 from tlg.client import Client
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 MODEL = "tlg-tiny"
 CLASSES = ("mug", "truck")
 SCENES = 8

@@ -99,6 +99,7 @@ def kill_and_wait_for_service(served, deployment, content):
     return statuses
 
 
+@pytest.mark.long
 def test_a_polite_end_answers_what_is_in_flight(make_serving, make_exemplars, make_picture):
     endpoint = make_serving(model="dry-run:1.5")
     with Client(endpoint.url) as client:

@@ -120,6 +120,7 @@ def test_python_on_the_pages_runs(local_ray: None, workspace: Path, name: str) -
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_the_notebook_runs(local_ray: None, workspace: Path) -> None:
     files = write_demo(workspace / "demo", 7, "tlg-tiny")
     for image in sorted(files.images.iterdir())[8:]:

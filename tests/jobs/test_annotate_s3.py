@@ -34,6 +34,7 @@ def spec(exemplar_folder, out, endpoint, **changes):
     return collection.spec("s3://traps/in/", exemplar_folder, out, storage={"endpoint": endpoint}, **changes)
 
 
+@pytest.mark.long
 def test_end_to_end_and_through_a_moody_store(bucket, swift, exemplar_folder, tmp_path):
     calm = spec(exemplar_folder, "s3://traps/calm", swift.endpoint)
     assert len(list(validate.validate(calm))) == 4

@@ -69,6 +69,7 @@ def run_to_its_end(spec, environment, tmp_path):
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_an_image_that_kills_its_worker_is_quarantined_and_the_others_are_answered(
     environment, exemplar_folder, tmp_path
 ):

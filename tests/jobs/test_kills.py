@@ -50,7 +50,12 @@ def has_shards(count):
 
 
 @pytest.mark.parametrize(
-    "moment", [has_lease, has_shards(1), has_shards(2)], ids=["starting", "first commit", "second commit"]
+    "moment",
+    [
+        pytest.param(has_lease, id="starting", marks=pytest.mark.long),
+        pytest.param(has_shards(1), id="first commit"),
+        pytest.param(has_shards(2), id="second commit", marks=pytest.mark.long),
+    ],
 )
 def test_killed_driver(moment, images, exemplar_folder, calm, tmp_path):
     out = str(tmp_path / "out")
@@ -114,6 +119,7 @@ def is_ours(pid: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_removed_node(images, exemplar_folder, calm, tmp_path):
     out = str(tmp_path / "out")
     script = Path(__file__).with_name("node_loss.py")

@@ -24,7 +24,7 @@ from tests.servers.ray_cluster import RayCluster
 from tlg import store as storage
 from tlg.errors import LeaseHeldError
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGES_A_NIGHT = 16

@@ -25,6 +25,7 @@ VOID = 0
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.long,
     pytest.mark.skipif(not PHOTOGRAPHS.exists(), reason="needs ../shared (photographs with known masks)"),
 ]
 

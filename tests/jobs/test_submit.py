@@ -138,6 +138,7 @@ def test_a_wrong_token_is_one_clear_error(job_file, address, monkeypatch, tmp_pa
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_a_worker_dies_and_the_job_finishes_and_a_second_submit_attaches(cluster, job_file, address, tmp_path):
     spec = load(job_file, "model=dry-run:0.3")
     # Four people press the button at once; one job starts.

@@ -1,0 +1,67 @@
+"""What is done with an output's answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tlg.cli.options import Endpoint
+
+
+def export(
+    output: str,
+    to: Annotated[str, typer.Option(help="Folder or prefix to write to")],
+    format: Annotated[str, typer.Option(help="One of output.formats, see docs/exports.md")] = "coco",
+    masks: Annotated[str, typer.Option(help="COCO masks as rle or polygon")] = "rle",
+    min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
+    classes: Annotated[list[str], typer.Option("--class", help="Only this class; may be repeated")] = [],  # noqa: B006
+    listed_only: Annotated[
+        bool, typer.Option("--listed-only", help="Leave out images that left the collection")
+    ] = False,
+    endpoint: Endpoint = None,
+) -> None:
+    """Write answers in another format. All of an output's committed answers are taken, or a part of them."""
+    from jobs.output import exports
+    from tlg.store import Access, join
+
+    chosen = exports.Filter(min_score, tuple(classes))
+    access = Access(endpoint)
+    exported = exports.export(
+        join(".", output), format, join(".", to), access, chosen, exports.as_masks(masks), listed_only
+    )
+    for uri in exported.uris:
+        typer.echo(uri)
+    if exported.remark:
+        typer.echo(exported.remark, err=True)
+
+
+def score(
+    output: str,
+    truth: Annotated[str, typer.Option(help="COCO file, or folder of label maps or of masks by class")],
+    precision: Annotated[float, typer.Option(help="Wished share of right masks, for the suggested min_score")] = 0.9,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON")] = False,
+    endpoint: Endpoint = None,
+) -> None:
+    """Measure answers against known masks. A min_score for a wished precision is suggested."""
+    import json
+
+    from jobs.commands import score as scoring
+    from tlg.store import Access, join
+
+    figures, lines = scoring.score(join(".", output), join(".", truth), precision, Access(endpoint))
+    for line in [json.dumps(figures, indent=1)] if as_json else lines:
+        typer.echo(line)
+
+
+def prune(
+    output: str,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove them; without it they are only counted")] = False,
+    endpoint: Endpoint = None,
+) -> None:
+    """Remove answers of images that are gone. Without --remove they are only counted."""
+    from jobs.commands import prune as pruning
+    from tlg.store import Access, join
+
+    for line in pruning.prune(join(".", output), remove, Access(endpoint)):
+        typer.echo(line)

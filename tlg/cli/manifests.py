@@ -1,0 +1,43 @@
+"""Manifests of a job, and its nights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tlg.cli.options import Overrides, Timezone
+
+
+def render(
+    spec: str,
+    target: Annotated[str, typer.Option(help="rayjob, raycluster, rayservice, cronjob, raycronjob or compose")],
+    overrides: Overrides = [],  # noqa: B006
+    cron: Annotated[str | None, typer.Option(help='Schedule of cronjob and raycronjob: "0 2 * * *"')] = None,
+    timezone: Timezone = "Etc/UTC",
+) -> None:
+    """Print ready manifests of a job spec."""
+    from deploy.manifests import kubernetes
+    from tlg.spec import load_annotate_spec
+
+    typer.echo(kubernetes.render(load_annotate_spec(spec, overrides), target, cron, timezone), nl=False)
+
+
+def schedule(
+    spec: str,
+    cron: Annotated[str, typer.Option(help='Five fields: "0 2 * * *" is every night at two')],
+    target: Annotated[str, typer.Option(help="cronjob, raycronjob, systemd, crontab or local")],
+    overrides: Overrides = [],  # noqa: B006
+    timezone: Timezone = "Etc/UTC",
+    address: Annotated[str | None, typer.Option(help="Submit to this cluster instead of running here")] = None,
+) -> None:
+    """Run a job every night. Prints what a scheduler needs, or is a small scheduler (`local`)."""
+    from deploy.manifests import schedule as nightly
+    from tlg.spec import load_annotate_spec
+
+    loaded = load_annotate_spec(spec, overrides)
+    night = nightly.command(spec, address, overrides)
+    if target == "local":
+        nightly.run_local(night, cron, timezone, show=typer.echo)
+    else:
+        typer.echo(nightly.entries(loaded, night, target, cron, timezone), nl=False)
