@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from tlg.errors import StorageError
 
@@ -30,7 +30,8 @@ class Place:
     @staticmethod
     def of(text: str) -> Place:
         kind, *numbers, problem = text.split(" ", 6)
-        return Place(kind, *map(int, numbers), problem)  # type: ignore[arg-type]
+        start, stored, size, method, checksum = map(int, numbers)
+        return Place(cast(Any, kind), start, stored, size, method, checksum, problem)
 
 
 @dataclass(frozen=True)

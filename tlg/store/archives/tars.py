@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 from tlg.store.archives.members import Member, Place, broken, damaged
 
@@ -30,7 +31,7 @@ class Header:
 
 def members(file: io.RawIOBase, size: int) -> Iterator[Member]:
     """Every regular file. Behind damage the next sound header is looked for, so that nothing else is lost."""
-    reader = io.BufferedReader(file, READ_AHEAD)
+    reader = cast(BinaryIO, io.BufferedReader(file, READ_AHEAD))
     position, name, note_size = 0, "", None
     while position < size:
         reader.seek(position)
@@ -121,7 +122,7 @@ def _pax(note: bytes, name: str) -> tuple[str, int | None]:
     return name, size
 
 
-def _next_header(reader: io.BufferedReader, position: int, size: int) -> int:
+def _next_header(reader: BinaryIO, position: int, size: int) -> int:
     while position < size:
         reader.seek(position)
         block = reader.read(BLOCK)

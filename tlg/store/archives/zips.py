@@ -9,6 +9,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
 
 from tlg.store.archives.members import Member, Place, broken, damaged
 
@@ -29,7 +30,7 @@ ReadRange = Callable[[int, int], bytes]
 
 def members(file: io.RawIOBase, size: int) -> Iterator[Member]:
     """Every file, as the index at the end names it; without a sound index, as their own headers do."""
-    reader = io.BufferedReader(file, READ_AHEAD)
+    reader = cast(BinaryIO, io.BufferedReader(file, READ_AHEAD))
     bounds = _index_bounds(reader, size)
     if bounds is None:
         yield from _recovered(reader, size)
@@ -104,7 +105,7 @@ def _wide(extra: bytes, *values: int) -> list[int]:
     return list(values)
 
 
-def _index_bounds(reader: io.BufferedReader, size: int) -> tuple[int, int, int] | None:
+def _index_bounds(reader: BinaryIO, size: int) -> tuple[int, int, int] | None:
     """Where the index begins, how many members it has, and how much stands before the archive (a program that unpacks
     itself); None where the archive's end is lost."""
     tail_start = max(0, size - END_BYTES - LONGEST_COMMENT - LOCATOR_BYTES)
@@ -127,7 +128,7 @@ def _index_bounds(reader: io.BufferedReader, size: int) -> tuple[int, int, int] 
     return (before + start, count, before) if before >= 0 and count * ENTRY_BYTES <= length else None
 
 
-def _recovered(reader: io.BufferedReader, size: int) -> Iterator[Member]:
+def _recovered(reader: BinaryIO, size: int) -> Iterator[Member]:
     yield broken(
         "its index at the end is lost: it was cut off; the members that are still there are read, pack it anew"
     )
@@ -156,7 +157,7 @@ def _recovered(reader: io.BufferedReader, size: int) -> Iterator[Member]:
         position = body + stored
 
 
-def _described(reader: io.BufferedReader, body: int, size: int) -> tuple[int, int, int] | None:
+def _described(reader: BinaryIO, body: int, size: int) -> tuple[int, int, int] | None:
     """Checksum and sizes from behind a member that was written as a stream."""
     position = body
     while (position := _find(reader, DESCRIPTOR, position, size)) < size:
@@ -169,7 +170,7 @@ def _described(reader: io.BufferedReader, body: int, size: int) -> tuple[int, in
     return None
 
 
-def _find(reader: io.BufferedReader, mark: bytes, position: int, size: int) -> int:
+def _find(reader: BinaryIO, mark: bytes, position: int, size: int) -> int:
     """The next place of a mark; `size` where there is none."""
     while position < size:
         reader.seek(position)
