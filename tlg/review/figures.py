@@ -1,0 +1,183 @@
+"""Precision and missed rate of a whole collection, with 95 % intervals, at this threshold and at others.
+
+A mask is right as `tlg score` has it. Precision: the share of masks that are right. Missed rate: of the pictures that
+show a class, the share in which it was answered absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tlg.answers.scoring import THRESHOLDS
+from tlg.review.population import STEPS, Population, binned, edges, places, step_of
+from tlg.review.posterior import ABSENT, MASKS, predicted
+
+CONFIDENCE = 0.95
+SEED = 17
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict on an answer that holds. `has_mask` says whether any class of its picture was answered with a mask."""
+
+    class_name: str
+    is_mask: bool
+    has_mask: bool
+    score: float
+    presence: float
+    is_right: bool
+    is_there: bool
+
+
+class Estimate(NamedTuple):
+    """What is likeliest, and between what it lies in 95 of 100 cases."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class At:
+    """What it would be if `min_score` were this; `None` where no mask would be left, or none is known to be there."""
+
+    min_score: float
+    precision: Estimate | None
+    missed: Estimate | None
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    name: str
+    masks: int
+    judged_masks: int
+    judged_absent: int
+    precision: Estimate | None
+    missed: Estimate | None
+    thresholds: tuple[At, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "precision": _as_json(self.precision),
+            "missed": _as_json(self.missed),
+            "thresholds": [
+                {"min_score": at.min_score, "precision": _as_json(at.precision), "missed": _as_json(at.missed)}
+                for at in self.thresholds
+            ],
+        }
+
+
+def _as_json(estimate: Estimate | None) -> dict[str, float] | None:
+    return None if estimate is None else {name: round(one, 4) for name, one in estimate._asdict().items()}
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Draws of the posterior, of the classes that somebody judged."""
+
+    edge_B1: np.ndarray
+    member_CB: np.ndarray
+    right_DCB: np.ndarray
+    there_DCB: np.ndarray
+    missed_DC: np.ndarray | None
+
+
+def estimate(population: Population, judged: Sequence[Judged]) -> tuple[ClassFigures | None, list[ClassFigures]]:
+    """The figures of all classes together, where anything was judged, and of each class that was judged."""
+    named = {one.class_name for one in judged}
+    chosen = [place for place, name in enumerate(population.classes) if name in named]
+    if not chosen:
+        return None, []
+    names = [population.classes[place] for place in chosen]
+    drawn = _drawn(population, chosen, names, judged)
+    every = np.arange(len(names))
+    of_classes = [_figures(names[place], every[[place]], drawn, judged, {names[place]}) for place in every.tolist()]
+    return _figures("all", every, drawn, judged, named), of_classes
+
+
+def _drawn(population: Population, chosen: list[int], names: list[str], judged: Sequence[Judged]) -> _Drawn:
+    rng = np.random.default_rng(SEED)
+    masks_CT = population.masks[chosen]
+    edge_B1 = edges(masks_CT)
+    member_CB = binned(masks_CT, edge_B1)
+    masks = [one for one in judged if one.is_mask]
+    row = [names.index(one.class_name) for one in masks]
+    step = step_of(np.array([one.score for one in masks]))
+    count_CB = _counts(row, step, [1] * len(masks), len(names), edge_B1)
+    draws = []
+    for said in ([one.is_right for one in masks], [one.is_there for one in masks]):
+        right_CB = _counts(row, step, said, len(names), edge_B1)
+        draws.append(predicted(member_CB, count_CB, right_CB, places(member_CB), MASKS, rng))
+    missed_DC = _missed(population, chosen, names, judged, rng)
+    return _Drawn(edge_B1, member_CB, draws[0], draws[1], missed_DC)
+
+
+def _missed(
+    population: Population, chosen: list[int], names: list[str], judged: Sequence[Judged], rng: np.random.Generator
+) -> np.ndarray | None:
+    """(D, C): absent answers whose class is there; None where nobody judged an absent answer."""
+    absent = [one for one in judged if not one.is_mask]
+    if not absent:
+        return None
+    counts_CT = np.concatenate([population.absent_beside[chosen], population.absent_alone[chosen]])
+    edge_B1 = edges(counts_CT)
+    member_CB = binned(counts_CT, edge_B1)
+    row = [names.index(one.class_name) + (0 if one.has_mask else len(names)) for one in absent]
+    step = step_of(np.array([one.presence for one in absent]))
+    count_CB = _counts(row, step, [1] * len(absent), len(counts_CT), edge_B1)
+    there_CB = _counts(row, step, [one.is_there for one in absent], len(counts_CT), edge_B1)
+    missed_DC = predicted(member_CB, count_CB, there_CB, places(member_CB), ABSENT, rng).sum(2)
+    return missed_DC[:, : len(names)] + missed_DC[:, len(names) :]
+
+
+def _counts(row: list[int], step: np.ndarray, weight: Sequence[float], rows: int, edge_B1: np.ndarray) -> np.ndarray:
+    counts_CB = np.zeros((rows, len(edge_B1) - 1))
+    np.add.at(counts_CB, (row, np.searchsorted(edge_B1, step, side="right") - 1), np.asarray(weight, float))
+    return counts_CB
+
+
+def _figures(name: str, rows: np.ndarray, drawn: _Drawn, judged: Sequence[Judged], named: set[str]) -> ClassFigures:
+    thresholds = tuple(_at(threshold, rows, drawn) for threshold in _told(rows, drawn))
+    own = [one for one in judged if one.class_name in named]
+    masks = sum(one.is_mask for one in own)
+    now = _at(0.0, rows, drawn)
+    has_masks, has_absent = masks > 0, len(own) > masks
+    return ClassFigures(
+        name,
+        int(drawn.member_CB[rows].sum()),
+        masks,
+        len(own) - masks,
+        now.precision if has_masks else None,
+        now.missed if has_absent else None,
+        thresholds if has_masks else (),
+    )
+
+
+def _told(rows: np.ndarray, drawn: _Drawn) -> Iterator[float]:
+    """The thresholds that change something: below the lowest score nothing was ever left out."""
+    member_B = drawn.member_CB[rows].sum(0)
+    lowest = drawn.edge_B1[int(np.argmax(member_B > 0))] / STEPS if member_B.any() else 1.0
+    yield from (threshold for threshold in THRESHOLDS if lowest <= threshold < 1)
+
+
+def _at(threshold: float, rows: np.ndarray, drawn: _Drawn) -> At:
+    is_kept_B = drawn.edge_B1[:-1] >= round(threshold * STEPS)
+    kept = int(drawn.member_CB[rows][:, is_kept_B].sum())
+    right_D = drawn.right_DCB[:, rows][:, :, is_kept_B].sum((1, 2))
+    precision = _estimate(right_D / kept) if kept else None
+    if drawn.missed_DC is None:
+        return At(threshold, precision, None)
+    there_DB = drawn.there_DCB[:, rows].sum(1)
+    missed_D = drawn.missed_DC[:, rows].sum(1) + there_DB[:, ~is_kept_B].sum(1)
+    total_D = drawn.missed_DC[:, rows].sum(1) + there_DB.sum(1)
+    missed = _estimate(missed_D / np.maximum(total_D, 1)) if total_D.any() else None
+    return At(threshold, precision, missed)
+
+
+def _estimate(share_D: np.ndarray) -> Estimate:
+    low, high = np.quantile(share_D, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(float(share_D.mean()), float(low), float(high))
