@@ -17,6 +17,7 @@ from tlg.cli import app
 COMMANDS = [
     "annotate",
     "demo",
+    "diff",
     "doctor",
     "evaluate",
     "exemplars",
@@ -28,12 +29,14 @@ COMMANDS = [
     "prior",
     "prune",
     "render",
+    "review",
     "schedule",
     "schema",
     "score",
     "serve",
     "status",
     "submit",
+    "suggest",
     "train",
     "validate",
 ]

@@ -85,9 +85,7 @@ def answer_digest(row: Mapping[str, Any]) -> str:
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=12).hexdigest()
 
 
-def judge(
-    row: Mapping[str, Any], verdict: str, reviewer: str, source: str, mask: records.Rle | None = None
-) -> Verdict:
+def judge(row: Mapping[str, Any], verdict: str, reviewer: str, source: str, mask: records.Rle | None = None) -> Verdict:
     """A verdict on an answer's row. Raises InputError where it does not fit the answer."""
     known = OF_MASKS if row["status"] == "mask" else OF_ABSENT
     if verdict not in known:
@@ -97,12 +95,12 @@ def judge(
     if mask is not None and list(mask["size"]) != [row["height"], row["width"]]:
         height, width = mask["size"]
         raise InputError(f"the mask is {width}x{height} pixels, the picture {row['width']}x{row['height']}")
-    overlap = None if mask is None or row["rle"] is None else _iou(row["rle"], mask)
+    shared = None if mask is None or row["rle"] is None else overlap(row["rle"], mask)
     if mask is not None and not records.decode_mask(mask).any():
-        verdict, mask, overlap = ("not_there" if row["status"] == "mask" else "right"), None, None
+        verdict, mask, shared = ("not_there" if row["status"] == "mask" else "right"), None, None
     return Verdict(
         *(row["image_id"], row["image_uri"], row["class_name"], answer_digest(row), row["status"], verdict),
-        *(reviewer, now(), source, row["run_id"], mask, overlap),
+        *(reviewer, now(), source, row["run_id"], mask, shared),
     )
 
 
@@ -110,7 +108,7 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
-def _iou(answered: records.Rle, mended: records.Rle) -> float:
+def overlap(answered: records.Rle, mended: records.Rle) -> float:
     answer_HW, mask_HW = records.decode_mask(answered), records.decode_mask(mended)
     union = int((answer_HW | mask_HW).sum())
     return int((answer_HW & mask_HW).sum()) / union if union else 0.0
