@@ -50,7 +50,8 @@ def add(place: str, output: str, access: store.Access = store.DEFAULT_ACCESS) ->
     exemplars.load(place, access)  # what was written can be read
     shown = [one for one in fresh if one.class_name is not None]
     masked = sum(one.rle is not None for one in shown)
-    yield f"{place}: {len(shown):,} exemplars added, {masked:,} of them with a mask; {len(fresh) - len(shown):,} negatives"
+    negatives = len(fresh) - len(shown)
+    yield f"{place}: {len(shown):,} exemplars added, {masked:,} of them with a mask; {negatives:,} negatives"
     if len(found) > len(fresh):
         yield f"{len(found) - len(fresh):,} corrections were in the set before"
     yield from remarks

@@ -78,17 +78,17 @@ def suggestions(catalogue: Catalogue, pictures: int = PICTURES) -> list[Suggesti
 def _doubts(catalogue: Catalogue, names: tuple[str, ...], judged: set[int]) -> list[Doubts]:
     doubts = [Doubts() for _ in names]
     for block in scan.blocks(catalogue, names):
-        value_N = block.step_N / STEPS
-        weak_N = block.is_mask_N & (value_N < LOW_SCORE)
-        near_N = ~block.is_mask_N & (np.abs(value_N - PRESENT) < NEAR)
+        value_N = block.steps / STEPS
+        weak_N = block.is_mask & (value_N < LOW_SCORE)
+        near_N = ~block.is_mask & (np.abs(value_N - PRESENT) < NEAR)
         # A score is a probability that ends at what is doubted least.
-        doubt_N = np.where(block.is_mask_N, 1 - value_N, 1 - 2 * np.abs(value_N - PRESENT))
+        doubt_N = np.where(block.is_mask, 1 - value_N, 1 - 2 * np.abs(value_N - PRESENT))
         for place, of_class in enumerate(doubts):
-            own = np.flatnonzero((block.class_N == place) & (weak_N | near_N))
-            of_class.answers += int((block.class_N == place).sum())
+            own = np.flatnonzero((block.classes == place) & (weak_N | near_N))
+            of_class.answers += int((block.classes == place).sum())
             of_class.weak_masks += int(weak_N[own].sum())
             of_class.near_presence += int(near_N[own].sum())
-            images = block.number_I[block.image_N[own]].tolist()
+            images = block.numbers[block.images[own]].tolist()
             fresh = [pair for pair in zip(doubt_N[own].tolist(), images, strict=True) if pair[1] not in judged]
             of_class.most = heapq.nlargest(CANDIDATES, [*of_class.most, *fresh])
     return doubts

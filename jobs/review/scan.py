@@ -21,16 +21,16 @@ COLUMNS = ["image_id", "class_name", "status", "score", "presence", "part"]
 class Block:
     """Some images (I) and the rows of their classes (N), image by image."""
 
-    number_I: np.ndarray
-    first_I: np.ndarray
-    image_N: np.ndarray
-    class_N: np.ndarray
-    is_mask_N: np.ndarray
-    step_N: np.ndarray
+    numbers: np.ndarray  # (I,)
+    firsts: np.ndarray  # (I,)
+    images: np.ndarray  # (N,) like all that follow
+    classes: np.ndarray
+    is_mask: np.ndarray
+    steps: np.ndarray
 
     @property
-    def has_mask_I(self) -> np.ndarray:
-        return np.logical_or.reduceat(self.is_mask_N, self.first_I)
+    def has_mask(self) -> np.ndarray:
+        return np.logical_or.reduceat(self.is_mask, self.firsts)
 
 
 def class_names(catalogue: Catalogue) -> tuple[str, ...]:
@@ -40,8 +40,8 @@ def class_names(catalogue: Catalogue) -> tuple[str, ...]:
 def population(catalogue: Catalogue) -> Population:
     counted = Population.empty(class_names(catalogue))
     for block in blocks(catalogue, counted.classes):
-        has_mask_N = block.has_mask_I[block.image_N]
-        counted.add(block.class_N, block.is_mask_N, block.step_N, has_mask_N, len(block.number_I))
+        has_mask_N = block.has_mask[block.images]
+        counted.add(block.classes, block.is_mask, block.steps, has_mask_N, len(block.numbers))
     return counted
 
 
@@ -50,15 +50,15 @@ def draw(catalogue: Catalogue, counted: Population, pictures: int) -> Drawn:
     design = Design.of(counted, pictures)
     taken = Draw(design, pictures)
     for block in blocks(catalogue, counted.classes):
-        has_mask_I = block.has_mask_I
+        has_mask_I = block.has_mask
         # Of each image the least certain mask comes first, behind it what has no mask.
-        order = np.lexsort((np.where(block.is_mask_N, block.step_N, 2 * STEPS), block.image_N))
-        doubtful_I = order[block.first_I]
-        nearest_I = np.maximum.reduceat(block.step_N, block.first_I)
-        least_I, class_I = block.step_N[doubtful_I], block.class_N[doubtful_I]
+        order = np.lexsort((np.where(block.is_mask, block.steps, 2 * STEPS), block.images))
+        doubtful_I = order[block.firsts]
+        nearest_I = np.maximum.reduceat(block.steps, block.firsts)
+        least_I, class_I = block.steps[doubtful_I], block.classes[doubtful_I]
         step_I = np.where(has_mask_I, least_I, nearest_I)
         stratum_I = np.where(has_mask_I, design.of_masked(class_I, least_I), design.of_unmasked(nearest_I))
-        taken.add(block.number_I, stratum_I, step_I)
+        taken.add(block.numbers, stratum_I, step_I)
     return taken.drawn()
 
 

@@ -79,11 +79,11 @@ def _as_json(estimate: Estimate | None) -> dict[str, float] | None:
 class _Drawn:
     """Draws of the posterior, of the classes that somebody judged."""
 
-    edge_B1: np.ndarray
-    member_CB: np.ndarray
-    right_DCB: np.ndarray
-    there_DCB: np.ndarray
-    missed_DC: np.ndarray | None
+    bounds: np.ndarray  # (B + 1,)
+    members: np.ndarray  # (C, B)
+    right: np.ndarray  # (D, C, B)
+    there: np.ndarray  # (D, C, B)
+    missed: np.ndarray | None  # (D, C)
 
 
 def estimate(population: Population, judged: Sequence[Judged]) -> tuple[ClassFigures | None, list[ClassFigures]]:
@@ -148,7 +148,7 @@ def _figures(name: str, rows: np.ndarray, drawn: _Drawn, judged: Sequence[Judged
     has_masks, has_absent = masks > 0, len(own) > masks
     return ClassFigures(
         name,
-        int(drawn.member_CB[rows].sum()),
+        int(drawn.members[rows].sum()),
         masks,
         len(own) - masks,
         now.precision if has_masks else None,
@@ -159,21 +159,21 @@ def _figures(name: str, rows: np.ndarray, drawn: _Drawn, judged: Sequence[Judged
 
 def _told(rows: np.ndarray, drawn: _Drawn) -> Iterator[float]:
     """The thresholds that change something: below the lowest score nothing was ever left out."""
-    member_B = drawn.member_CB[rows].sum(0)
-    lowest = drawn.edge_B1[int(np.argmax(member_B > 0))] / STEPS if member_B.any() else 1.0
+    member_B = drawn.members[rows].sum(0)
+    lowest = drawn.bounds[int(np.argmax(member_B > 0))] / STEPS if member_B.any() else 1.0
     yield from (threshold for threshold in THRESHOLDS if lowest <= threshold < 1)
 
 
 def _at(threshold: float, rows: np.ndarray, drawn: _Drawn) -> At:
-    is_kept_B = drawn.edge_B1[:-1] >= round(threshold * STEPS)
-    kept = int(drawn.member_CB[rows][:, is_kept_B].sum())
-    right_D = drawn.right_DCB[:, rows][:, :, is_kept_B].sum((1, 2))
+    is_kept_B = drawn.bounds[:-1] >= round(threshold * STEPS)
+    kept = int(drawn.members[rows][:, is_kept_B].sum())
+    right_D = drawn.right[:, rows][:, :, is_kept_B].sum((1, 2))
     precision = _estimate(right_D / kept) if kept else None
-    if drawn.missed_DC is None:
+    if drawn.missed is None:
         return At(threshold, precision, None)
-    there_DB = drawn.there_DCB[:, rows].sum(1)
-    missed_D = drawn.missed_DC[:, rows].sum(1) + there_DB[:, ~is_kept_B].sum(1)
-    total_D = drawn.missed_DC[:, rows].sum(1) + there_DB.sum(1)
+    there_DB = drawn.there[:, rows].sum(1)
+    missed_D = drawn.missed[:, rows].sum(1) + there_DB[:, ~is_kept_B].sum(1)
+    total_D = drawn.missed[:, rows].sum(1) + there_DB.sum(1)
     missed = _estimate(missed_D / np.maximum(total_D, 1)) if total_D.any() else None
     return At(threshold, precision, missed)
 

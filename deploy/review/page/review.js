@@ -78,6 +78,15 @@ function renderMissing() {
   byId("missing-text").textContent = count ? `${count} missing` : "Nothing is missing";
 }
 
+let isPainting = false;
+
+/** Once for each of the screen's pictures, however fast the pointer moves. */
+function paintSoon() {
+  if (isPainting) return;
+  isPainting = true;
+  requestAnimationFrame(() => { isPainting = false; paint(); });
+}
+
 function paint() {
   if (!image) return;
   const answer = question(), first = answer ?? shown.answers[0];
@@ -243,7 +252,7 @@ byId("stage").addEventListener("pointermove", (event) => {
   const place = stage.place(event);
   brush.line(last, place);
   last = place;
-  paint();
+  paintSoon();
 });
 for (const end of ["pointerup", "pointercancel"]) byId("stage").addEventListener(end, () => { last = null; });
 
