@@ -136,7 +136,8 @@ def _missed(
 
 def _counts(row: list[int], step: np.ndarray, weight: Sequence[float], rows: int, edge_B1: np.ndarray) -> np.ndarray:
     counts_CB = np.zeros((rows, len(edge_B1) - 1))
-    np.add.at(counts_CB, (row, np.searchsorted(edge_B1, step, side="right") - 1), np.asarray(weight, float))
+    bin_N = np.searchsorted(edge_B1, step, side="right") - 1
+    np.add.at(counts_CB, (np.asarray(row, np.int64), bin_N), np.asarray(weight, float))
     return counts_CB
 
 

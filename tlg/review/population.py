@@ -31,8 +31,8 @@ class Population:
 
     @classmethod
     def empty(cls, classes: tuple[str, ...]) -> Population:
-        counts = (np.zeros((len(classes), STEPS + 1), np.int64) for _ in range(3))
-        return cls(classes, *counts)
+        masks, beside, alone = np.zeros((3, len(classes), STEPS + 1), np.int64)
+        return cls(classes, masks, beside, alone)
 
     def add(
         self, class_N: np.ndarray, is_mask_N: np.ndarray, step_N: np.ndarray, has_mask_N: np.ndarray, pictures: int
