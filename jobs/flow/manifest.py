@@ -33,7 +33,7 @@ IMAGES_PER_GROUP = 512
 # Lists and text manifests are read ahead by this much.
 READ_AHEAD_BYTES = 8 * 2**20
 # What a run writes below its output, beside folders that begin with an underscore.
-OUTPUT_FOLDERS = ("annotations", "coco", "label_studio", "overlay", "quarantine", "report", "runs")
+OUTPUT_FOLDERS = ("annotations", "coco", "label_studio", "overlay", "quarantine", "report", "review", "runs")
 
 WORK_SCHEMA = pa.schema(
     [

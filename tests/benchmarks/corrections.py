@@ -31,7 +31,7 @@ from tlg.answers.scoring import ClassScore
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data/neu_seg"
 MODEL = "tlg-photo"
-SHOTS, MENDED, LIMIT = 3, 10, 100
+SHOTS, MENDED, LIMIT = 3, 10, 60
 SEEDS = (0, 1, 2)
 
 

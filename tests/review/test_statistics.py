@@ -124,7 +124,7 @@ def test_more_verdicts_make_narrower_intervals() -> None:
 def test_the_posterior_agrees_with_bayes_where_there_is_one_cell() -> None:
     """With a belief that is nearly flat, 8 right of 10 is about a beta distribution's mean."""
     members, judged, right = np.full((1, 1), 10**6), np.full((1, 1), 50.0), np.full((1, 1), 40.0)
-    draws = predicted(members, judged, right, np.array([0.5]), MASKS, np.random.default_rng(3))
+    draws = np.concatenate(list(predicted(members, judged, right, np.array([0.5]), MASKS, np.random.default_rng(3))))
     share = draws[:, 0, 0] / 10**6
     assert share.mean() == pytest.approx(0.79, abs=0.02)
     assert share.std() == pytest.approx(0.056, abs=0.012)

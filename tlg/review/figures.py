@@ -6,7 +6,7 @@ show a class, the share in which it was answered absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -77,12 +77,12 @@ def _as_json(estimate: Estimate | None) -> dict[str, float] | None:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Draws of the posterior, of the classes that somebody judged."""
+    """Draws of the posterior, of the classes that somebody judged; T are the thresholds, from 0 on."""
 
-    bounds: np.ndarray  # (B + 1,)
-    members: np.ndarray  # (C, B)
-    right: np.ndarray  # (D, C, B)
-    there: np.ndarray  # (D, C, B)
+    lowest: np.ndarray  # (C,) lowest score of a mask
+    members: np.ndarray  # (C, T) masks that are left
+    right: np.ndarray  # (D, C, T) those of them that are right
+    there: np.ndarray  # (D, C, T) those of them whose class is there
     missed: np.ndarray | None  # (D, C)
 
 
@@ -104,6 +104,7 @@ def _drawn(population: Population, chosen: list[int], names: list[str], judged: 
     masks_CT = population.masks[chosen]
     edge_B1 = edges(masks_CT)
     member_CB = binned(masks_CT, edge_B1)
+    is_left_BT = (edge_B1[:-1, None] >= np.rint(np.array(THRESHOLDS) * STEPS)).astype(np.float32)
     masks = [one for one in judged if one.is_mask]
     row = [names.index(one.class_name) for one in masks]
     step = step_of(np.array([one.score for one in masks]))
@@ -111,9 +112,12 @@ def _drawn(population: Population, chosen: list[int], names: list[str], judged: 
     draws = []
     for said in ([one.is_right for one in masks], [one.is_there for one in masks]):
         right_CB = _counts(row, step, said, len(names), edge_B1)
-        draws.append(predicted(member_CB, count_CB, right_CB, places(member_CB), MASKS, rng))
+        drawn = predicted(member_CB, count_CB, right_CB, places(member_CB), MASKS, rng)
+        draws.append(np.concatenate([some_SCB.astype(np.float32) @ is_left_BT for some_SCB in drawn]))
     missed_DC = _missed(population, chosen, names, judged, rng)
-    return _Drawn(edge_B1, member_CB, draws[0], draws[1], missed_DC)
+    has_mask_CT = masks_CT > 0
+    lowest_C = np.where(has_mask_CT.any(1), has_mask_CT.argmax(1), STEPS) / STEPS
+    return _Drawn(lowest_C, member_CB @ is_left_BT, draws[0], draws[1], missed_DC)
 
 
 def _missed(
@@ -130,7 +134,8 @@ def _missed(
     step = step_of(np.array([one.presence for one in absent]))
     count_CB = _counts(row, step, [1] * len(absent), len(counts_CT), edge_B1)
     there_CB = _counts(row, step, [one.is_there for one in absent], len(counts_CT), edge_B1)
-    missed_DC = predicted(member_CB, count_CB, there_CB, places(member_CB), ABSENT, rng).sum(2)
+    drawn = predicted(member_CB, count_CB, there_CB, places(member_CB), ABSENT, rng)
+    missed_DC = np.concatenate([some_SCB.sum(2) for some_SCB in drawn])
     return missed_DC[:, : len(names)] + missed_DC[:, len(names) :]
 
 
@@ -142,41 +147,36 @@ def _counts(row: list[int], step: np.ndarray, weight: Sequence[float], rows: int
 
 
 def _figures(name: str, rows: np.ndarray, drawn: _Drawn, judged: Sequence[Judged], named: set[str]) -> ClassFigures:
-    thresholds = tuple(_at(threshold, rows, drawn) for threshold in _told(rows, drawn))
     own = [one for one in judged if one.class_name in named]
     masks = sum(one.is_mask for one in own)
-    now = _at(0.0, rows, drawn)
+    # Below the lowest score nothing was ever left out.
+    lowest = drawn.lowest[rows].min()
+    every = [_at(place, rows, drawn) for place in range(len(THRESHOLDS))]
+    told = tuple(at for at in every if lowest <= at.min_score < 1)
     has_masks, has_absent = masks > 0, len(own) > masks
     return ClassFigures(
         name,
-        int(drawn.members[rows].sum()),
+        int(drawn.members[rows, 0].sum()),
         masks,
         len(own) - masks,
-        now.precision if has_masks else None,
-        now.missed if has_absent else None,
-        thresholds if has_masks else (),
+        every[0].precision if has_masks else None,
+        every[0].missed if has_absent else None,
+        told if has_masks else (),
     )
 
 
-def _told(rows: np.ndarray, drawn: _Drawn) -> Iterator[float]:
-    """The thresholds that change something: below the lowest score nothing was ever left out."""
-    member_B = drawn.members[rows].sum(0)
-    lowest = drawn.bounds[int(np.argmax(member_B > 0))] / STEPS if member_B.any() else 1.0
-    yield from (threshold for threshold in THRESHOLDS if lowest <= threshold < 1)
-
-
-def _at(threshold: float, rows: np.ndarray, drawn: _Drawn) -> At:
-    is_kept_B = drawn.bounds[:-1] >= round(threshold * STEPS)
-    kept = int(drawn.members[rows][:, is_kept_B].sum())
-    right_D = drawn.right[:, rows][:, :, is_kept_B].sum((1, 2))
-    precision = _estimate(right_D / kept) if kept else None
+def _at(place: int, rows: np.ndarray, drawn: _Drawn) -> At:
+    """With the threshold at this place."""
+    left = float(drawn.members[rows, place].sum())
+    precision = _estimate(drawn.right[:, rows, place].sum(1) / left) if left else None
     if drawn.missed is None:
-        return At(threshold, precision, None)
-    there_DB = drawn.there[:, rows].sum(1)
-    missed_D = drawn.missed[:, rows].sum(1) + there_DB[:, ~is_kept_B].sum(1)
-    total_D = drawn.missed[:, rows].sum(1) + there_DB.sum(1)
+        return At(THRESHOLDS[place], precision, None)
+    there_D = drawn.there[:, rows, 0].sum(1)
+    never_D = drawn.missed[:, rows].sum(1)
+    missed_D = never_D + there_D - drawn.there[:, rows, place].sum(1)
+    total_D = never_D + there_D
     missed = _estimate(missed_D / np.maximum(total_D, 1)) if total_D.any() else None
-    return At(threshold, precision, missed)
+    return At(THRESHOLDS[place], precision, missed)
 
 
 def _estimate(share_D: np.ndarray) -> Estimate:

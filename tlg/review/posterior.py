@@ -6,12 +6,12 @@ judged (model-based inference for a finite population, as Zheng and Little 2003 
 with splines). Where few were judged, as is the rule here, its intervals hold better and are narrower than those made of
 weights. What was judged must have been chosen by class and score alone, or by chance.
 
-Shapes: C classes, B bins of the score, S chains, D draws.
+Shapes: C classes, B bins of the score, S chains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,21 +67,20 @@ def predicted(
     place_B: np.ndarray,
     belief: Belief,
     rng: np.random.Generator,
-) -> np.ndarray:
-    """(D, C, B): how many of the members in each cell are right, as often as the posterior says so.
+) -> Iterator[np.ndarray]:
+    """(S, C, B), some draws at a time: how many members of each cell are right, as often as the posterior says so.
 
     `place_B` says where a bin's score stands among all, from 0 to 1.
     """
-    logit_DCB = _posterior(judged_CB, right_CB, place_B, belief, rng)
-    chance_DCB = 1 / (1 + np.exp(-logit_DCB))
-    left_CB = np.maximum(member_CB - judged_CB, 0)
-    return right_CB + rng.binomial(left_CB.astype(np.int64), chance_DCB)
+    left_CB = np.maximum(member_CB - judged_CB, 0).astype(np.int64)
+    for logit_SCB in _posterior(judged_CB, right_CB, place_B, belief, rng):
+        yield right_CB + rng.binomial(left_CB, 1 / (1 + np.exp(-logit_SCB)))
 
 
 def _posterior(
     judged_CB: np.ndarray, right_CB: np.ndarray, place_B: np.ndarray, belief: Belief, rng: np.random.Generator
-) -> np.ndarray:
-    """(D, C, B) log-odds, by elliptical slice sampling (Murray, Adams and MacKay 2010), all chains at once."""
+) -> Iterator[np.ndarray]:
+    """(S, C, B) log-odds, by elliptical slice sampling (Murray, Adams and MacKay 2010), all chains at once."""
     root_shared, root_own = belief.shared.root(place_B), belief.own.root(place_B)
     classes, bins = judged_CB.shape
     at_C, at_B = np.nonzero(judged_CB)
@@ -104,13 +103,12 @@ def _posterior(
         return (right_O * logit_SO - count_O * np.logaddexp(0, logit_SO)).sum(1)
 
     all_C, all_B = np.arange(classes)[:, None], np.arange(bins)[None]
-    state, kept = np.zeros((CHAINS, 1 + classes, bins + 1)), []
+    state = np.zeros((CHAINS, 1 + classes, bins + 1))
     now_S = likelihood(state)
     for turn in range(TURNS):
         state, now_S = _slice(state, now_S, prior(), likelihood, rng)
         if turn >= WARM_UP and turn % EVERY == 0:
-            kept.append(logits(state, all_C, all_B))
-    return np.concatenate(kept)
+            yield logits(state, all_C, all_B)
 
 
 def _slice(

@@ -16,7 +16,8 @@ let pictures = [], at = 0, step = 0, shown = null, image = null, brush = null, i
 let loading = 0;
 
 const masked = () => shown.answers.filter((answer) => answer.status === "mask");
-const absent = () => shown.answers.filter((answer) => answer.status !== "mask");
+/** The likeliest first. */
+const absent = () => shown.answers.filter((answer) => answer.status !== "mask").sort((a, b) => b.presence - a.presence);
 /** A question for each mask, and one for all that was answered absent. */
 const steps = () => masked().length + (absent().length ? 1 : 0);
 const question = () => masked()[step] ?? null;
