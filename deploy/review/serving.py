@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -31,7 +32,9 @@ def run(
     show(f"{len(session.pictures)} pictures to review at {shown}{'' if key is None else f'#key={key}'}")
     show("Ctrl-C ends it; every verdict is kept at once")
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-    uvicorn.Server(config).run(sockets=[bound])
+    # uvicorn raises the signal that ended it once more; what comes after the page is still to be said.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[bound])
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from jobs.review.verdicts import Verdict, VerdictFile
 from tlg import store
 from tlg.answers.records import Rle
 from tlg.errors import InputError
+
+# Verdicts of other servers are looked for this often; those of this one are known at once.
+REFRESH_SECONDS = 10.0
 
 
 class Session:
@@ -26,6 +30,7 @@ class Session:
         self._file = VerdictFile(self.catalogue.output, access)
         self._lock = threading.Lock()
         self._said = verdicts.read(self.catalogue.output, access)
+        self._read_at = time.monotonic()
 
     def holding(self) -> dict[tuple[str, str], Verdict]:
         """The verdicts on the pictures shown, by image and class, those of others who review at the same time too."""
@@ -37,11 +42,13 @@ class Session:
         with self._lock:
             return verdicts.sort(self._said, answers).hold
 
-    def refresh(self) -> None:
-        """Hear what others said since."""
-        said = verdicts.read(self.catalogue.output, self.access)
+    def refresh(self, seconds: float = REFRESH_SECONDS) -> None:
+        """Hear what was said through other servers, where nobody has asked for so long."""
         with self._lock:
-            self._said = said
+            if time.monotonic() - self._read_at < seconds:
+                return
+            self._said = verdicts.read(self.catalogue.output, self.access)
+            self._read_at = time.monotonic()
 
     def picture(self, image_id: str) -> SampledPicture:
         try:

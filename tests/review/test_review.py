@@ -92,7 +92,7 @@ def test_two_people_at_once_overwrite_nothing_and_a_dispute_is_said(out: Path) -
     ann, ben = Session(str(out), 6), Session(str(out), 6)
     picture = masked(ann)[0]
     said_of(ann, picture, "right", "Ann")
-    ben.refresh()
+    ben.refresh(0)
     rows = ben.picture(picture).rows
     others = ben.judge(picture, "Ben", [(rows[0]["class_name"], verdicts.answer_digest(rows[0]), "wrong", None)])
     assert [(one.reviewer, one.verdict) for one in others] == [("Ann", "right")]

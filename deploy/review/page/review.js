@@ -128,6 +128,7 @@ async function next() {
     step += 1;
     render();
   } else {
+    ({ pictures } = await api.review());  // others may have reviewed some of them meanwhile
     const later = pictures.findIndex((picture, place) => place > at && picture.left);
     const open = later < 0 ? pictures.findIndex((picture) => picture.left) : later;
     if (open < 0) {
