@@ -27,6 +27,11 @@ class Session:
         self.access = access
         shown = sample.drawn(self.catalogue, pictures)
         self.pictures: dict[str, SampledPicture] = {one.image_id: one for one in shown}
+        self._answers = {
+            (row["image_id"], row["class_name"]): verdicts.answer_digest(row)
+            for picture in shown
+            for row in picture.rows
+        }
         self._file = VerdictFile(self.catalogue.output, access)
         self._lock = threading.Lock()
         self._said = verdicts.read(self.catalogue.output, access)
@@ -34,13 +39,8 @@ class Session:
 
     def holding(self) -> dict[tuple[str, str], Verdict]:
         """The verdicts on the pictures shown, by image and class, those of others who review at the same time too."""
-        answers = {
-            (row["image_id"], row["class_name"]): verdicts.answer_digest(row)
-            for picture in self.pictures.values()
-            for row in picture.rows
-        }
         with self._lock:
-            return verdicts.sort(self._said, answers).hold
+            return verdicts.sort(self._said, self._answers).hold
 
     def refresh(self, seconds: float = REFRESH_SECONDS) -> None:
         """Hear what was said through other servers, where nobody has asked for so long."""
