@@ -19,8 +19,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("local_ray")]
 
 def test_the_next_run_answers_again_what_was_answered_with_the_set(tmp_path: Path, exemplar_folder: Path) -> None:
     images = collection.write(tmp_path / "images", 12)
-    spec = collection.spec(str(images), exemplar_folder, str(tmp_path / "out"))
-    annotate(spec)
+    (images / "0" / "bad.png").write_bytes(b"no picture")
+    spec = collection.spec(str(images), exemplar_folder, str(tmp_path / "out"), run={"max_error_rate": 0.5})
+    assert annotate(spec).errors == 1
     session = Session(spec.output.uri, 3)
     for image_id, picture in session.pictures.items():
         row = next(row for row in picture.rows if row["status"] == "mask")
@@ -31,7 +32,7 @@ def test_the_next_run_answers_again_what_was_answered_with_the_set(tmp_path: Pat
     first = next(iter(adding.add(str(exemplar_folder), spec.output.uri)))
     assert "3 exemplars added, 3 of them with a mask" in first
     again = annotate(spec)
-    assert (again.images, again.replaced) == (12, 12)
+    assert (again.images, again.replaced) == (12, 12), "what is no picture does not depend on exemplars"
     told = list(reviewing.told(spec.output.uri))
     assert any("given again since" in line for line in told)
     assert told[0].startswith("0 of 12 pictures reviewed")
