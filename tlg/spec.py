@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from importlib.metadata import entry_points
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
+from tlg.registry import known_names, unknown
 
 # What answers where nobody names a model: jobs, endpoint, page, Python.
 DEFAULT_MODEL = "tlg-photo"
@@ -33,8 +32,7 @@ EXPORTS_GROUP = "tlg.exports"
 
 def export_formats() -> list[str]:
     """What `output.formats` may name: ours, and the entry points of installed packages."""
-    others = {entry.name for entry in entry_points(group=EXPORTS_GROUP)}
-    return [*OUR_EXPORT_FORMATS, *sorted(others - set(OUR_EXPORT_FORMATS))]
+    return known_names(EXPORTS_GROUP, OUR_EXPORT_FORMATS)
 
 
 class ImagesSpec(Document):
@@ -72,9 +70,7 @@ class OutputSpec(Document):
     def known(cls, value: list[str]) -> list[str]:
         for name in value:
             if name not in (expected := export_formats()):
-                near = difflib.get_close_matches(name, expected, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"expected some of {', '.join(expected)}"
-                raise ValueError(f"format '{name}' is unknown ({hint})")
+                raise ValueError(unknown("format", name, expected))
         return value
 
 

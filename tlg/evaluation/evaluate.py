@@ -42,9 +42,7 @@ SWAPPED: dict[str, Literal["tlg", "tlg_true_masks"]] = {"swapped": "tlg", "swapp
 HINTS = {"tlg_boxes": boxes_around, "tlg_points": points_on}
 
 
-def evaluate(
-    config: str | Path, dump: str | Path | None = None, overrides: Sequence[str] = (), console: Console | None = None
-) -> dict[str, Any]:
+def evaluate(config: str | Path, dump: str | Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Answer every episode the config asks for; returns the report that is also printed and written.
 
     `dump` receives `<fold>_<shots>shot_<index>.png` for every episode, 255 where the class is, at the query's size.
@@ -69,7 +67,7 @@ def evaluate(
         kinds = ["mIoU", "FB_IoU", *(["swapped_mIoU", "reading"] if spec.reading else [])]
         means = {f"mean_{kind}": float(np.mean([fold[kind] for fold in of_fold.values()])) for kind in kinds}
         report["shots"][str(shots)] = {"folds": of_fold, **means}
-    show(report, console or Console())
+    show(report, Console())
     if spec.out is not None:
         store.write(str(spec.out), json.dumps(report, indent=1).encode())
     return report

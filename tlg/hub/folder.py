@@ -7,9 +7,9 @@ named in `model.json` and proven by what the backbone makes of a fixed picture.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -57,7 +57,6 @@ class Model:
     backbone: Backbone
     network: TLG | None = None
     text: TextSpec | None = None
-    prior: dict[str, Any] = field(default_factory=dict)
     input_size: tuple[int, int] = (400, 400)
     background: Background | None = None  # what the exemplar prior knows of ordinary pictures
     clip: TinyClip | None = None
@@ -86,7 +85,6 @@ def save_model(
     network: TLG | None = None,
     *,
     text: TextSpec | None = None,
-    prior: dict[str, Any] | None = None,
     input_size: tuple[int, int] = (400, 400),
     background: Background | None = None,
     clip: TinyClip | None = None,
@@ -116,7 +114,6 @@ def save_model(
         network=None if network is None else network.spec,
         text=text,
         clip=None if clip is None else ClipSpec(config=clip.config, words=clip.tokenizer.words),
-        prior=prior or {},
         input_size=input_size,
         backbone_weights=backbone_weights,
         backbone_record=None if backbone_weights is None else record_of(backbone, backbone_weights),
@@ -163,7 +160,6 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         backbone,
         network,
         written.text,
-        written.prior,
         written.input_size,
         background,
         clip,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from functools import lru_cache
 
+from tlg.errors import StorageError
+from tlg.registry import Registry
 from tlg.store.local import LocalStore
 from tlg.store.objects import ObjectStore
 from tlg.store.places import Access, scheme
@@ -13,13 +14,13 @@ from tlg.store.protocol import Store
 from tlg.store.s3 import S3Store
 from tlg.store.web import WebStore
 
-ENTRY_POINTS = "tlg.stores"
-STORES: dict[str, Callable[[Access], Store]] = {
+OWN: dict[str, Callable[[Access], Store]] = {
     "file": LocalStore,
     "s3": S3Store,
     "http": WebStore,
     "https": WebStore,
 }
+STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OWN, StorageError)
 
 
 def store_of(uri: str, access: Access) -> Store:
@@ -28,8 +29,4 @@ def store_of(uri: str, access: Access) -> Store:
 
 @lru_cache(maxsize=64)
 def _made(name: str, access: Access) -> Store:
-    if name in STORES:
-        return STORES[name](access)
-    for found in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        return found.load()(access)
-    return ObjectStore(access)
+    return STORES.load(name)(access) if name in STORES else ObjectStore(access)
