@@ -7,8 +7,17 @@ from functools import lru_cache
 
 from tlg.errors import StorageError
 from tlg.registry import Registry
+from tlg.store.archives.addresses import parted
+from tlg.store.archives.reading import MemberStore
 from tlg.store.places import Access, scheme
 from tlg.store.protocol import Store
+
+
+def _label_studio(access: Access) -> Store:
+    from tlg.store.label_studio import LabelStudioStore
+
+    return LabelStudioStore(access, store_of)
+
 
 # A store's packages are imported when an address of its scheme is first met.
 OWN: dict[str, Callable[[Access], Store] | str] = {
@@ -16,12 +25,16 @@ OWN: dict[str, Callable[[Access], Store] | str] = {
     "s3": "tlg.store.s3:S3Store",
     "http": "tlg.store.web:WebStore",
     "https": "tlg.store.web:WebStore",
+    "label-studio+http": _label_studio,
+    "label-studio+https": _label_studio,
 }
 STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OWN, StorageError)
 
 
 def store_of(uri: str, access: Access) -> Store:
-    return _made(scheme(uri), access)
+    """A member of an archive has a store of its own, which reads the archive in its."""
+    made = _made(scheme(uri), access)
+    return made if parted(uri) is None else MemberStore(made)
 
 
 @lru_cache(maxsize=64)
