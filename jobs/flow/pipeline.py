@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
-import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,8 +42,6 @@ SMALLEST_UNIT = 8
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
-# In the text of the bare RuntimeError with which Ray refuses a cluster of another Python or another Ray.
-OTHER_VERSIONS = "Version mismatch"
 # In the text of the bare Exception with which Ray gives up on its own processes.
 SLOW_START = "timed out during startup"
 
@@ -158,7 +153,7 @@ def connect(**options: Any) -> None:
     import ray
 
     if options["address"] == "local":
-        _need_no_home()
+        nodes.need_no_home()
     for is_last in (False, True):
         try:
             ray.init(**options)
@@ -180,21 +175,6 @@ def connect(**options: Any) -> None:
             else:
                 way_out = "free some memory and disk, or use a running Ray (--address)"
             raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
-
-
-def _need_no_home() -> None:
-    """Ray keeps a cluster's token in the home folder; one that ends with this process needs none that lasts."""
-    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
-        return
-    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    if kept.exists():
-        return
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        (kept.parent / ".probe").touch()
-        (kept.parent / ".probe").unlink()
-    except OSError:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
 
 
 def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
