@@ -164,10 +164,8 @@ def connect(**options: Any) -> None:
             is_slow = SLOW_START in text
             if is_slow and not is_last:
                 continue
-            if OTHER_VERSIONS in text:
-                way_out = (
-                    f"start the head with this installation's `ray start` ({sys.prefix}), or run the job with its own"
-                )
+            if nodes.OTHER_VERSIONS in text:
+                way_out = nodes.start_ours()
             elif options["address"] != "local":
                 way_out = "check the address and the token"
             elif is_slow:
