@@ -57,7 +57,7 @@ accuracy-rows: $(STAMP)
 	$(BIN)/python -m tlg.evaluation.comparison configs/accuracy/rows.yaml
 
 accuracy-photographs: $(STAMP)
-	for fold in 0 1 2; do $(BIN)/python -m tlg.recipes.photo bank train export --fold $$fold || exit 1; done
+	for fold in 0 1 2; do $(BIN)/python -m tlg.recipes.photo bank kinds train export --fold $$fold || exit 1; done
 	$(BIN)/python -m tlg.evaluation.collections configs/accuracy/photographs.yaml
 
 # The archives of a release, installed and used under every Python that is here: minutes, and a few GB for each.
@@ -76,5 +76,5 @@ bundled-model: $(STAMP)
 
 # The model for photographs: a head on EfficientNet-Lite2, from photographs in ../shared and pictures made here.
 photo-model: $(STAMP)
-	$(BIN)/python -m tlg.recipes.photo bank train export
+	$(BIN)/python -m tlg.recipes.photo bank kinds train export
 	cp -R runs/tlg-photo/tlg-photo tlg/hub/bundled/

@@ -26,8 +26,9 @@ from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from deploy.guard.auth import checked_exposure, load_keys
 from deploy.replica.batching import Batcher
+from deploy.replica.checking import Checked
 from deploy.replica.decoding import Decoder
-from deploy.replica.pool import AnnotatorPool, Outcome, Task, failed
+from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task, failed
 from tlg.allocation import keep_freed_memory
 from tlg.errors import TlgError
 from tlg.exemplars import LoadedExemplars
@@ -151,6 +152,8 @@ class AnnotatorsDeployment:
         store = ExemplarStore(config.store, config.access)
         self._pool = AnnotatorPool(store, config.replicas.annotators, device, self._meters)
         self._network_thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        # Looking at a set takes long: pictures do not wait for it.
+        self._check_thread = ThreadPoolExecutor(1, thread_name_prefix="check")
         self._batching = config.batching
         self._decoder = Decoder()
         self._batcher: Batcher[Waiting, Outcome] | None = None  # made on the event loop
@@ -185,6 +188,10 @@ class AnnotatorsDeployment:
                 )
         finally:
             self._busy_since, self._proven_at = None, time.monotonic()
+
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._check_thread, self._pool.check, model, exemplars)
 
     async def ready(self) -> bool:
         self._reporter.keep_pushing()
@@ -242,6 +249,14 @@ class ServeSegmenter:
 
     async def share(self, packed: PackedSet) -> SharedSet:
         return SharedSet(await asyncio.to_thread(ray.put, packed))
+
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        try:
+            return await self._annotators.check.remote(model, exemplars)
+        except BackPressureError:
+            raise ProblemError(503, "busy", "too many images are waiting", {"Retry-After": "2"}) from None
+        except (RayActorError, DeploymentUnavailableError):
+            raise ProblemError(503, "no-replica", "the replica that looked was lost", {"Retry-After": "5"}) from None
 
     async def ready(self) -> bool:
         if time.monotonic() - self._answered_at < ANSWERED_SECONDS:

@@ -91,7 +91,8 @@ def _asked(node: str, model: str, file: str, work: Work) -> Any:
         return answer
 
     where = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=where, max_retries=0)(told).remote()
+    # Ray's types lack this strategy, its documentation has it.
+    return ray.remote(num_cpus=0, scheduling_strategy=where, max_retries=0)(told).remote()  # type: ignore[call-overload]
 
 
 def _faults(answer: Any, expected: dict[str, str], model: str, digest: str) -> list[str]:

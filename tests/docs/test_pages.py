@@ -30,7 +30,7 @@ from tlg.spec import AnnotateSpec
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
-PAGES = [*REPOSITORY.glob("*.md"), *DOCS.glob("*.md"), *REPOSITORY.glob("examples/*.md")]
+PAGES = [*REPOSITORY.glob("*.md"), *DOCS.glob("**/*.md"), *REPOSITORY.glob("examples/*.md")]
 DASHBOARD = REPOSITORY / "deploy/files/grafana/tlg.json"
 
 
@@ -68,8 +68,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_site_has_every_page() -> None:
-    listed = re.findall(r": ([\w-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(), flags=re.MULTILINE)
-    assert sorted(listed) == sorted(page.name for page in DOCS.glob("*.md"))
+    listed = re.findall(r": ([\w/-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.glob("**/*.md"))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the site's generator needs Python 3.11")
