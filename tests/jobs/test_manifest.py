@@ -138,6 +138,6 @@ def test_a_store_that_tells_no_sizes_is_believed_in_nothing(monkeypatch):
         def entries(self, folder, left_out):
             yield "a.jpg", store.Entry(f"{folder}/a.jpg", "v", 0)
 
-    monkeypatch.setitem(registry.STORES, "shelf", Shelf)
+    monkeypatch.setitem(registry.OWN, "shelf", Shelf)
     (batch,) = manifest.listed(ImagesSpec(uri="shelf://box"))
     assert batch.sizes == [None]
