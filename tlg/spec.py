@@ -42,7 +42,10 @@ def export_formats() -> list[str]:
 class ImagesSpec(Document):
     """Which images: a prefix with a pattern, or a manifest file with a `uri` column."""
 
-    uri: str | None = Field(None, description="Folder, prefix or list of images: path, s3://, gs://, az://, http(s)://")
+    uri: str | None = Field(
+        None,
+        description="Folder, prefix or list of images: path, s3://, gs://, az://, hf://, http(s)://, label-studio+http://",
+    )
     pattern: str = Field("**/*", description="Glob below `uri`; only image files are taken")
     manifest: str | None = Field(None, description="Parquet, CSV or JSONL with a `uri` column")
     labels: str | None = Field(None, description="Manifest column with the candidate class names of each image")

@@ -129,7 +129,7 @@ def _below(spec: ImagesSpec, access: store.Access, output: str | None, indices: 
         elif not place.lower().endswith(pictures.EXTENSIONS):
             leave_out(entry.uri, _no_image(place))
         else:
-            yield from add(entry.uri, entry.etag, entry.size, None)
+            yield from add(entry.uri, entry.etag, entry.size or None, None)  # 0 where a store does not say
     yield batch
 
 

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import os
 import platform
+import secrets
+import sys
+from pathlib import Path
 from typing import Any
 
 from jobs.flow.manifest import Work
@@ -15,6 +19,8 @@ from tlg.errors import ClusterError
 
 log = logging.getLogger(__name__)
 ASK_SECONDS = 120.0
+# In the text of the bare RuntimeError with which Ray refuses a cluster of another Python or another Ray.
+OTHER_VERSIONS = "Version mismatch"
 # They have to agree, or objects do not pass from one process to the other.
 SAME = ("python", "ray", "tlg")
 # Where they differ, answers may differ in the last digits.
@@ -118,3 +124,23 @@ def faults_of(told: dict[str, Any], expected: dict[str, str], model: str, digest
         if told[name] != expected[name]:
             log.warning("a node has %s %s, the driver has %s: answers may differ", name, told[name], expected[name])
     return faults
+
+
+def need_no_home() -> None:
+    """Ray keeps a cluster's token in the home folder; one that ends with this process needs none that lasts."""
+    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if kept.exists():
+        return
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (kept.parent / ".probe").touch()
+        (kept.parent / ".probe").unlink()
+    except OSError:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
+
+
+def start_ours() -> str:
+    """The way out where the head is of another Python or another Ray."""
+    return f"start the head with this installation's `ray start` ({sys.prefix}), or run the job with the head's own"

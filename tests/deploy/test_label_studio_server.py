@@ -121,7 +121,7 @@ def test_an_access_token_that_has_run_out_is_exchanged_again(studio, project, mo
 
 
 def test_answers_are_pushed_once_however_often_the_command_is_stopped(
-    studio, project, exemplar_folder, tmp_path, local_ray, monkeypatch
+    studio, project, exemplar_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
     label_studio_api.studio.cache_clear()

@@ -147,8 +147,8 @@ def documents_on(page: Path) -> list[tuple[str, str]]:
     return documents
 
 
-def test_the_dashboard_shows_metrics_that_the_endpoint_has() -> None:
-    families = {family.name for family in metrics.Meters().registry.collect()}
+def test_the_dashboard_shows_metrics_that_are_there(tmp_path: Path) -> None:
+    families = {family.name for family in metrics.Meters().registry.collect()} | exposed_of_runs(tmp_path)
     panels = json.loads(DASHBOARD.read_text())["panels"]
     text = " ".join(target["expr"] for panel in panels for target in panel["targets"])
     for name in set(re.findall(r"\btlg_\w+", text)):
@@ -158,12 +158,16 @@ def test_the_dashboard_shows_metrics_that_the_endpoint_has() -> None:
 ALERTS = REPOSITORY / "deploy/files/prometheus/alerts.yaml"
 
 
+def exposed_of_runs(folder: Path) -> set[str]:
+    """The names that `tlg status --metrics` prints."""
+    record = {"run_id": "1", "state": "succeeded", "updated_at": runs.now(), "name": "n", "output": str(folder)}
+    store.write(f"{folder}/runs/1.json", json.dumps(record | {"stage_seconds": {"decode": 1.0}}).encode())
+    return set(re.findall(r"^(tlg_\w+)", run_metrics.metrics(str(folder)), flags=re.MULTILINE))
+
+
 def test_alerts_ask_for_metrics_that_are_there(tmp_path: Path) -> None:
     """promtool is in no registry: names are checked, and that every rule says what to do."""
-    record = {"run_id": "1", "state": "succeeded", "updated_at": runs.now(), "name": "n", "output": str(tmp_path)}
-    store.write(f"{tmp_path}/runs/1.json", json.dumps(record | {"stage_seconds": {"decode": 1.0}}).encode())
-    printed = run_metrics.metrics(str(tmp_path))
-    exposed = set(re.findall(r"^(tlg_\w+)", printed, flags=re.MULTILINE)) | {"tlg_build_info"}
+    exposed = exposed_of_runs(tmp_path) | {"tlg_build_info"}
     families = {family.name for family in metrics.Meters().registry.collect()}
     groups = yaml.safe_load(ALERTS.read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]

@@ -12,6 +12,7 @@ from tlg import store
 from tlg.answers.records import Provenance
 from tlg.errors import EmptyCollectionError, SpecError
 from tlg.spec import ImagesSpec
+from tlg.store import registry
 
 ACCESS = store.DEFAULT_ACCESS
 
@@ -128,3 +129,15 @@ def test_images_put_off_are_remembered_until_they_could_be_had(tmp_path):
     spec = written(tmp_path / "m.csv", "uri,etag\ns3://b/2,1\ns3://b/4,1\n")
     _, rows = planned(spec, tmp_path, put_off)
     assert [row["put_off_at"] for row in rows] == [100.0, None]
+
+
+def test_a_store_that_tells_no_sizes_is_believed_in_nothing(monkeypatch):
+    """Nought bytes in a listing would make every image look replaced since."""
+
+    class Shelf(store.Store):
+        def entries(self, folder, left_out):
+            yield "a.jpg", store.Entry(f"{folder}/a.jpg", "v", 0)
+
+    monkeypatch.setitem(registry.OWN, "shelf", Shelf)
+    (batch,) = manifest.listed(ImagesSpec(uri="shelf://box"))
+    assert batch.sizes == [None]

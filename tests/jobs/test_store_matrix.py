@@ -43,19 +43,25 @@ def started(file, log):
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 
+def in_time(job, log, there):
+    """Waits for what a running job makes."""
+    while not there():
+        assert job.poll() is None, Path(log.name).read_text()[-3000:]
+        time.sleep(0.1)
+
+
 def test_kill_and_two_writers(place, exemplar_folder, tmp_path):
     out = f"{place.uri}/out"
     storage = {"endpoint": place.endpoint} if place.endpoint else {}
-    spec = collection.spec(f"{place.uri}/discs", exemplar_folder, out, model="dry-run:0.1", storage=storage)
+    spec = collection.spec(f"{place.uri}/discs", exemplar_folder, out, model="dry-run:0.25", storage=storage)
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(spec.model_dump(exclude={"deploy"})))
     with (tmp_path / "log").open("wb") as log:
         first = started(file, log)
-        while not shards.committed(out, place.access):
-            assert first.poll() is None, (tmp_path / "log").read_text()[-3000:]
-            time.sleep(0.1)
+        in_time(first, log, lambda: store.listed(f"{out}/_lease", "*.json", place.access))
         second = started(file, log)
         assert second.wait() == HELD_BY_ANOTHER, (tmp_path / "log").read_text()[-3000:]
+        in_time(first, log, lambda: shards.committed(out, place.access))
         first.kill()
         first.wait()
         before = collection.answers(out, place.access)

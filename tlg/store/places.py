@@ -28,7 +28,7 @@ DEFAULT_ACCESS = Access()
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored object; `etag` changes whenever the content does."""
+    """One stored object; `etag` changes whenever the content does, `size` is 0 where the store does not say."""
 
     uri: str
     etag: str
