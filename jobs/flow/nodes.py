@@ -84,7 +84,7 @@ def _asked(node: str, model: str, file: str, work: Work) -> Any:
                 answer[f"no_{key}"] = " ".join(str(error).split())
         return answer
 
-    where = NodeAffinitySchedulingStrategy(node, soft=False)
+    where: Any = NodeAffinitySchedulingStrategy(node, soft=False)  # Ray's own types leave it out
     return ray.remote(num_cpus=0, scheduling_strategy=where, max_retries=0)(told).remote()
 
 
