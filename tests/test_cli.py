@@ -17,6 +17,7 @@ from tlg.cli import app
 COMMANDS = [
     "annotate",
     "demo",
+    "diff",
     "doctor",
     "evaluate",
     "exemplars",
@@ -29,12 +30,14 @@ COMMANDS = [
     "prune",
     "push",
     "render",
+    "review",
     "schedule",
     "schema",
     "score",
     "serve",
     "status",
     "submit",
+    "suggest",
     "train",
     "validate",
 ]

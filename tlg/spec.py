@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,6 +28,9 @@ OUR_EXPORT_FORMATS = (
     "overlay",
 )
 SMALLEST_OBJECT = 50
+# Smaller tiles show too little around a thing.
+SMALLEST_TILE = 64
+Tile = Literal["auto", "off"] | Annotated[int, Field(ge=SMALLEST_TILE)]
 EXPORTS_GROUP = "tlg.exports"
 
 
@@ -80,6 +83,11 @@ class RunSpec(Document):
     max_error_rate: float = Field(0.05, ge=0, le=1, description="The run stops past this share of failed images")
     batch_size: int = Field(
         8, ge=1, le=1024, description="Images handed to the model together; a CPU takes them one by one"
+    )
+    tile: Tile = Field(
+        "auto",
+        description="Large images with small things are also answered in tiles: `auto` where the exemplars' things are"
+        " small, `off`, or a tile's side in pixels",
     )
     max_pixels: int = Field(50_000_000, ge=1, description="Larger images are scaled down for the model")
     max_bytes: int = Field(2**30, ge=1, description="Larger files are quarantined as `too_large` without being read")

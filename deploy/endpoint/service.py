@@ -59,7 +59,7 @@ class Service:
         In a batch a failed image is a row with status `error`; a single failed image is the request's problem.
         """
         model = self._known_model(asked.model)
-        params = AnnotateParams(min_score=asked.min_score)
+        params = AnnotateParams(min_score=asked.min_score, tile=asked.tile)
         params_digest = params.digest()
         single = isinstance(asked, AnnotateRequest)
         pictures = [asked.image] if isinstance(asked, AnnotateRequest) else asked.images

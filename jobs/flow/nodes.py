@@ -84,8 +84,9 @@ def _asked(node: str, model: str, file: str, work: Work) -> Any:
                 answer[f"no_{key}"] = " ".join(str(error).split())
         return answer
 
-    where: Any = NodeAffinitySchedulingStrategy(node, soft=False)  # Ray's own types leave it out
-    return ray.remote(num_cpus=0, scheduling_strategy=where, max_retries=0)(told).remote()
+    where = NodeAffinitySchedulingStrategy(node, soft=False)
+    # Ray's types lack this strategy, its documentation has it.
+    return ray.remote(num_cpus=0, scheduling_strategy=where, max_retries=0)(told).remote()  # type: ignore[call-overload]
 
 
 def _faults(answer: Any, expected: dict[str, str], model: str, digest: str) -> list[str]:

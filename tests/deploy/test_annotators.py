@@ -16,7 +16,7 @@ from deploy.endpoint.metrics import Collector, Meters
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from deploy.replica import pool as pool_module
-from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task, at_min_score
+from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task
 from tlg import pictures
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
@@ -89,7 +89,7 @@ def test_every_min_score_is_answered_by_one_annotator(stored, make_pool, make_pi
 def test_a_score_below_the_asked_one_is_absent_as_the_annotator_says_it(score, min_score):
     mask = np.eye(5, dtype=bool)
     lowest = records.answer_from_mask("fox", 1, mask, score, 0.8, 0.0)
-    assert at_min_score(lowest, min_score) == records.answer_from_mask("fox", 1, mask, score, 0.8, min_score)
+    assert records.at_min_score(lowest, min_score) == records.answer_from_mask("fox", 1, mask, score, 0.8, min_score)
 
 
 def test_a_set_that_cannot_be_read_fails_its_own_images_alone(stored, make_pool, make_picture):

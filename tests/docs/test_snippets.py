@@ -32,6 +32,7 @@ WORKSPACE_PAGES = [
     "docs/sizing.md",
     "docs/label-studio.md",
     "docs/cvat.md",
+    "docs/review.md",
 ]
 NOT_RUN = {
     "git clone": "downloads",
@@ -44,6 +45,9 @@ NOT_RUN = {
     "python -m tlg.evaluation.sheets": "needs the answers of an evaluation",
     "export": "sets a variable of the caller's shell",
     "curl": "asks a running endpoint; tests/deploy/test_served.py asks the same",
+    "tlg review answers --take": "needs a tool's export; tests/review/test_review.py takes both kinds",
+    "tlg review answers --pictures 60": "runs until it is stopped; tests/review/test_page.py starts it",
+    "tlg exemplars add": "needs a review; tests/review/test_review.py adds its corrections",
     "tlg serve": "runs until it is stopped; tests/deploy/test_served.py starts it",
     "serve run": "needs a Ray cluster; tests/deploy/test_served.py builds the same application",
     "tlg submit": "needs a Ray cluster; tests/jobs/test_submit.py has one",

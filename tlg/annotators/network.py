@@ -58,6 +58,10 @@ class NetworkModel:
     def digest(self) -> str:
         return self.model.digest
 
+    @property
+    def input_side(self) -> int:
+        return max(self.model.input_size)
+
     def without_network(self) -> NetworkModel:
         """The model's prior alone, to see what the network adds."""
         return NetworkModel(replace(self.model, network=None))

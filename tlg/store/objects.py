@@ -71,6 +71,12 @@ class ObjectStore(Store):
 
         return cast(BinaryIO, RangeFile(self.size(uri), part))
 
+    def stat(self, uri: str) -> Entry:
+        filesystem, path = self._at(uri)
+        with _explained(uri):
+            info = filesystem.info(path)
+        return Entry(uri, _version(info), int(info["size"] or 0))
+
     def size(self, uri: str) -> int:
         filesystem, path = self._at(uri)
         with _explained(uri):

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from tlg.errors import StorageError
 from tlg.registry import Registry
+from tlg.store.archives.addresses import parted
+from tlg.store.archives.reading import MemberStore
 from tlg.store.local import LocalStore
 from tlg.store.objects import ObjectStore
 from tlg.store.places import Access, scheme
@@ -33,7 +35,9 @@ STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OW
 
 
 def store_of(uri: str, access: Access) -> Store:
-    return _made(scheme(uri), access)
+    """A member of an archive has a store of its own, which reads the archive in its."""
+    made = _made(scheme(uri), access)
+    return made if parted(uri) is None else MemberStore(made)
 
 
 @lru_cache(maxsize=64)
