@@ -87,10 +87,13 @@ class DescriptorSpace:
 
 
 def deep_maps(maps: Sequence[Tensor]) -> tuple[int, ...]:
-    """The last map of the second-deepest grid and up to three of the deepest: semantics with some resolution."""
+    """The last map of the second-deepest grid and up to three of the deepest: semantics with some resolution.
+
+    Maps that were left out (`without_shallow_maps`) have no places; a plain transformer has none of a finer grid.
+    """
     grids = [tuple(one.shape[-2:]) for one in maps]
     deepest = [index for index, grid in enumerate(grids) if grid == grids[-1]]
-    finer = [index for index, grid in enumerate(grids) if grid != grids[-1]]
+    finer = [index for index, grid in enumerate(grids) if grid != grids[-1] and 0 not in grid]
     return (*finer[-1:], *deepest[-3:])
 
 
