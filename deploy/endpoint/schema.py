@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, StringConstraints, WithJsonSchema, mode
 from tlg.annotators.protocol import AnnotateParams
 from tlg.documents import Document
 from tlg.exemplars import Drawn
+from tlg.spec import Tile
 
 SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_IMAGES = 64
@@ -110,6 +111,7 @@ class _Asked(Document):
     exemplars: SetName | InlineSet = Field(description="Name or digest of a stored set, or the exemplars themselves")
     classes: list[ClassName] | None = Field(None, max_length=1000, description="All classes of the set if left out")
     min_score: float = Field(AnnotateParams().min_score, ge=0, le=1)
+    tile: Tile = Field("auto", description="How large images are looked at, like `run.tile` of a job")
     model: str | None = Field(None, max_length=500)
 
 
@@ -140,6 +142,7 @@ class _AskedForm(Document):
     negative: list[Binary] = Field([], description="Images with none of the classes")
     classes: list[str] = Field([], description="All classes of the set if left out")
     min_score: float = Field(AnnotateParams().min_score, ge=0, le=1)
+    tile: Tile = Field("auto", description="How large images are looked at, like `run.tile` of a job")
     model: str | None = None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from deploy.endpoint import bodies, formats
+from deploy.endpoint import bodies, formats, traces
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
@@ -59,11 +59,11 @@ class Service:
         In a batch a failed image is a row with status `error`; a single failed image is the request's problem.
         """
         model = self._known_model(asked.model)
-        params = AnnotateParams(min_score=asked.min_score)
+        params = AnnotateParams(min_score=asked.min_score, tile=asked.tile)
         params_digest = params.digest()
         single = isinstance(asked, AnnotateRequest)
         pictures = [asked.image] if isinstance(asked, AnnotateRequest) else asked.images
-        gate = asyncio.Semaphore(IMAGES_AT_ONCE)
+        gate, trace = asyncio.Semaphore(IMAGES_AT_ONCE), traces.carried()
         with self.budget.share() as take:
             exemplars, class_names = await self._asked_set(asked.exemplars, take)
             classes = self._known_classes(asked.classes, class_names)
@@ -76,7 +76,7 @@ class Service:
                 async with gate:
                     try:
                         content = await self._checked_content(picture, take)
-                        outcome = await self.segmenter.annotate(Task(content, model, exemplars, params, classes))
+                        outcome = await self.segmenter.annotate(Task(content, model, exemplars, params, classes, trace))
                         _raise_failure(outcome)
                     except (InputError, ProblemError, TlgError) as error:
                         problem = error if isinstance(error, ProblemError) else problem_of(error)
@@ -168,7 +168,7 @@ class Service:
 
     async def _checked_content(self, picture: Content, take: Callable[[int], None]) -> bytes:
         if picture.uri is not None:
-            with self.meters.stages.labels("fetch").time():
+            with self.meters.stages.labels("fetch").time(), traces.span("fetch"):
                 content = await self.fetcher.read(picture.uri)
             take(len(content))
         elif picture.stored is not None:

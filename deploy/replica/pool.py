@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,12 +21,15 @@ from tlg import pictures
 from tlg.annotators.memory import annotate_within_memory, is_out_of_memory
 from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel
 from tlg.annotators.registry import load_model
-from tlg.answers.records import Answer
+from tlg.answers.records import Answer, at_min_score
 from tlg.errors import InputError, TlgError
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
+from tlg.spec import Tile
 
 logger = logging.getLogger("tlg.serve")
+# Model, digest of the exemplar set, and how large images are looked at.
+Key = tuple[str, str, Tile]
 
 
 class LoadableSet(Protocol):
@@ -52,6 +55,7 @@ class Task:
     exemplars: AskedSet
     params: AnnotateParams
     classes: tuple[str, ...] | None
+    trace: str = ""  # the request's span, as `traces.carried` gives it
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def checked_header(content: bytes, max_pixels: int) -> None:
 
 
 class AnnotatorPool:
-    """At most `capacity` pairs of model and exemplar set: the least recently used makes room before one is loaded.
+    """At most `capacity` of model, exemplar set and tiling: the least recently used makes room before one is loaded.
 
     A model is loaded once for all its sets, and leaves with the last of them. One thread at a time. Annotators are
     made to answer everything; a task's own `min_score` is applied to its answers.
@@ -103,13 +107,13 @@ class AnnotatorPool:
     def __init__(self, store: ExemplarStore, capacity: int, device: str | None, meters: Meters):
         self._store, self._capacity, self._device, self._meters = store, capacity, device, meters
         self._models: dict[str, LoadedModel] = {}
-        self._held: OrderedDict[tuple[str, str], Annotator] = OrderedDict()
+        self._held: OrderedDict[Key, Annotator] = OrderedDict()
         self.is_suspect = False  # the last batch failed in a way that nobody foresaw
 
     def answer(self, batch: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
         """One outcome per task; tasks that share model and exemplars go through the network together."""
         self._meters.batch_size.observe(len(batch))
-        groups: dict[tuple[str, str], list[int]] = {}
+        groups: dict[Key, list[int]] = {}
         for position, (task, _) in enumerate(batch):
             groups.setdefault(_key(task), []).append(position)
         outcomes: dict[int, Outcome] = {}
@@ -176,41 +180,35 @@ class AnnotatorPool:
         loaded = self._loaded(task.exemplars)
         self._make_room(self._capacity - 1, task.model)
         try:
-            annotator = self._made(task.model, loaded)
+            annotator = self._made(task, loaded)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             annotator = None
         if annotator is None:  # outside the handler, whose traceback holds what filled the memory
             self._make_room(0, task.model)
-            annotator = self._made(task.model, loaded)
+            annotator = self._made(task, loaded)
         self._held[key] = annotator
         return annotator
 
     def _loaded(self, exemplars: AskedSet) -> LoadedExemplars:
         return exemplars.packed.load() if exemplars.packed else self._store.load(exemplars.digest)
 
-    def _made(self, model: str, loaded: LoadedExemplars) -> Annotator:
-        if model not in self._models:
-            self._models[model] = load_model(model, self._device)
-        return self._models[model].with_exemplars(loaded, AnnotateParams(min_score=0.0))
+    def _made(self, task: Task, loaded: LoadedExemplars) -> Annotator:
+        if task.model not in self._models:
+            self._models[task.model] = load_model(task.model, self._device)
+        params = AnnotateParams(min_score=0.0, tile=task.params.tile)
+        return self._models[task.model].with_exemplars(loaded, params)
 
     def _make_room(self, keep: int, wanted_model: str) -> None:
         while len(self._held) > keep:
             self._held.popitem(last=False)
-        still_used = {model for model, _ in self._held} | {wanted_model}
+        still_used = {model for model, *_ in self._held} | {wanted_model}
         self._models = {name: model for name, model in self._models.items() if name in still_used}
 
 
-def _key(task: Task) -> tuple[str, str]:
-    return task.model, task.exemplars.digest
-
-
-def at_min_score(answer: Answer, min_score: float) -> Answer:
-    """What an annotator of this `min_score` answers, from what one of a lower one does."""
-    if answer.status != "mask" or answer.score >= min_score:
-        return answer
-    return replace(answer, status="absent", rle=None, area=0, bbox=[])
+def _key(task: Task) -> Key:
+    return task.model, task.exemplars.digest, task.params.tile
 
 
 def failed(error: TlgError | ProblemError) -> Outcome:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from functools import lru_cache
 
+from tlg.errors import StorageError
+from tlg.registry import Registry
+from tlg.store.archives.addresses import parted
+from tlg.store.archives.reading import MemberStore
 from tlg.store.local import LocalStore
 from tlg.store.objects import ObjectStore
 from tlg.store.places import Access, scheme
@@ -13,23 +16,30 @@ from tlg.store.protocol import Store
 from tlg.store.s3 import S3Store
 from tlg.store.web import WebStore
 
-ENTRY_POINTS = "tlg.stores"
-STORES: dict[str, Callable[[Access], Store]] = {
+
+def _label_studio(access: Access) -> Store:
+    from tlg.store.label_studio import LabelStudioStore
+
+    return LabelStudioStore(access, store_of)
+
+
+OWN: dict[str, Callable[[Access], Store]] = {
     "file": LocalStore,
     "s3": S3Store,
     "http": WebStore,
     "https": WebStore,
+    "label-studio+http": _label_studio,
+    "label-studio+https": _label_studio,
 }
+STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OWN, StorageError)
 
 
 def store_of(uri: str, access: Access) -> Store:
-    return _made(scheme(uri), access)
+    """A member of an archive has a store of its own, which reads the archive in its."""
+    made = _made(scheme(uri), access)
+    return made if parted(uri) is None else MemberStore(made)
 
 
 @lru_cache(maxsize=64)
 def _made(name: str, access: Access) -> Store:
-    if name in STORES:
-        return STORES[name](access)
-    for found in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        return found.load()(access)
-    return ObjectStore(access)
+    return STORES.load(name)(access) if name in STORES else ObjectStore(access)

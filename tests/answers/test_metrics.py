@@ -7,7 +7,7 @@ import pytest
 
 from tlg.answers.metrics import IoUTally
 
-SHARED = Path(__file__).parents[1] / ".." / "shared"
+SHARED = Path(__file__).parents[2] / ".." / "shared"
 
 
 def test_pixels_are_summed_per_class_before_dividing():
