@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,11 +47,12 @@ def checked(load_model: Callable[[], LoadedModel], load_set: Callable[[], Loaded
 
 
 def _checks(loaded: LoadedModel, exemplars: LoadedExemplars) -> list[ExemplarCheck]:
-    from tlg.annotators.check import ExemplarChecker
-    from tlg.annotators.network import NetworkModel
-
-    if not isinstance(loaded, NetworkModel):
+    # A model of the network's has imported its module; for any other the network's libraries are not worth the wait.
+    network = sys.modules.get("tlg.annotators.network")
+    if network is None or not isinstance(loaded, network.NetworkModel):
         raise ProblemError(422, "no-check", "this model looks at no exemplars; name a `model` that has a network")
+    from tlg.annotators.check import ExemplarChecker
+
     positions = [number for of in exemplars.classes for number in range(1, len(of.exemplars) + 1)]
     found = ExemplarChecker(loaded.model, exemplars).check()
     return [

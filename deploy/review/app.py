@@ -25,7 +25,7 @@ from tlg.answers.records import Rle
 from tlg.errors import InputError
 
 PAGE = Path(__file__).parent / "page"
-MASKS = Path(__file__).parents[1] / "page" / "masks.js"
+MASKS = Path(__file__).parents[1] / "page" / "masks" / "rle.js"
 # Nothing but this very server is asked for anything, and no other page may show this one.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "

@@ -1,10 +1,11 @@
 """What 300 pictures of 12 megapixels weigh in a browser's tab: `python tests/benchmarks/page_memory.py [COUNT]`.
 
-The rehearsal model answers; the figure is the proportional memory of the tab's process, watched ten times a second.
+The rehearsal model answers; the figure is the proportional memory of the tab's process, watched five times a second.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import threading
@@ -25,17 +26,24 @@ SIZE = (4000, 3000)
 LIMIT_MB = 500
 
 
-def renderers(folder: Path) -> list[int]:
-    """Tabs of the browser whose profile is in `folder`."""
-    found = []
+def renderers() -> list[int]:
+    """Tabs of the browser that this very process started."""
+    parents: dict[int, int] = {}
+    tabs = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"--type=renderer" in (entry / "cmdline").read_bytes():
+                tabs.append(int(entry.name))
         except OSError:
-            continue
-        if "--type=renderer" in command and str(folder) in command:
-            found.append(int(entry.name))
-    return found
+            continue  # it ended meanwhile
+
+    def is_ours(process: int) -> bool:
+        while process > 1 and process != os.getpid():
+            process = parents.get(process, 0)
+        return process == os.getpid()
+
+    return [tab for tab in tabs if is_ours(tab)]
 
 
 def memory_mb(process: int) -> float:
@@ -47,13 +55,13 @@ def memory_mb(process: int) -> float:
 
 
 class Watch(threading.Thread):
-    def __init__(self, folder: Path):
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.folder, self.most, self.now, self.stopped = folder, 0.0, 0.0, threading.Event()
+        self.most, self.now, self.stopped = 0.0, 0.0, threading.Event()
 
     def run(self) -> None:
-        while not self.stopped.wait(0.1):
-            self.now = max((memory_mb(process) for process in renderers(self.folder)), default=0.0)
+        while not self.stopped.wait(0.2):
+            self.now = max(map(memory_mb, renderers()), default=0.0)
             self.most = max(self.most, self.now)
 
 
@@ -72,7 +80,7 @@ def main(count: int) -> int:
         total = sum(path.stat().st_size for path in paths) / 1e6
         print(f"{count} pictures of {SIZE[0]}x{SIZE[1]}, {total:.0f} MB", flush=True)
         with Endpoint(folder) as endpoint, browsers.started(chromium.find_or_install(), folder) as browser:
-            watch = Watch(folder)
+            watch = Watch()
             watch.start()
             browser.open(endpoint.url)
             print(f"empty page: {watch.now:.0f} MB", flush=True)

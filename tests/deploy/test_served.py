@@ -56,6 +56,19 @@ def test_many_at_once_get_the_rows_of_a_batch_job(served, animals, make_picture)
     assert 'tlg_requests_total{method="POST",route="/v1/annotate",status="200"}' in metrics
 
 
+def test_a_set_is_checked_by_a_replica_while_pictures_are_answered(served, animals, make_picture):
+    with ThreadPoolExecutor(2) as threads:
+        checking = threads.submit(served.http.post, "/v1/exemplar-sets/animals/check", params={"model": "tlg-tiny"})
+        asked(served, make_picture(1), 1)
+        checked = checking.result()
+    assert checked.status_code == 200, checked.text
+    warnings = {(one["class_name"], one["position"]): one["warning"] for one in checked.json()["exemplars"]}
+    assert list(warnings) == [("fox", 1), ("fox", 2), ("bear", 1)]
+    assert "only exemplar" in warnings["bear", 1]
+    rehearsed = served.http.post("/v1/exemplar-sets/animals/check")
+    assert (rehearsed.status_code, "network" in rehearsed.json()["detail"]) == (422, True)
+
+
 def test_limits_hold_behind_the_proxy(served, make_picture):
     headers = {"content-type": "application/json"}
     chunks = (b"x" * 1_000_000 for _ in range(70))

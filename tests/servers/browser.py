@@ -32,7 +32,7 @@ input.addEventListener('change', () => {
   const data = new DataTransfer(); for (const file of input.files) data.items.add(file);
   const init = {bubbles: true, cancelable: true};
   const event = kind === 'drop' ? new DragEvent('drop', {...init, dataTransfer: data})
-    : new ClipboardEvent('paste', {...init, clipboardData: data});
+    : Object.assign(new Event('paste', init), {clipboardData: data});
   input.remove();
   target.dispatchEvent(event);
 });

@@ -8,7 +8,7 @@ const groups = [];
 export function addShortcuts(title, isActive, keys) { groups.push({ title, isActive, keys }); }
 
 const areOn = () => readSetting("shortcuts", true);
-const isTyping = (target) => target.closest("input:not([type=checkbox], [type=range], [type=radio]), textarea, select");
+const isTyping = (target) => target.closest("input:not([type=checkbox], [type=range], [type=radio], [type=file]), textarea, select");
 
 export function startShortcuts() {
   document.addEventListener("keydown", (event) => {

@@ -1,6 +1,7 @@
 """axe finds nothing serious at three widths, light and dark; targets are large; no foreign asset is asked for."""
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.servers import axe
 
@@ -80,3 +81,27 @@ def test_the_checker_sees_what_is_wrong(endpoint, browser, script):
     browser.open(endpoint.url)
     browser.script("document.querySelector('main').append(Object.assign(new Image(), {src: '/ui/icon.svg'}))")
     assert any("image-alt" in line for line in axe.violations(browser, script))
+
+
+def test_a_mask_is_mended_and_judged_by_keyboard_alone(endpoint, with_exemplars, browser, discs):
+    with_exemplars(endpoint)
+    browser.choose("#pictures", discs(2, "query"))
+    browser.until_message("2 of 2 annotated.")
+    browser.one("body").send_keys("f")  # to the pictures
+    focused = browser.driver.switch_to.active_element
+    assert "query-000.png" in focused.get_attribute("aria-label")
+    focused.send_keys(Keys.ARROW_RIGHT)
+    focused = browser.driver.switch_to.active_element
+    assert "query-001.png" in focused.get_attribute("aria-label")
+    focused.send_keys(Keys.ENTER)
+    browser.until(lambda: browser.script("return document.querySelector('.canvas-place .notice').hidden"), "it is open")
+    canvas = browser.driver.switch_to.active_element
+    canvas.send_keys("b", " ", *[Keys.ARROW_DOWN] * 5, " ")
+    browser.until(lambda: browser.texts("#viewer .classes .chip") == ["mended"], "the mask is mended")
+    canvas.send_keys("z")
+    browser.until(lambda: browser.texts("#viewer .classes .chip") == ["found"], "it is undone")
+    canvas.send_keys("v", "a")
+    browser.until(lambda: browser.texts("#viewer .classes .chip") == ["accepted"], "it is accepted")
+    canvas.send_keys(Keys.ESCAPE)
+    browser.until(lambda: not browser.one("#viewer").is_displayed(), "the view is closed")
+    assert "query-001.png" in browser.driver.switch_to.active_element.get_attribute("aria-label")
