@@ -17,6 +17,8 @@ from tests.servers import swift as swift_server
 # another turn a second into two minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest_plugins = ["tests.datasets.squares"]
+
 
 @pytest.fixture(scope="session")
 def swift() -> Iterator[swift_server.Swift]:

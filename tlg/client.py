@@ -286,8 +286,8 @@ def _attempts() -> Generator[float | None, httpx.Response | httpx.TransportError
         if isinstance(answer, httpx.Response):
             if answer.status_code not in WORTH_RETRYING:
                 break
-            asked = answer.headers.get("retry-after", "")
-            pause = max(pause, min(float(asked), LONGEST_PAUSE)) if asked.isdigit() else pause
+            seconds = answer.headers.get("retry-after", "")
+            pause = max(pause, min(float(seconds), LONGEST_PAUSE)) if seconds.isdigit() else pause
         # Many clients that were refused together must not come back together.
         answer = yield pause * (0.5 + random.random())
     yield None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from importlib.metadata import entry_points
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tlg.deployment import DeploySpec
 from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
+from tlg.registry import known_names, unknown
 
 # What answers where nobody names a model: jobs, endpoint, page, Python.
 DEFAULT_MODEL = "tlg-photo"
@@ -36,8 +36,7 @@ EXPORTS_GROUP = "tlg.exports"
 
 def export_formats() -> list[str]:
     """What `output.formats` may name: ours, and the entry points of installed packages."""
-    others = {entry.name for entry in entry_points(group=EXPORTS_GROUP)}
-    return [*OUR_EXPORT_FORMATS, *sorted(others - set(OUR_EXPORT_FORMATS))]
+    return known_names(EXPORTS_GROUP, OUR_EXPORT_FORMATS)
 
 
 class ImagesSpec(Document):
@@ -75,9 +74,7 @@ class OutputSpec(Document):
     def known(cls, value: list[str]) -> list[str]:
         for name in value:
             if name not in (expected := export_formats()):
-                near = difflib.get_close_matches(name, expected, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"expected some of {', '.join(expected)}"
-                raise ValueError(f"format '{name}' is unknown ({hint})")
+                raise ValueError(unknown("format", name, expected))
         return value
 
 
@@ -116,27 +113,6 @@ class StorageSpec(Document):
 
     endpoint: str | None = Field(None, description="Address of an S3 server that is not the provider's own")
     region: str | None = Field(None, description="S3 region, where the environment names none")
-
-
-class VolumeSpec(Document):
-    """A Kubernetes volume claim that every pod sees at the same path, so that paths below it mean the same."""
-
-    claim: str = Field(description="Name of the persistent volume claim")
-    path: str = Field(pattern=r"^/", description="Where every pod mounts it")
-
-
-class DeploySpec(Document):
-    """What Kubernetes or another cluster has to know beyond the job itself."""
-
-    image: str = Field("tlg:latest", description="Container image of every pod")
-    volumes: list[VolumeSpec] = Field(default=[], description="Claims with images, models or outputs on them")
-    node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that workers need")
-    namespace: str = Field("default", description="Kubernetes namespace")
-    service_account: str | None = Field(None, description="Service account with access to the stores")
-    secrets: list[str] = Field(default=[], description="Kubernetes secrets whose keys become environment variables")
-    deadline_seconds: int = Field(6 * 3600, ge=60, description="A run that lasts longer is stopped")
-    keep_seconds: int = Field(3600, ge=0, description="How long a finished job stays visible")
-    webhook: str | None = Field(None, description="Receives the summary of each run as Slack-compatible JSON")
 
 
 class AnnotateSpec(Document):

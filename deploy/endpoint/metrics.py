@@ -86,10 +86,17 @@ class Meters:
 
     def samples(self) -> list[Sample]:
         return [
-            (family.name, family.type, family.documentation, one.name, tuple(sorted(one.labels.items())), one.value)
+            (
+                family.name,
+                family.type,
+                family.documentation,
+                sample.name,
+                tuple(sorted(sample.labels.items())),
+                sample.value,
+            )
             for family in self.registry.collect()
-            for one in family.samples
-            if not one.name.endswith("_created")
+            for sample in family.samples
+            if not sample.name.endswith("_created")
         ]
 
 

@@ -44,11 +44,11 @@ class Keys:
 
     def identify(self, key: str) -> str | None:
         """A short public name for a known key, None for an unknown one. Looks at every key, whatever it finds."""
-        asked, found = _digest(key), None
+        digest, caller = _digest(key), None
         for known in self._digests:
-            if hmac.compare_digest(asked, known):
-                found = known.hex()[:8]
-        return found
+            if hmac.compare_digest(digest, known):
+                caller = known.hex()[:8]
+        return caller
 
 
 def load_keys(config: ServeConfig) -> Keys:

@@ -63,16 +63,16 @@ def with_lower_scheme(uri: str) -> str:
 
 def _remote_below(uri: str, prefix: str) -> bool:
     try:
-        asked, allowed = urlsplit(uri), urlsplit(with_lower_scheme(prefix))
-        same_place = (asked.scheme, asked.hostname, asked.port) == (allowed.scheme, allowed.hostname, allowed.port)
+        target, allowed = urlsplit(uri), urlsplit(with_lower_scheme(prefix))
+        same_place = (target.scheme, target.hostname, target.port) == (allowed.scheme, allowed.hostname, allowed.port)
         # Hosts are one in any case, buckets are not.
-        same_place &= asked.scheme in WEB or asked.netloc == allowed.netloc
+        same_place &= target.scheme in WEB or target.netloc == allowed.netloc
     except ValueError:
         return False
-    if not same_place or "@" in asked.netloc:
+    if not same_place or "@" in target.netloc:
         return False
     base = allowed.path if allowed.path.endswith("/") else allowed.path + "/"
-    return (asked.path or "/").startswith(base)
+    return (target.path or "/").startswith(base)
 
 
 def _local_below(uri: str, prefix: str) -> bool:
@@ -135,16 +135,16 @@ class Fetcher:
             verify=_certificates(),
         ) as client:
             for _ in range(MAX_REDIRECTS + 1):
-                found = await self._asked(client, uri, prefix, headers)
-                if isinstance(found, bytes):
-                    return found
-                prefix = self.allowed(found)
-                if urlsplit(found).netloc != urlsplit(uri).netloc:
+                answer = await self._answer(client, uri, prefix, headers)
+                if isinstance(answer, bytes):
+                    return answer
+                prefix = self.allowed(answer)
+                if urlsplit(answer).netloc != urlsplit(uri).netloc:
                     headers = {}  # a token is for the host it was given for
-                uri = found
+                uri = answer
         raise StorageError(f"{uri}: more than {MAX_REDIRECTS} redirects")
 
-    async def _asked(self, client: httpx.AsyncClient, uri: str, prefix: str, headers: dict[str, str]) -> bytes | str:
+    async def _answer(self, client: httpx.AsyncClient, uri: str, prefix: str, headers: dict[str, str]) -> bytes | str:
         """The content, or where the server says it is. The host's addresses are tried in turn."""
         targets, host = await self._pinned(uri, prefix)
         for position, target in enumerate(targets, start=1):
@@ -194,10 +194,10 @@ class Fetcher:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         lookup = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._lookup_threads, lookup)
+            entries = await asyncio.get_running_loop().run_in_executor(self._lookup_threads, lookup)
         except (OSError, UnicodeError):
             raise StorageError(f"{uri}: its host cannot be found", transient=True) from None
-        addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
+        addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in entries]
         # An operator who writes an address, or localhost, into a prefix means that address.
         meant = _is_literal(urlsplit(prefix).hostname or "")
         for address in addresses:

@@ -16,6 +16,7 @@ from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
 from deploy.exemplar_store import ExemplarStore, PackedSet
+from deploy.replica.checking import Checked, checked
 from tlg import pictures
 from tlg.annotators.memory import annotate_within_memory, is_out_of_memory
 from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel
@@ -54,6 +55,7 @@ class Task:
     exemplars: AskedSet
     params: AnnotateParams
     classes: tuple[str, ...] | None
+    trace: str = ""  # the request's span, as `traces.carried` gives it
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Segmenter(Protocol):
 
     async def share(self, packed: PackedSet) -> LoadableSet:
         """The set as tasks carry it: what is heavy goes to each process once, not with each image."""
+        ...
+
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        """What the model says of each exemplar of a set."""
         ...
 
     async def ready(self) -> bool: ...
@@ -115,6 +121,14 @@ class AnnotatorPool:
             some = [batch[position] for position in positions]
             outcomes |= dict(zip(positions, self._of_one_set(some), strict=True))
         return [outcomes[position] for position in range(len(batch))]
+
+    def held_model(self, model: str) -> LoadedModel:
+        """The model, from memory where it answers anyway."""
+        return self._models.get(model) or load_model(model, self._device)
+
+    def check(self, model: str, exemplars: AskedSet) -> Checked:
+        """May run beside `answer`, in a thread of its own: it takes no room and changes nothing."""
+        return checked(lambda: self.held_model(model), lambda: self._loaded(exemplars))
 
     def works(self) -> bool:
         """Whether what is held can still answer: a real answer, to a picture that cannot be at fault."""
@@ -163,8 +177,7 @@ class AnnotatorPool:
             self._held.move_to_end(key)
             return self._held[key]
         self._meters.annotators.labels("no").inc()
-        packed = task.exemplars.packed
-        loaded = packed.load() if packed else self._store.load(task.exemplars.digest)
+        loaded = self._loaded(task.exemplars)
         self._make_room(self._capacity - 1, task.model)
         try:
             annotator = self._made(task, loaded)
@@ -177,6 +190,9 @@ class AnnotatorPool:
             annotator = self._made(task, loaded)
         self._held[key] = annotator
         return annotator
+
+    def _loaded(self, exemplars: AskedSet) -> LoadedExemplars:
+        return exemplars.packed.load() if exemplars.packed else self._store.load(exemplars.digest)
 
     def _made(self, task: Task, loaded: LoadedExemplars) -> Annotator:
         if task.model not in self._models:
@@ -222,6 +238,9 @@ class LocalSegmenter:
 
     async def share(self, packed: PackedSet) -> PackedSet:
         return packed
+
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._pool.check, model, exemplars)
 
     async def ready(self) -> bool:
         return True

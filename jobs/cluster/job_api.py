@@ -53,8 +53,8 @@ class JobApi:
 
     def jobs(self) -> list[JobState]:
         """Every submitted job that the head remembers, oldest first."""
-        found = [_state(item) for item in self._call("GET", "/api/jobs/").json() if item.get("submission_id")]
-        return sorted(found, key=lambda job: job.started_at or float("inf"))
+        states = [_state(item) for item in self._call("GET", "/api/jobs/").json() if item.get("submission_id")]
+        return sorted(states, key=lambda job: job.started_at or float("inf"))
 
     def job(self, job_id: str) -> JobState:
         return _state(self._call("GET", f"/api/jobs/{job_id}", job_id=job_id).json())

@@ -172,22 +172,22 @@ def _with_packed_files(described: exemplars.ExemplarDocument, files: dict[str, b
         return place
 
     classes = [
-        one.model_copy(
+        described_class.model_copy(
             update={
                 "exemplars": [
                     ref.model_copy(update={"image": packed(ref.image), "mask": packed(ref.mask) if ref.mask else None})
-                    for ref in one.exemplars
+                    for ref in described_class.exemplars
                 ]
             }
         )
-        for one in described.classes
+        for described_class in described.classes
     ]
     return described.model_copy(update={"classes": classes, "negatives": [packed(uri) for uri in described.negatives]})
 
 
 def _suffix(uri: str) -> str:
-    found = re.search(r"\.[A-Za-z0-9]{1,5}$", uri)
-    return found.group().lower() if found else ""
+    suffix = re.search(r"\.[A-Za-z0-9]{1,5}$", uri)
+    return suffix.group().lower() if suffix else ""
 
 
 def _yaml(content: object) -> bytes:

@@ -154,10 +154,17 @@ def demo(folder: Path, seed: int = 7, model: str = "tlg-tiny") -> None:
     ):
         table.add_row(label, value)
     console.print(table)
-    console.print("\nNow with your own pictures:")
-    console.print("  tlg annotate --images PICTURES --exemplars EXEMPLARS --out ANSWERS")
-    console.print(f"  tlg annotate {files.spec} --set run.min_score=0.7   [dim]# edit and run again[/]")
-    console.print("  tlg serve                                             [dim]# the same in a browser[/]")
+    console.print("\n" + next_steps(files))
+
+
+def next_steps(files: DemoFiles) -> str:
+    from tlg.spec import DEFAULT_MODEL
+
+    return f"""\
+Your own photographs are answered by {DEFAULT_MODEL}, which needs no download:
+  tlg annotate --images PICTURES --exemplars EXEMPLARS --out ANSWERS
+  tlg annotate {files.spec} --set run.min_score=0.7   [dim]# edit and run again[/]
+  tlg serve                                             [dim]# the same in a browser[/]"""
 
 
 def _scene(rng: np.random.Generator, classes: Iterable[str], required: str | None = None) -> world.Scene:

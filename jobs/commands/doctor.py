@@ -94,7 +94,8 @@ def check_ray() -> Finding:
             [sys.executable, "-c", RAY_PROGRAM], capture_output=True, text=True, timeout=RAY_SECONDS, env=environment
         )
     except subprocess.TimeoutExpired:
-        advice = "look for a full disk below RAY_TMPDIR or /tmp, or too little memory"
+        busy = f"a busy machine (its load is {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores)"
+        advice = f"look for {busy}, a full disk below RAY_TMPDIR or /tmp, or too little memory"
         return Finding("Ray", False, f"{installed} did not run a task within {RAY_SECONDS} s", advice)
     if told.returncode != 0:
         reason = (told.stderr.strip().splitlines() or ["no message"])[-1]

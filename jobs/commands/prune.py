@@ -53,10 +53,10 @@ def prune(output: str, remove: bool, access: store.Access = store.DEFAULT_ACCESS
 
 def _examples(catalogue: Catalogue, gone: np.ndarray) -> Iterator[str]:
     """A few of the images that have left."""
-    found: dict[str, None] = {}
+    examples: dict[str, None] = {}
     for table in catalogue.tables(["image_id", "image_uri"], catalogue.with_images(gone)):
         left = table.filter(pa.array(is_in(image_numbers(table["image_id"]), gone)))
-        found |= dict.fromkeys(left["image_uri"].to_pylist())
-        if len(found) >= EXAMPLES:
+        examples |= dict.fromkeys(left["image_uri"].to_pylist())
+        if len(examples) >= EXAMPLES:
             break
-    yield from list(found)[:EXAMPLES]
+    yield from list(examples)[:EXAMPLES]

@@ -58,13 +58,13 @@ def score(
 def compare(catalogue: Catalogue, truth: Truth, root: str) -> Scored:
     """Every answered image against its truth, where there is one."""
     names, scored = Names.of(truth), Scored()
-    asked: set[str] = set()
+    class_names: set[str] = set()
     missing = ""
     for rows in Selection(catalogue, catalogue.output).images(COLUMNS):
         if rows[0]["status"] == "error":
             continue
         scored.answered += 1
-        asked |= {row["class_name"] for row in rows}
+        class_names |= {row["class_name"] for row in rows}
         place = coco.file_name(rows[0]["image_uri"], root)
         name = names.find(place)
         if name is None:
@@ -75,7 +75,7 @@ def compare(catalogue: Catalogue, truth: Truth, root: str) -> Scored:
             scored.compared += 1
         except (InputError, StorageError) as error:
             scored.left_out.append(f"{name}: {error}")
-    scored.remarks = list(_remarks(scored, truth, names, asked, missing))
+    scored.remarks = list(_remarks(scored, truth, names, class_names, missing))
     return scored
 
 
@@ -94,7 +94,7 @@ def _compare_image(scored: Scored, rows: Rows, known: PictureTruth, classes: Ite
         of_class.add(answer_HW, truth_HW, row["score"], row["presence"])
 
 
-def _remarks(scored: Scored, truth: Truth, names: Names, asked: set[str], missing: str) -> Iterator[str]:
+def _remarks(scored: Scored, truth: Truth, names: Names, class_names: set[str], missing: str) -> Iterator[str]:
     """What was not compared, and why; raises SpecError where nothing was."""
     unknown = sorted(set(truth.names()) - names.used)
     if not names.used:
@@ -105,16 +105,16 @@ def _remarks(scored: Scored, truth: Truth, names: Names, asked: set[str], missin
     if not scored.classes and not scored.left_out:
         raise SpecError(
             f"the truth has none of the classes asked: it knows {', '.join(sorted(truth.classes)) or 'no class'}, "
-            f"the output {', '.join(sorted(asked))}"
+            f"the output {', '.join(sorted(class_names))}"
         )
     if unknown:
         yield f"{len(unknown):,} pictures of the truth are not answered: {_some(unknown)}"
     if scored.left_out:
         yield f"{len(scored.left_out):,} pictures left out: {_some(scored.left_out, '; ')}"
-    for name in sorted(truth.classes - asked):
-        near = difflib.get_close_matches(name, asked, n=1)
+    for name in sorted(truth.classes - class_names):
+        near = difflib.get_close_matches(name, class_names, n=1)
         yield f"class '{name}' of the truth was not asked" + (f"; did you mean '{near[0]}'?" if near else "")
-    if others := sorted(asked - truth.classes):
+    if others := sorted(class_names - truth.classes):
         yield f"the truth says nothing of {', '.join(others)}"
 
 
@@ -133,7 +133,7 @@ def _figures(scored: Scored, place: str, precision: float, state: str) -> dict[s
         "wished_precision": precision,
         "right_iou": scoring.RIGHT_IOU,
         "all": scoring.as_json(classes, precision),
-        "classes": {one.name: scoring.as_json([one], precision) for one in classes},
+        "classes": {of_class.name: scoring.as_json([of_class], precision) for of_class in classes},
         "remarks": scored.remarks,
     }
 
@@ -142,7 +142,11 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
     wished = figures["wished_precision"]
     compared = f"{figures['compared_images']:,} of {figures['answered_images']:,} answered images have truth; "
     head = ("class", "images", "IoU", "precision", "recall", "missed", "false", f"min_score for {wished:g}")
-    rows = [head, *(_cells(name, one) for name, one in figures["classes"].items()), _cells("all", figures["all"])]
+    rows = [
+        head,
+        *(_cells(name, of_class) for name, of_class in figures["classes"].items()),
+        _cells("all", figures["all"]),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
         "  ".join(
@@ -153,13 +157,13 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
     return [f"{compared}a mask is right from an IoU of {figures['right_iou']:g}", *lines]
 
 
-def _cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
-    presence = one["presence"]
-    shares = (_share(one[key]) for key in ("iou", "precision", "recall"))
-    suggested = one["suggested_min_score"]
+def _cells(name: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
+    presence = figures["presence"]
+    shares = (_share(figures[key]) for key in ("iou", "precision", "recall"))
+    suggested = figures["suggested_min_score"]
     return (
         name,
-        f"{one['images']:,}",
+        f"{figures['images']:,}",
         *shares,
         f"{presence['missed']:,}",
         f"{presence['false']:,}",

@@ -160,7 +160,7 @@ class CocoTruth:
         try:
             document = json.loads(store.read(place, access))
             images = {str(image["file_name"]): image for image in document["images"]}
-            categories = {int(one["id"]): str(one["name"]) for one in document["categories"]}
+            categories = {int(category["id"]): str(category["name"]) for category in document["categories"]}
             annotations: dict[int, list[Mapping[str, Any]]] = {}
             for annotation in document["annotations"]:
                 annotations.setdefault(annotation["image_id"], []).append(annotation)

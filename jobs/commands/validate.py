@@ -17,7 +17,7 @@ def validate(spec: AnnotateSpec) -> Iterator[str]:
     """One line per check that passed; the first that does not raises its own error."""
     access = store.Access(spec.storage.endpoint, spec.storage.region)
     loaded = exemplars.load(spec.exemplars, access)
-    shots = sum(len(one.exemplars) for one in loaded.classes)
+    shots = sum(len(of_class.exemplars) for of_class in loaded.classes)
     yield f"exemplars: {len(loaded.classes)} classes, {shots} images, digest {loaded.digest[:12]}"
     yield f"model: {spec.model}, digest {model_digest(spec.model)[:12]}"
     yield _check_images(spec, access)

@@ -42,9 +42,11 @@ def of(catalogue: Catalogue, provenance: Provenance) -> Ledger:
     answered, failed, failed_images, known = [], [], [], []
     for index in catalogue.shards:
         holds = catalogue.holds(index)
-        same = index.is_of(provenance) & holds
-        answered.append(index.answers[same & ~index.is_error])
-        failed.append(index.answers[same & index.is_error])
+        same = index.is_of(provenance)
+        answered.append(index.answers[same & holds & ~index.is_error])
+        # Other exemplars do not make an image of what is none.
+        is_final = same & index.is_error | index.is_unreadable(provenance.params_digest)
+        failed.append(index.answers[is_final & holds])
         failed_images.append(index.numbers[holds & index.is_error])
         known.append(index.numbers[holds])
     return Ledger(_sorted(answered), _sorted(failed), _sorted(failed_images), _sorted(known))

@@ -34,7 +34,7 @@ IMAGES_PER_GROUP = 512
 # Lists and text manifests are read ahead by this much.
 READ_AHEAD_BYTES = 8 * 2**20
 # What a run writes below its output, beside folders that begin with an underscore.
-OUTPUT_FOLDERS = ("annotations", "coco", "label_studio", "overlay", "quarantine", "report", "runs")
+OUTPUT_FOLDERS = ("annotations", "coco", "label_studio", "overlay", "quarantine", "report", "review", "runs")
 
 WORK_SCHEMA = pa.schema(
     [
@@ -318,11 +318,12 @@ def _manifest_rows(uri: str, labels: str | None, access: store.Access) -> Iterat
 
 def _states(manifest: str, uris: list[str], rows: list[dict[str, Any]]) -> tuple[list[str | None], list[int | None]]:
     """Etags and sizes from the manifest's own columns, of local files from the disk, else unknown."""
+    etags: list[str | None]
+    sizes: list[int | None]
     if "etag" in rows[0]:
         etags = [None if row["etag"] in (None, "") else str(row["etag"]) for row in rows]
         return etags, [_size(manifest, row.get("size")) for row in rows]
-    etags: list[str | None] = []
-    sizes: list[int | None] = []
+    etags, sizes = [], []
     for uri in uris:
         archive = parted(uri)
         place = store.path_in_store(archive[0] if archive else uri)

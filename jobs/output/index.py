@@ -47,6 +47,8 @@ SOURCE_COLUMNS = [
     "params_digest",
     "run_id",
 ]
+# Errors that are in the bytes of an image themselves.
+UNREADABLE = frozenset({"empty", "not_an_image", "truncated"})
 ORIGIN_COLUMNS = ["model_digest", "exemplars_digest", "params_digest", "run_id"]
 
 
@@ -94,6 +96,12 @@ class Index:
             for one in self.origins
         ]
         return np.asarray(same, bool)[self.origin] if same else np.zeros(0, bool)
+
+    def is_unreadable(self, params_digest: str) -> np.ndarray:
+        """Which images are no images under these parameters, whatever model and exemplars they are shown to."""
+        of_type = np.asarray([name in UNREADABLE for name in self.error_types] + [False], bool)  # -1 is the last
+        same = np.asarray([one.params_digest == params_digest for one in self.origins], bool)
+        return of_type[self.error_type] & same[self.origin] if len(same) else np.zeros(0, bool)
 
 
 def index_uri(output: str, number: int) -> str:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader
 
 from jobs.output import marker as markers
-from jobs.output import quarantine, scored
+from jobs.output import quarantine, reviewed, scored
 from jobs.output.catalogue import Catalogue
 from jobs.output.identity import image_numbers
 from jobs.output.index import BINS, Index
@@ -65,11 +65,13 @@ class Thumbnail:
 
 
 def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_per_hour: float | None) -> list[str]:
-    """Write the report where answers, settings or the score changed since it was; returns what was written."""
+    """Write the report where answers, settings, score or review changed since it was; returns what was written."""
     output, access = catalogue.output, catalogue.access
     score = scored.read(output, access)
     settings = {"format": 1, "name": summary.name, "min_score": min_score, "price": price_per_hour}
-    asked = markers.digest(settings if score is None else {**settings, "score": score})
+    review = reviewed.read(output, access)
+    shown = {name: figures for name, figures in (("score", score), ("review", review)) if figures is not None}
+    asked = markers.digest(settings | shown)
     marker = markers.read(output, "report", access)
     if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
         return []
@@ -89,6 +91,8 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
         colours={one.class_id: "#{:02x}{:02x}{:02x}".format(*overlay.colour(one.class_id)) for one in statistics},
         score=score,
         score_is_old=score is not None and score["state"] != catalogue.fingerprint,
+        review=review,
+        review_is_old=review is not None and review["state"] != catalogue.fingerprint,
     )
     uri = f"{output}/{FOLDER}/index.html"
     store.write(uri, html.encode(), access)
@@ -98,7 +102,7 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
 
 
 def show_score(catalogue: Catalogue, run: dict[str, Any]) -> list[str]:
-    """Write the report of a recorded run again, now that there is a score; nothing where there was no report."""
+    """Write a recorded run's report again, now that there is a score or review; nothing where there was no report."""
     marker = markers.read(catalogue.output, "report", catalogue.access)
     if marker is None or "min_score" not in marker.made:
         return []

@@ -7,6 +7,7 @@ import pytest
 
 from jobs.flow import fetch
 from jobs.flow.segment import Segmenter
+from tests import outside
 from tests.annotators.sets import NAMES, exemplar_set, picture, scene
 from tlg.annotators import registry
 from tlg.annotators.protocol import AnnotateParams
@@ -59,16 +60,9 @@ class Annotator:
 
 
 @pytest.fixture
-def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An installed package: its module, and what the installer writes beside it."""
-    (tmp_path / "acme_segment.py").write_text(TOY)
-    info = tmp_path / "acme_segment-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-segment\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tlg.annotators]\nacme = acme_segment:Loader\nlost = acme_segment:Gone\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield
-    sys.modules.pop("acme_segment", None)
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = ["acme = acme_segment:Loader", "lost = acme_segment:Gone"]
+    outside.install(tmp_path, monkeypatch, "acme_segment", TOY, {"tlg.annotators": entries})
 
 
 @pytest.mark.usefixtures("acme")
@@ -100,12 +94,12 @@ def test_a_job_s_worker_runs_the_model_of_another_package():
 
 @pytest.mark.usefixtures("acme")
 def test_a_package_that_cannot_be_loaded_is_named():
-    with pytest.raises(CheckpointError, match=r"lost:.*acme_segment:Gone"):
+    with pytest.raises(CheckpointError, match=r"'lost' comes from acme_segment:Gone"):
         registry.load_model("lost:birds")
 
 
 def test_an_unknown_family_is_no_model():
-    with pytest.raises(CheckpointError, match="there is no model 'acme:birds'"):
+    with pytest.raises(CheckpointError, match="unknown model 'acme:birds'"):
         registry.load_model("acme:birds")
 
 

@@ -1,6 +1,6 @@
 """The exemplar prior on real photographs, in one command: its masks, their mIoU, and presence. Nothing is trained.
 
-    python tests/benchmarks/photographs_prior.py --out runs/prior [--collection icoseg] [--refinement none]
+    python tests/benchmarks/photographs_prior.py --out runs/prior [--collection icoseg]
 
 A support is its photograph and its class's name; label maps serve the scorer, and tell which classes a photograph
 shows (its image-level label), nothing more. The background is 120 photographs that show none of the asked classes,
@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
 
 import numpy as np
 import torch
@@ -43,7 +42,6 @@ from tlg.answers.metrics import IoUTally
 from tlg.datasets.episodes import IGNORED, Collection, Episode, EpisodesFile, Photo, photos_of, queries_at_random
 from tlg.datasets.folder import IndexMapFolder, PairFolder
 from tlg.evidence import Background, FittedPrior, Prior, background, cosegment, descriptors, exemplar, presence, refine
-from tlg.evidence.refine import Refinement
 from tlg.hub.backbones import load_backbone
 from tlg.network.features import Features
 
@@ -94,7 +92,6 @@ class Study:
     collection: Collection
     parts: list[Part]
     weights: Path
-    refinement: Refinement
     seed: int
     progress: Progress
 
@@ -122,7 +119,6 @@ class Study:
             "photographs": digest(photo.image.read_bytes() for photo in self.photos.values()),
             "episodes": digest([json.dumps(asked).encode()]),
             "weights": digest([self.weights.read_bytes()]),
-            "refinement": self.refinement,
             "seed": self.seed,
             "code": digest(file.read_bytes() for file in code),
         }
@@ -161,7 +157,7 @@ class Study:
         return random.Random(self.seed).sample(self.without(part.novel), BACKGROUND_IMAGES)
 
     def prior_of(self, part: Part) -> Prior:
-        return Prior(Background.fit([self.of(self.background_of(part))]), self.refinement)
+        return Prior(Background.fit([self.of(self.background_of(part))]))
 
     def fit(self, prior: Prior, supports: Iterable[str]) -> FittedPrior:
         return prior.fit([(self.of([name]), 0, None) for name in supports])
@@ -294,17 +290,17 @@ def independent_scorer(shared: Path) -> ModuleType:
     return module
 
 
-def run(collection: str, shared: Path, out: Path, refinement: Refinement, seed: int) -> dict:
+def run(collection: str, shared: Path, out: Path, seed: int) -> dict:
     """All figures of one collection; its masks lie in `out`."""
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     weights = shared / "weights" / "mobilenet_v2_imagenet.safetensors"
     with Progress(*columns) as progress:
         if collection == "msrc":
             folder = IndexMapFolder(shared / "data" / "msrc_v2")
-            study = Study(folder, msrc_parts(folder), weights, refinement, seed, progress)
+            study = Study(folder, msrc_parts(folder), weights, seed, progress)
         else:
             pairs = PairFolder(shared / "data" / "icoseg")
-            study = Study(pairs, icoseg_parts(pairs, seed), weights, refinement, seed, progress)
+            study = Study(pairs, icoseg_parts(pairs, seed), weights, seed, progress)
         claim(out, study.settings())
         for part in study.parts:
             answer(study, part, out)
@@ -331,14 +327,12 @@ def icoseg_scores(study: Study, out: Path, shots: int) -> dict[str, object]:
     }
 
 
-def measure(
-    shared: Path = ROOT.parent / "shared", out: Path = RESULTS / "photographs", refinement: Refinement = "guided"
-) -> list[Row]:
+def measure(shared: Path = ROOT.parent / "shared", out: Path = RESULTS / "photographs") -> list[Row]:
     """Both collections; rows without a figure where the photographs are missing."""
     rows = []
     for collection, aims in AIMS.items():
         present = (shared / "data").is_dir()
-        result = run(collection, shared, out / collection, refinement, 0) if present else {}
+        result = run(collection, shared, out / collection, 0) if present else {}
         for (key, figure), aim in aims.items():
             value = result[key][figure] if present else None
             unit = "" if figure == "AUC" else "mIoU"
@@ -352,10 +346,9 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, required=True, help="Folder for the masks")
     parser.add_argument("--collection", choices=list(AIMS), default="msrc")
-    parser.add_argument("--refinement", choices=get_args(Refinement), default="guided")
     parser.add_argument("--seed", type=int, default=0, help="Draws the background, and icoseg's episodes")
     args = parser.parse_args()
-    print(json.dumps(run(args.collection, args.shared, args.out, args.refinement, args.seed), indent=1))
+    print(json.dumps(run(args.collection, args.shared, args.out, args.seed), indent=1))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import get_args
-
 import open_clip
 import torch
 from harness import Row, median_seconds
@@ -12,7 +9,6 @@ from harness import Row, median_seconds
 from tlg.evidence import Background, Prior
 from tlg.evidence.open_clip.clip import ClipPrior
 from tlg.evidence.open_clip.clip_spec import ClipPriorSpec
-from tlg.evidence.refine import Refinement
 from tlg.network.backbones.registry import build_backbone
 from tlg.network.features import Features
 
@@ -36,13 +32,14 @@ def exemplar_rows(backbone_name: str, shots: int) -> list[Row]:
         rows = []
         for classes in CLASS_COUNTS:
             exemplars = [(encoded[[shot]], label, None) for label in range(classes) for shot in range(shots)]
-            unrefined = Prior(background, "none").fit(exemplars)
-            for kind in get_args(Refinement):
-                fitted = dataclasses.replace(unrefined, refinement=kind)
-                seconds, spread = median_seconds(lambda fitted=fitted: fitted.maps(encoded[[0]], image), REPEATS)
+            fitted = Prior(background).fit(exemplars)
+            for edges, guide in (("as they are", None), ("refined", image)):
+                seconds, spread = median_seconds(
+                    lambda fitted=fitted, guide=guide: fitted.maps(encoded[[0]], guide), REPEATS
+                )
                 rows.append(
                     Row(
-                        f"exemplar prior, {backbone_name}, {classes} classes x {shots}, refinement {kind}",
+                        f"exemplar prior, {backbone_name}, {classes} classes x {shots}, edges {edges}",
                         seconds / one_pass,
                         "encoder passes",
                         aim="< 0.15 for one class" if classes == 1 else "",

@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
-from deploy.endpoint.app import RETRIES, STUCK_SECONDS, AnnotatorsDeployment, ServeSegmenter
+from deploy.endpoint.app import PROVEN_SECONDS, RETRIES, STUCK_SECONDS, AnnotatorsDeployment, ServeSegmenter
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Collector, Meters
 from deploy.endpoint.problems import ProblemError
@@ -410,6 +410,21 @@ def test_a_replica_that_broke_says_so_and_one_that_recovered_does_not(replica, s
         return outcome.problem[0]
 
     assert asyncio.run(scenario()) == 500
+
+
+def test_an_idle_replica_proves_now_and_then_that_it_can_answer(replica, stored, make_picture, toys, monkeypatch):
+    async def scenario():
+        await replica.annotate(task(make_picture(1), stored["fox"]))
+        toys[1]["dry-run"]().errors = [lambda _: RuntimeError("CUDA error: device-side assert")]
+        await replica.check_health()  # it has answered just now
+        replica._proven_at -= 2 * PROVEN_SECONDS
+        with pytest.raises(RuntimeError, match="no longer answer"):
+            await replica.check_health()
+        toys[1]["dry-run"]().errors = []
+        await replica.check_health()
+        assert time.monotonic() - replica._proven_at < PROVEN_SECONDS
+
+    asyncio.run(scenario())
 
 
 def test_a_replica_whose_network_never_ends_says_so(replica, stored, monkeypatch):

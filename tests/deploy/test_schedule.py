@@ -4,15 +4,19 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from typer.testing import CliRunner
 
-from deploy.manifests import cron, schedule
+from deploy.manifests import cron, foreground, machine_nights, schedule
+from deploy.manifests.schedule import Nightly
+from tests import outside
+from tlg.cli import app
 from tlg.errors import SpecError
 from tlg.spec import short_spec
 
 BERLIN = "Europe/Berlin"
 
 
-class WarpedClock(schedule.Clock):
+class WarpedClock(foreground.Clock):
     """Time passes only when somebody sleeps or works."""
 
     def __init__(self, start: datetime):
@@ -34,7 +38,7 @@ def starts_of(clock: WarpedClock, line: str, works: list[timedelta], timezone: s
         clock.moment += works[len(begun) - 1]
         return 0
 
-    schedule.run_local(["night"], line, timezone, clock, run, show=lambda text: None, nights=len(works))
+    foreground.run_local(["night"], line, timezone, clock, run, show=lambda text: None, nights=len(works))
     return begun
 
 
@@ -69,7 +73,7 @@ def test_the_hour_is_the_time_zones():
 def test_failures_are_reported_and_do_not_end_the_schedule():
     clock = WarpedClock(datetime(2026, 3, 1, tzinfo=ZoneInfo("UTC")))
     codes, shown = iter([6, 0]), []
-    told = schedule.run_local(["x"], "0 2 * * *", BERLIN, clock, lambda night: next(codes), shown.append, nights=2)
+    told = foreground.run_local(["x"], "0 2 * * *", BERLIN, clock, lambda night: next(codes), shown.append, nights=2)
     assert told == [6, 0]
     assert "run ended with exit code 6" in shown
 
@@ -82,9 +86,29 @@ def test_a_day_that_never_comes_is_refused_by_every_target():
 def test_changed_keys_and_dollars_reach_the_night():
     night = schedule.command("/jobs/job.yaml", None, ["run.min_score=0.7", "name=a$b"])
     assert night[-5:] == ["/jobs/job.yaml", "--set", "run.min_score=0.7", "--set", "name=a$b"]
-    unit = schedule.entries(short_spec("/i", "/e", "/o", []), night, "systemd", "0 2 * * *", "Etc/UTC")
+    unit = schedule.entries(Nightly(short_spec("/i", "/e", "/o", []), night, "0 2 * * *", "Etc/UTC"), "systemd")
     assert '"name=a$$b"' in unit
 
 
 def test_systemd_gets_every_word_as_it_is():
-    assert schedule._systemd_word('a "b" 100% $HOME \\') == '"a \\"b\\" 100%% $$HOME \\\\"'
+    assert machine_nights._systemd_word('a "b" 100% $HOME \\') == '"a \\"b\\" 100%% $$HOME \\\\"'
+
+
+TOY = """
+from deploy.manifests.schedule import Nightly
+
+
+def almanac(nightly: Nightly) -> str:
+    return f"{nightly.spec.name} at {nightly.cron} {nightly.timezone}: {nightly.command[-1]}"
+"""
+
+
+def test_a_scheduler_of_another_package_is_a_target(tmp_path, monkeypatch):
+    outside.install(tmp_path, monkeypatch, "toy_almanac", TOY, {"tlg.schedulers": ["almanac = toy_almanac:almanac"]})
+    job = tmp_path / "job.yaml"
+    job.write_text("{name: traps, images: {uri: /i}, exemplars: /e, output: {uri: /o}}")
+    command = ["schedule", str(job), "--cron", "0 2 * * *", "--target"]
+    told = CliRunner().invoke(app, [*command, "almanac"])
+    assert told.output == f"traps at 0 2 * * * Etc/UTC: {job}"
+    unknown = CliRunner().invoke(app, [*command, "almanack"])
+    assert "unknown target 'almanack' (did you mean 'almanac'?): expected one of cronjob" in str(unknown.exception)

@@ -20,7 +20,7 @@ from tlg import world
 from tlg.cli import app
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*.md")]
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/*.md")]
 # What comes first makes what the later pages use.
 WORKSPACE_PAGES = [
     "README.md",
@@ -32,23 +32,29 @@ WORKSPACE_PAGES = [
     "docs/sizing.md",
     "docs/label-studio.md",
     "docs/cvat.md",
+    "docs/review.md",
 ]
 NOT_RUN = {
     "git clone": "downloads",
     "hf download": "downloads",
     "tlg import-checkpoint": "needs a published checkpoint; tests/hub/test_checkpoint.py imports one",
+    "tlg models": "fetches weights; tests/hub/test_models_command.py packs, carries and unpacks a model",
+    "tlg annotate job.yaml --set model=models/resnet50": "needs a fetched model",
     "python3 -m venv": "installs; tests/deploy/test_dockerfile.py runs an installation",
     "make": "a target of the Makefile, for minutes to hours",
     "python -m tlg.evaluation.sheets": "needs the answers of an evaluation",
     "export": "sets a variable of the caller's shell",
     "curl": "asks a running endpoint; tests/deploy/test_served.py asks the same",
+    "tlg review answers --take": "needs a tool's export; tests/review/test_review.py takes both kinds",
+    "tlg review answers --pictures 60": "runs until it is stopped; tests/review/test_page.py starts it",
+    "tlg exemplars add": "needs a review; tests/review/test_review.py adds its corrections",
     "tlg serve": "runs until it is stopped; tests/deploy/test_served.py starts it",
     "serve run": "needs a Ray cluster; tests/deploy/test_served.py builds the same application",
     "tlg submit": "needs a Ray cluster; tests/jobs/test_submit.py has one",
     "tlg jobs": "needs a Ray cluster; tests/jobs/test_submit.py has one",
     "tlg render": "needs kubectl behind it; tests/deploy/test_manifests.py renders every target",
     "tlg schedule": "needs a scheduler; tests/deploy/test_schedule.py prints every target",
-    "tlg doctor": "judges the machine; tests/test_doctor.py runs it",
+    "tlg doctor": "judges the machine; tests/jobs/test_doctor.py runs it",
     "tlg train": "trains",
     "tlg evaluate": "needs a benchmark's data",
     "kubectl": "needs a Kubernetes cluster",

@@ -16,9 +16,8 @@ from tests.annotators.sets import NAMES, exemplar_set, picture, scene
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
 from tlg.errors import CheckpointError
-from tlg.evidence.names import registry
 from tlg.evidence.names.classifier import ClassifierNames
-from tlg.evidence.names.registry import Asked, known_sources, name_evidence
+from tlg.evidence.names.registry import SOURCES, Asked, name_evidence
 from tlg.hub.folder import save_model
 from tlg.hub.model_file import MODEL_FILE
 from tlg.hub.zoo import digest_of
@@ -55,9 +54,9 @@ def outside_package(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("outside_names")
     module.LeftSide = LeftSide  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "outside_names", module)
-    entry = EntryPoint("left-side", "outside_names:LeftSide", registry.ENTRY_POINTS)
+    entry = EntryPoint("left-side", "outside_names:LeftSide", SOURCES.group)
     monkeypatch.setattr(
-        registry, "entry_points", lambda group, name=None: [entry] if name in (None, "left-side") else []
+        "tlg.registry.entry_points", lambda group, name=None: [entry] if name in (None, "left-side") else []
     )
 
 
@@ -82,7 +81,7 @@ def test_another_package_adds_a_source_and_a_model_folder_chooses_it(folder: Pat
     assert isinstance(named.names, LeftSide)
     assert list(named.names.known) == [True, False]
     assert digest_of(folder) != digest
-    assert "left-side" in known_sources()
+    assert "left-side" in SOURCES.names()
     assert len(named.annotate([picture(scene([50, 0], [NAMES[0]], NAMES[0]))])[0]) == len(NAMES)
 
 
@@ -90,7 +89,7 @@ def test_another_package_adds_a_source_and_a_model_folder_chooses_it(folder: Pat
 def test_a_source_that_nobody_brings_is_refused_with_those_that_are_known(folder: Path) -> None:
     choose(folder, "left-syde")
     with pytest.raises(
-        CheckpointError, match=r"'left-syde' \(did you mean 'left-side'\?\); known are clip, classifier"
+        CheckpointError, match=r"'left-syde' \(did you mean 'left-side'\?\): expected one of clip, classifier"
     ):
         load_annotator(str(folder), exemplar_set(), WHOLE, "cpu")
 

@@ -3,10 +3,7 @@
 import pytest
 import torch
 
-from tlg.errors import SpecError
 from tlg.evidence.refine import refine
-
-KINDS = ("none", "guided", "pixel_adaptive")
 
 
 def halves(height: int = 48, width: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -17,35 +14,27 @@ def halves(height: int = 48, width: int = 64) -> tuple[torch.Tensor, torch.Tenso
     return image, ramp.clone()
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (48, 64), (300, 5)])
-def test_every_size_gives_maps_of_its_own_size_within_0_and_1(kind, size):
+def test_every_size_gives_maps_of_its_own_size_within_0_and_1(size):
     rng = torch.Generator().manual_seed(0)
     images, maps = torch.randn(2, 3, *size, generator=rng), torch.rand(2, 4, *size, generator=rng)
-    refined = refine(maps, images, kind)
+    refined = refine(maps, images)
     assert refined.shape == maps.shape
     assert torch.isfinite(refined).all()
     assert float(refined.min()) >= 0
     assert float(refined.max()) <= 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_batch_equals_single(kind):
+def test_batch_equals_single():
     rng = torch.Generator().manual_seed(1)
     images, maps = torch.randn(2, 3, 40, 50, generator=rng), torch.rand(2, 3, 40, 50, generator=rng)
-    alone = torch.cat([refine(maps[[row]], images[[row]], kind) for row in range(2)])
-    torch.testing.assert_close(refine(maps, images, kind), alone, atol=1e-5, rtol=0)
+    alone = torch.cat([refine(maps[[row]], images[[row]]) for row in range(2)])
+    torch.testing.assert_close(refine(maps, images), alone, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["guided", "pixel_adaptive"])
-def test_a_blurred_edge_moves_to_the_images(kind):
+def test_a_blurred_edge_moves_to_the_images():
     image, ramp = halves()
-    refined = refine(ramp, image, kind)[0, 0, 24]
+    refined = refine(ramp, image)[0, 0, 24]
     edge = 2 * 64 // 3
     jump = (refined[edge + 1] - refined[edge - 2]) - (ramp[0, 0, 24, edge + 1] - ramp[0, 0, 24, edge - 2])
     assert jump > 0.1
-
-
-def test_an_unknown_kind_is_an_error():
-    with pytest.raises(SpecError, match="unknown refinement 'crf'; known are none, guided, pixel_adaptive"):
-        refine(torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 4, 4), "crf")

@@ -16,6 +16,7 @@ from tlg.errors import CheckpointError
 from tlg.hub import zoo
 from tlg.hub.backbones import load_backbone
 from tlg.hub.folder import import_checkpoint, load_model, save_model
+from tlg.hub.model_file import MODEL_FILE
 from tlg.hub.weights import read_state_dict
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.backbones.registry import build_backbone
@@ -46,6 +47,17 @@ def test_saved_is_loaded(folder: Path) -> None:
     assert not model.backbone.training
     for name, value in network.state_dict().items():
         assert torch.equal(model.network.state_dict()[name], value)
+
+
+def test_a_key_of_earlier_versions_is_read_and_stays_part_of_the_digest(folder: Path) -> None:
+    """Folders that were written with `prior` keep the identity of what they answered."""
+    content = json.loads((folder / MODEL_FILE).read_text())
+    digest = zoo.digest_of(folder)
+    (folder / MODEL_FILE).write_text(json.dumps(content | {"prior": {}}))
+    assert zoo.digest_of(folder) == zoo.load(folder).digest != digest
+    (folder / MODEL_FILE).write_text(json.dumps(content | {"prior": {"strength": 2}}))
+    with pytest.raises(CheckpointError, match="prior: Extra inputs are not permitted"):
+        zoo.load(folder)
 
 
 def test_the_digest_follows_the_content_and_not_the_name(tmp_path: Path, folder: Path) -> None:

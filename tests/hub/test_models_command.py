@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
+import subprocess
 import sys
 import zipfile
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from tests import outside
 from tlg.cli import app
 from tlg.errors import CheckpointError
 from tlg.hub import command, packing, zoo
@@ -38,11 +39,8 @@ def toy_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     card = Card(good_for="toys", licence="MIT", weights_licence="CC0-1.0")
     save_model(folder, "toy", tiny(), backbone_weights=str(weights), card=card)
     (folder / "CARD.md").write_text("# A toy\n")
-    module = ModuleType("outside_models")
-    module.TOY = folder  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "outside_models", module)
-    entry = EntryPoint("toy", "outside_models:TOY", zoo.ENTRY_POINTS)
-    monkeypatch.setattr(zoo, "entry_points", lambda group: [entry])
+    source = f"from pathlib import Path\nTOY = Path({str(folder)!r})\n"
+    outside.install(tmp_path, monkeypatch, "toy_models", source, {"tlg.models": ["toy = toy_models:TOY"]})
     return folder
 
 
@@ -52,6 +50,13 @@ def test_the_table_has_every_model_in_a_line() -> None:
     of_tiny = next(line for line in output if line.startswith("tlg-tiny"))
     assert "here" in of_tiny
     assert "8.4 MB" in of_tiny
+
+
+def test_the_table_takes_less_than_a_second_of_processor_time() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "tlg", "models"], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_weights_that_are_not_cached_are_to_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

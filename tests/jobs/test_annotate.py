@@ -49,6 +49,14 @@ def test_runs_again_only_for_what_is_missing(tmp_path, exemplar_folder, monkeypa
     unchanged = [row for row in before.to_pylist() if row["image_uri"] != changed]
     assert [row for row in after.to_pylist() if row in unchanged] == unchanged
 
+
+@pytest.mark.long
+def test_failed_images_other_parameters_and_force_are_answered_again(tmp_path, exemplar_folder):
+    images = collection.write(tmp_path / "images", 8)
+    (images / "0" / "bad.png").write_bytes(b"no picture")
+    spec = collection.spec(str(images), exemplar_folder, str(tmp_path / "out"), run={"max_error_rate": 0.5})
+    assert annotate(spec).errors == 1
+
     (images / "0" / "bad.png").write_bytes(collection.picture(101))
     (images / "0" / "later.png").write_bytes(collection.picture(102))
     only_failed = annotate(spec, only_failed=True)
@@ -56,12 +64,12 @@ def test_runs_again_only_for_what_is_missing(tmp_path, exemplar_folder, monkeypa
     assert not store.listed(f"{spec.output.uri}/quarantine", "*.parquet")
 
     stricter = spec.model_copy(update={"run": spec.run.model_copy(update={"min_score": 0.6})})
-    assert annotate(stricter).images == 33
+    assert annotate(stricter).images == 10
     collection.assert_each_once(collection.answers(spec.output.uri))
-    assert annotate(stricter, force=True).images == 33
+    assert annotate(stricter, force=True).images == 10
     collection.assert_each_once(collection.answers(spec.output.uri))
     assert {run["state"] for run in runs.recorded(spec.output.uri)} == {"succeeded"}
-    assert any("33 images answered" in line for line in status.status(spec.output.uri))
+    assert any("10 images answered" in line for line in status.status(spec.output.uri))
 
 
 def test_coco_holds_the_same_pixels(tmp_path, exemplar_folder):

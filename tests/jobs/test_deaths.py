@@ -12,6 +12,7 @@ from PIL import Image
 from jobs.flow import fetch, ledger, logbook, manifest
 from jobs.flow.logbook import Logbook
 from jobs.output import quarantine
+from tests import outside
 from tests.jobs import collection
 from tlg import store
 from tlg.answers.records import Provenance
@@ -52,11 +53,8 @@ class Annotator(rehearsal.RehearsalAnnotator):
 def environment(tmp_path):
     """A process's, with the toy's package installed."""
     package = tmp_path / "packages"
-    info = package / "deadly-1.0.dist-info"
-    info.mkdir(parents=True)
-    (package / "deadly_toy.py").write_text(TOY)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tlg.annotators]\ndeadly = deadly_toy:Loader\n")
+    package.mkdir()
+    outside.write(package, "deadly_toy", TOY, {"tlg.annotators": ["deadly = deadly_toy:Loader"]})
     path = os.pathsep.join([str(package), str(REPOSITORY)])
     return {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path}
 
@@ -88,6 +86,7 @@ def test_an_image_that_kills_its_worker_is_quarantined_and_the_others_are_answer
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_a_worker_that_dies_while_it_starts_ends_the_run(environment, exemplar_folder, tmp_path):
     images = collection.write(tmp_path / "images", 1)
     spec = collection.spec(str(images), exemplar_folder, str(tmp_path / "out"), model="deadly:broken")

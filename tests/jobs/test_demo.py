@@ -39,6 +39,12 @@ def test_some_pictures_show_none_of_the_classes(files):
     assert len(empty) >= demo.IMAGES_WITH_NONE
 
 
+def test_the_way_to_one_s_own_photographs_is_told(files):
+    first, command, *_ = demo.next_steps(files).splitlines()
+    assert "photographs are answered by tlg-photo" in first
+    assert command.split()[:2] == ["tlg", "annotate"]
+
+
 def test_no_answers_measure_nothing(files):
     assert demo.measure(files, []) == 0
 

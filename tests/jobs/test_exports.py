@@ -6,7 +6,6 @@ import base64
 import gc
 import io
 import json
-import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from jobs.output.identity import image_numbers
 from jobs.output.lease import Lease
 from jobs.output.splits import split_of
 from jobs.output.writer import ShardWriter
+from tests import outside
 from tests.jobs import exported
 from tlg import spec as specs
 from tlg.answers import records
@@ -67,7 +67,7 @@ def drawn(points: list[float]) -> np.ndarray:
 
 
 def test_the_spec_and_the_registry_name_the_same_formats() -> None:
-    assert tuple(registry.OURS) == specs.OUR_EXPORT_FORMATS
+    assert tuple(registry.FORMATS.ours) == specs.OUR_EXPORT_FORMATS
 
 
 @pytest.mark.parametrize("name", specs.OUR_EXPORT_FORMATS)
@@ -266,16 +266,9 @@ class Names(ExportFormat):
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An installed package: its module, and what the installer writes beside it."""
-    (tmp_path / "toy_export.py").write_text(TOY)
-    info = tmp_path / "toy_export-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-export\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tlg.exports]\nnames = toy_export:Names\nlost = toy_export:Gone\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield
-    sys.modules.pop("toy_export", None)
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = ["names = toy_export:Names", "lost = toy_export:Gone"]
+    outside.install(tmp_path, monkeypatch, "toy_export", TOY, {"tlg.exports": entries})
 
 
 @pytest.mark.usefixtures("toy")
@@ -295,9 +288,11 @@ def test_a_format_whose_package_cannot_be_loaded_is_named() -> None:
 
 
 def test_an_unknown_format_names_the_nearest(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="format 'labelmee' is unknown; expected one of parquet, coco"):
+    with pytest.raises(
+        SpecError, match=r"unknown format 'labelmee' \(did you mean 'labelme'\?\): expected one of parquet, coco"
+    ):
         exports.export(str(out), "labelmee", str(tmp_path / "e"))
-    with pytest.raises(SpecError, match=r"output.formats: format 'labelmee' is unknown \(did you mean 'labelme'\?\)"):
+    with pytest.raises(SpecError, match=r"output.formats: unknown format 'labelmee' \(did you mean 'labelme'\?\)"):
         job_writes(out, "labelmee")
 
 

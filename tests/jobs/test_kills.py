@@ -52,8 +52,8 @@ def has_shards(count):
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param(has_lease, id="starting", marks=pytest.mark.long),
-        pytest.param(has_shards(1), id="first commit"),
+        pytest.param(has_lease, id="starting"),
+        pytest.param(has_shards(1), id="first commit", marks=pytest.mark.long),
         pytest.param(has_shards(2), id="second commit", marks=pytest.mark.long),
     ],
 )

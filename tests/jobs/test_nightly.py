@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from deploy.manifests import schedule
+from deploy.manifests import foreground, schedule
 from tests.servers import swift
 from tests.servers.counting_proxy import CountingProxy
 from tests.servers.ray_cluster import RayCluster
@@ -34,7 +34,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": swift.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": s
 OF_THE_RUN = ["run_id"]
 
 
-class Nights(schedule.Clock):
+class Nights(foreground.Clock):
     """A bucket that fills up, and a scheduler whose nights pass as soon as they are over."""
 
     def __init__(self, folder: Path, proxy: CountingProxy):
@@ -78,7 +78,7 @@ class Nights(schedule.Clock):
         """The next night as the scheduler runs it: its exit code, and the images that it fetched."""
         self.proxy.take_fetched()
         night = schedule.command(str(self.spec), address=None)
-        (code,) = schedule.run_local(night, "0 2 * * *", "Etc/UTC", self, run, show=lambda text: None, nights=1)
+        (code,) = foreground.run_local(night, "0 2 * * *", "Etc/UTC", self, run, show=lambda text: None, nights=1)
         return code, {key for key in self.proxy.take_fetched() if key.startswith(f"{self.bucket}/images/")}
 
     def answers(self, output: str) -> dict[tuple[str, int], dict]:

@@ -276,19 +276,25 @@ def cut_anywhere(table, rng):
         table = table.slice(count)
 
 
+def in_pieces(answers, and_whole=False):
+    """The tables of `answers` cut at any row and shuffled, then, where that is asked, once more as they were."""
+    rng = np.random.default_rng(0)
+
+    def shuffled(*given):
+        tables = list(answers(*given))
+        pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
+        yield from [pieces[place] for place in rng.permutation(len(pieces))]
+        if and_whole:
+            yield from tables
+
+    return shuffled
+
+
 def test_an_image_counts_when_all_its_rows_have_come(spec, monkeypatch):
     """Tables cut at any row, given twice: each image is committed once, with all its rows."""
     calm = job.annotate(spec)
     expected = collection.answers(spec.output.uri)
-    whole, rng = pipeline.answers, np.random.default_rng(0)
-
-    def in_pieces(*given):
-        tables = list(whole(*given))
-        pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
-        yield from [pieces[place] for place in rng.permutation(len(pieces))]
-        yield from tables
-
-    monkeypatch.setattr(pipeline, "answers", in_pieces)
+    monkeypatch.setattr(pipeline, "answers", in_pieces(pipeline.answers, and_whole=True))
     out = f"{spec.output.uri}-pieces"
     summary = job.annotate(changed(spec, "output", uri=out))
     assert (summary.done, summary.rows, summary.masks) == (calm.done, calm.rows, calm.masks)
@@ -594,14 +600,7 @@ def test_objects_of_images_that_are_cut_on_their_way_arrive_whole(spec, discs, m
     spec = asks_for_objects(spec, discs)
     job.annotate(spec)
     expected = collection.answers(spec.output.uri)
-    whole, rng = pipeline.answers, np.random.default_rng(0)
-
-    def in_pieces(*given):
-        tables = list(whole(*given))
-        pieces = [piece for table in tables for piece in cut_anywhere(table, rng)]
-        yield from [pieces[place] for place in rng.permutation(len(pieces))]
-
-    monkeypatch.setattr(pipeline, "answers", in_pieces)
+    monkeypatch.setattr(pipeline, "answers", in_pieces(pipeline.answers))
     out = f"{spec.output.uri}-pieces"
     job.annotate(changed(spec, "output", uri=out))
     assert collection.answers(out).sort_by(ROW_ORDER).equals(expected.sort_by(ROW_ORDER))

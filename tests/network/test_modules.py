@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from tlg.errors import CheckpointError
-from tlg.network.backbones.registry import OWN, build_backbone
+from tlg.network.backbones.registry import BACKBONES, build_backbone
 from tlg.network.repaired.conv4d import CenterPivotConv4d
 from tlg.network.repaired.correlation import nearest, token_correlation, unit
 from tlg.network.repaired.transport import Transport, sinkhorn
@@ -78,7 +78,7 @@ def test_unit_vectors_have_unit_length() -> None:
     torch.testing.assert_close(lengths, torch.ones_like(lengths), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", [name for name in OWN if name != "timm"])
+@pytest.mark.parametrize("name", [name for name in BACKBONES.ours if name != "timm"])
 def test_a_backbone_keeps_its_promises(name: str) -> None:
     backbone = build_backbone(name).train()
     assert not any(module.training for module in backbone.modules())
@@ -98,5 +98,5 @@ def test_the_tiny_backbone_is_tiny() -> None:
 
 
 def test_an_unknown_backbone_is_refused_by_name() -> None:
-    with pytest.raises(CheckpointError, match="'resnet18'; known are resnet50"):
+    with pytest.raises(CheckpointError, match=r"unknown backbone 'resnet18'.*: expected one of resnet50"):
         build_backbone("resnet18")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import sys
-from importlib.metadata import EntryPoint
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 
+from tests import outside
 from tlg.errors import CheckpointError
-from tlg.network.backbones import registry
 from tlg.network.backbones.backbone import Backbone
-from tlg.network.backbones.registry import build_backbone
+from tlg.network.backbones.registry import BACKBONES, build_backbone
 from tlg.network.features import Features
 
 VIT, CNN = "timm/vit_tiny_patch16_224", "timm/tf_efficientnet_lite2"
@@ -147,8 +144,14 @@ def test_copies_give_the_same_maps_and_do_not_mix_with_the_original(vit: Backbon
             assert torch.equal(one, other)
 
 
+TOY = """
+from torch import nn
+
+from tlg.network.backbones.backbone import Backbone
+
+
 class Toy(Backbone):
-    """A backbone as another package would write it."""
+    '''A backbone as another package would write it.'''
 
     name = "toy"
     channels, strides = (4, 8), (4, 8)
@@ -157,29 +160,15 @@ class Toy(Backbone):
         super().__init__()
         self.fine, self.coarse = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 8, 2, 2)
 
-    def forward(self, images_B3HW: Tensor) -> list[Tensor]:
+    def forward(self, images_B3HW) -> list:
         fine = self.fine(images_B3HW)
         return [fine, self.coarse(fine)]
+"""
 
 
-@pytest.fixture
-def outside_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package with an entry point, as it would be installed."""
-    module = ModuleType("outside_package")
-    module.Toy = Toy  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "outside_package", module)
-    ours = registry.entry_points
-
-    def entry_points(group: str, name: str | None = None) -> list[EntryPoint]:
-        toy = EntryPoint("toy", "outside_package:Toy", registry.ENTRY_POINTS)
-        return [toy] if group == registry.ENTRY_POINTS and name in (None, "toy") else list(ours(group=group))
-
-    monkeypatch.setattr(registry, "entry_points", entry_points)
-
-
-@pytest.mark.usefixtures("outside_package")
-def test_another_package_adds_a_backbone() -> None:
+def test_another_package_adds_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside.install(tmp_path, monkeypatch, "toy_backbone", TOY, {BACKBONES.group: ["toy = toy_backbone:Toy"]})
     backbone = build_backbone("toy")
     assert isinstance(backbone.encode(torch.randn(1, 3, 32, 32)), Features)
     assert not any(one.requires_grad for one in backbone.parameters())
-    assert "toy" in registry.known_backbones()
+    assert "toy" in BACKBONES.names()

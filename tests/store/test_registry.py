@@ -1,9 +1,8 @@
 """A scheme chooses its store: our own, an installed package's, or fsspec's."""
 
-import sys
-
 import pytest
 
+from tests import outside
 from tlg import store
 from tlg.errors import StorageError
 from tlg.store import objects, registry
@@ -26,18 +25,12 @@ def fresh():
 
 
 def test_an_outside_package_brings_a_scheme(tmp_path, monkeypatch):
-    (tmp_path / "toy_shelf.py").write_text(TOY)
-    info = tmp_path / "toy_shelf-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-shelf\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tlg.stores]\nshelf = toy_shelf:Shelf\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    outside.install(tmp_path, monkeypatch, "toy_shelf", TOY, {"tlg.stores": ["shelf = toy_shelf:Shelf"]})
     assert store.read("shelf://a", store.Access("there")) == b"shelf://a at there"
     with pytest.raises(StorageError, match=r"shelf://b: a store of shelf:// is only read; use another store"):
         store.write("shelf://b", b"1")
     with pytest.raises(StorageError, match="no exclusive create"):
         store.create("shelf://b", b"1")
-    monkeypatch.delitem(sys.modules, "toy_shelf")
 
 
 def test_fsspec_knows_the_rest():

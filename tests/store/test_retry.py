@@ -82,7 +82,7 @@ class Flaky(store.Store):
 @pytest.fixture
 def flaky(monkeypatch, pauses):
     one = Flaky(store.DEFAULT_ACCESS)
-    monkeypatch.setitem(registry.STORES, "flaky", lambda access: one)
+    monkeypatch.setitem(registry.OWN, "flaky", lambda access: one)
     registry._made.cache_clear()
     yield one
     registry._made.cache_clear()

@@ -6,21 +6,26 @@ name, folder or URI is a model of the network's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
 from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel, ModelLoader
 from tlg.annotators.tiled import TiledModel
 from tlg.errors import CheckpointError
 from tlg.exemplars import LoadedExemplars
+from tlg.registry import Registry
 
-GROUP = "tlg.annotators"
 NETWORK = "network"
 # Named, not imported: the network's libraries take seconds, and a dry run does without them.
-OURS = {
-    "dry-run": EntryPoint("dry-run", "tlg.annotators.rehearsal:RehearsalLoader", GROUP),
-    NETWORK: EntryPoint(NETWORK, "tlg.annotators.network_loader:NetworkLoader", GROUP),
-}
+FAMILIES: Registry[Callable[[], ModelLoader]] = Registry(
+    "family of models",
+    "tlg.annotators",
+    {
+        "dry-run": "tlg.annotators.rehearsal:RehearsalLoader",
+        NETWORK: "tlg.annotators.network_loader:NetworkLoader",
+    },
+    CheckpointError,
+)
 
 
 def load_model(model: str, device: str | None = None) -> LoadedModel:
@@ -42,25 +47,14 @@ def model_digest(model: str) -> str:
     return loader.digest_of(name)
 
 
-def families() -> dict[str, EntryPoint]:
-    """Ours and those of installed packages, by name; a name of ours is never taken by another package."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)} | OURS
-
-
 def _loader(model: str) -> tuple[ModelLoader, str]:
     family, _, name = model.partition(":")
     # A URI's scheme is no family, and a path may hold a colon.
-    if family not in families() or name.startswith("//"):
+    if name.startswith("//") or family not in FAMILIES:
         family, name = NETWORK, model
-    return _made(families()[family]), name
+    return _made(FAMILIES.load(family)), name
 
 
 @cache
-def _made(entry: EntryPoint) -> ModelLoader:
-    try:
-        return entry.load()()
-    except (ImportError, AttributeError) as error:
-        raise CheckpointError(
-            f"models named {entry.name}:... come from {entry.value}, which cannot be loaded ({error});"
-            " install its package anew"
-        ) from error
+def _made(loader: Callable[[], ModelLoader]) -> ModelLoader:
+    return loader()

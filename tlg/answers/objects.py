@@ -111,7 +111,9 @@ def _flooded(height_hw: np.ndarray, mask_hw: np.ndarray) -> tuple[np.ndarray, np
             continue
         # Up the slope, or else a hill would creep along its neighbour's foot.
         hill_of[place] = root(hill_of[max(beside, key=heights.__getitem__)])
-        highest, *others = sorted({root(hill_of[one]) for one in beside}, key=lambda hill: (-tops[hill], hill))
+        highest, *others = sorted(
+            {root(hill_of[neighbour]) for neighbour in beside}, key=lambda hill: (-tops[hill], hill)
+        )
         for hill in others:
             if heights[place] >= SHALLOW * tops[hill]:
                 above[hill] = highest
@@ -164,9 +166,9 @@ class Hills:
         self.tops[first] = max(self.tops[first], self.tops[second])
         passes: dict[tuple[int, int], float] = {}
         for pair, way in self.passes.items():
-            one, other = sorted(first if hill == second else hill for hill in pair)
-            if one != other:
-                passes[one, other] = max(passes.get((one, other), 0.0), way)
+            low, high = sorted(first if hill == second else hill for hill in pair)
+            if low != high:
+                passes[low, high] = max(passes.get((low, high), 0.0), way)
         self.passes = passes
 
 
@@ -180,8 +182,8 @@ def _passes(labels_hw: np.ndarray, height_hw: np.ndarray) -> dict[tuple[int, int
         ones, others = labels_hw[here], labels_hw[there]
         meets = (ones != others) & (ones > 0) & (others > 0)
         ways = np.minimum(height_hw[here], height_hw[there])[meets]
-        for one, other, way in zip(ones[meets].tolist(), others[meets].tolist(), ways.tolist(), strict=True):
-            pair = (min(one, other), max(one, other))
+        for hill, other, way in zip(ones[meets].tolist(), others[meets].tolist(), ways.tolist(), strict=True):
+            pair = (min(hill, other), max(hill, other))
             passes[pair] = max(passes.get(pair, 0.0), way)
     return passes
 

@@ -40,8 +40,8 @@ class ClassScore:
 
     def add(self, answer_HW: np.ndarray | None, truth_HW: np.ndarray, score: float, presence: float) -> None:
         """One picture; `answer_HW` is None where no mask was answered. Both masks are (H, W) bool."""
-        found = np.zeros_like(truth_HW) if answer_HW is None else answer_HW
-        intersection, union = int((found & truth_HW).sum()), int((found | truth_HW).sum())
+        answered_HW = np.zeros_like(truth_HW) if answer_HW is None else answer_HW
+        intersection, union = int((answered_HW & truth_HW).sum()), int((answered_HW | truth_HW).sum())
         is_there = bool(truth_HW.any())
         self.images += 1
         self.truths += is_there
@@ -60,9 +60,14 @@ class ClassScore:
 
 def at(scores: Sequence[ClassScore], min_score: float) -> Point:
     """Precision and recall of some classes together, of masks with this score or a higher one."""
-    kept = [right for one in scores for score, right in zip(one.scores, one.right, strict=True) if score >= min_score]
-    truths = sum(one.truths for one in scores)
-    return Point(min_score, sum(kept) / len(kept) if kept else None, sum(kept) / truths if truths else None)
+    counted = [
+        right
+        for of_class in scores
+        for score, right in zip(of_class.scores, of_class.right, strict=True)
+        if score >= min_score
+    ]
+    truths = sum(of_class.truths for of_class in scores)
+    return Point(min_score, sum(counted) / len(counted) if counted else None, sum(counted) / truths if truths else None)
 
 
 def curve(scores: Sequence[ClassScore]) -> list[Point]:
@@ -71,34 +76,36 @@ def curve(scores: Sequence[ClassScore]) -> list[Point]:
 
 def suggested(scores: Sequence[ClassScore], precision: float) -> float | None:
     """The lowest `min_score` from which on the precision is as wished; None where none gives it."""
-    noted = [(score, right) for one in scores for score, right in zip(one.scores, one.right, strict=True)]
+    noted = [
+        (score, right) for of_class in scores for score, right in zip(of_class.scores, of_class.right, strict=True)
+    ]
     noted.sort(key=lambda pair: -pair[0])
-    found, right, count = None, 0, 0
+    best, right, count = None, 0, 0
     for place, (score, is_right) in enumerate(noted):
         right, count = right + is_right, count + 1
         is_last_of_score = place + 1 == len(noted) or noted[place + 1][0] < score
         if is_last_of_score and right / count >= precision:
-            found = score
-    return found
+            best = score
+    return best
 
 
 def as_json(scores: Sequence[ClassScore], precision: float) -> dict[str, Any]:
     """All figures of some classes together; `iou` is the mean over the classes."""
-    known = [one.iou for one in scores if one.iou is not None]
+    known = [of_class.iou for of_class in scores if of_class.iou is not None]
     everything = at(scores, 0.0)
     return {
         "iou": float(np.mean(known)) if known else None,
-        "images": sum(one.images for one in scores),
-        "masks": sum(len(one.scores) for one in scores),
-        "truths": sum(one.truths for one in scores),
+        "images": sum(of_class.images for of_class in scores),
+        "masks": sum(len(of_class.scores) for of_class in scores),
+        "truths": sum(of_class.truths for of_class in scores),
         "precision": everything.precision,
         "recall": everything.recall,
         "suggested_min_score": suggested(scores, precision),
         "presence": {
-            "right": sum(one.presence[1][1] for one in scores),
-            "missed": sum(one.presence[1][0] for one in scores),
-            "false": sum(one.presence[0][1] for one in scores),
-            "rightly_absent": sum(one.presence[0][0] for one in scores),
+            "right": sum(of_class.presence[1][1] for of_class in scores),
+            "missed": sum(of_class.presence[1][0] for of_class in scores),
+            "false": sum(of_class.presence[0][1] for of_class in scores),
+            "rightly_absent": sum(of_class.presence[0][0] for of_class in scores),
         },
         "curve": [
             {"min_score": point.min_score, "precision": point.precision, "recall": point.recall}

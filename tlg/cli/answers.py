@@ -65,3 +65,73 @@ def prune(
 
     for line in pruning.prune(join(".", output), remove, Access(endpoint)):
         typer.echo(line)
+
+
+def push(
+    output: str,
+    to: Annotated[
+        str | None, typer.Option(help="label-studio+http://HOST/projects/7; left out, the collection that was answered")
+    ] = None,
+    min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
+    endpoint: Endpoint = None,
+) -> None:
+    """Push answers to Label Studio as predictions. Run again, it pushes only what is missing."""
+    from deploy.connectors import label_studio_push
+    from tlg.store import Access, join
+
+    for line in label_studio_push.push(join(".", output), to, Access(endpoint), min_score):
+        typer.echo(line)
+
+
+def review(
+    output: str,
+    pictures: Annotated[int, typer.Option(help="How many pictures are drawn")] = 60,
+    figures: Annotated[bool, typer.Option("--figures", help="Only tell what follows from the verdicts so far")] = False,
+    hand_out: Annotated[str | None, typer.Option(help="Write the sample for labelling tools to this folder")] = None,
+    take: Annotated[
+        str | None, typer.Option(help="Take verdicts from a tool's export: Label Studio JSON, COCO")
+    ] = None,
+    reviewer: Annotated[str, typer.Option(help="Whose verdicts --take takes")] = "somebody",
+    host: Annotated[str, typer.Option(help="Other addresses than loopback need the key that is printed")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one")] = 8010,
+    endpoint: Endpoint = None,
+) -> None:
+    """Judge a sample on a page. Precision and missed rate of all answers follow."""
+    from jobs.commands import review as reviewing
+    from tlg.store import Access, join
+
+    place, access = join(".", output), Access(endpoint)
+    if hand_out is not None:
+        lines = reviewing.hand_out(place, pictures, join(".", hand_out), access)
+    elif take is not None:
+        lines = reviewing.take(place, pictures, join(".", take), reviewer, access)
+    else:
+        if not figures:
+            from deploy.review import serving
+
+            serving.run(place, pictures, host, port, access, typer.echo)
+        lines = reviewing.told(place, access)
+    for line in lines:
+        typer.echo(line)
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="RUN", help="Output of one run")],
+    after: Annotated[str, typer.Argument(metavar="RUN", help="Output of another over the same collection")],
+    endpoint: Endpoint = None,
+) -> None:
+    """Tell what changed between two outputs. Masks are compared, and which classes appeared or vanished."""
+    from jobs.commands import diff as comparing
+    from tlg.store import Access, join
+
+    for line in comparing.diff(join(".", before), join(".", after), Access(endpoint)):
+        typer.echo(line)
+
+
+def suggest(output: str, endpoint: Endpoint = None) -> None:
+    """Name the six pictures whose labelling would help most. The reason stands beside each."""
+    from jobs.commands import suggest as suggesting
+    from tlg.store import Access, join
+
+    for line in suggesting.suggest(join(".", output), Access(endpoint)):
+        typer.echo(line)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tlg.cli.options import Overrides, group
+from tlg.cli.options import Endpoint, Overrides, group
 
-app = group("Look at an exemplar set.")
+app = group("Look at an exemplar set, or add to it.")
 
 
 @app.command("check")
@@ -21,6 +21,20 @@ def check(
     from tlg.evaluation import check_command
 
     for line in check_command.check(exemplars, model):
+        typer.echo(line)
+
+
+@app.command("add")
+def add(
+    exemplars: Annotated[str, typer.Argument(metavar="SET", help="Exemplar set: file or folder")],
+    from_review: Annotated[str, typer.Option(help="Output whose answers people corrected")],
+    endpoint: Endpoint = None,
+) -> None:
+    """Add what a review corrected: mended masks as exemplars, what is not there as negatives."""
+    from jobs.commands import exemplars as adding
+    from tlg.store import Access, join
+
+    for line in adding.add(join(".", exemplars), join(".", from_review), Access(endpoint)):
         typer.echo(line)
 
 

@@ -72,11 +72,11 @@ def compare(config: str, only: Sequence[str] = (), workers: int | None = None) -
 
 def missing(comparison: Comparison, only: Sequence[str]) -> dict[str, Task]:
     """What has to be run, by name: every row with its first seed, then with its second, and so on."""
-    asked = [(row, seed) for row in comparison.rows if not only or row.name in only for seed in row.seeds]
-    asked = [(row, seed) for row, seed in asked if not report_file(comparison, row, seed).exists()]
-    folds = load_spec(comparison.train).data.benchmark.folds() if any(row.train is not None for row, _ in asked) else []
+    runs = [(row, seed) for row in comparison.rows if not only or row.name in only for seed in row.seeds]
+    runs = [(row, seed) for row, seed in runs if not report_file(comparison, row, seed).exists()]
+    folds = load_spec(comparison.train).data.benchmark.folds() if any(row.train is not None for row, _ in runs) else []
     tasks: dict[str, Task] = {}
-    for row, seed in sorted(asked, key=lambda one: one[1]):
+    for row, seed in sorted(runs, key=lambda run: run[1]):
         if row.train is not None:
             tasks |= {
                 training(row.name, seed, fold): Task(partial(train_one, comparison, row, seed, fold)) for fold in folds
@@ -151,7 +151,7 @@ def means_table(comparison: Comparison) -> str:
     lines = ["| answer | needs | seeds | 1-shot | folds | 5-shot | folds |", "|---|---|---|---|---|---|---|"]
     for row in comparison.rows:
         reports = written_reports(comparison, row)
-        cells = [cell for shots in SHOTS for cell in figures([one["shots"][shots] for one in reports])]
+        cells = [cell for shots in SHOTS for cell in figures([report["shots"][shots] for report in reports])]
         lines.append(f"| {row.name} | {row.needs} | {len(reports)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -176,7 +176,7 @@ def written_reports(comparison: Comparison, row: Row) -> list[dict[str, Any]]:
 
 def class_means(of_seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Every class of every fold, its mean over seeds."""
-    folds = [one["folds"].values() for one in of_seeds]
+    folds = [report["folds"].values() for report in of_seeds]
     return {
         name: statistics.mean(fold["classes"][name] for fold in same_fold)
         for same_fold in zip(*folds, strict=True)
@@ -186,9 +186,9 @@ def class_means(of_seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def figures(of_seeds: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """The mean over folds with its spread over seeds, and every fold's mean over seeds."""
-    folds = [[fold["mIoU"] for fold in one["folds"].values()] for one in of_seeds]
+    folds = [[fold["mIoU"] for fold in report["folds"].values()] for report in of_seeds]
     means = (f"{statistics.mean(values):.1f}" for values in zip(*folds, strict=True))
-    return figure([one["mean_mIoU"] for one in of_seeds]), ", ".join(means)
+    return figure([report["mean_mIoU"] for report in of_seeds]), ", ".join(means)
 
 
 def figure(values: list[float]) -> str:

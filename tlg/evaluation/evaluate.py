@@ -31,6 +31,8 @@ from tlg.evaluation.answerers import (
 )
 from tlg.evaluation.hints import boxes_around, hinted, points_on
 from tlg.evidence import Prior
+from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.hub.zoo import load
 from tlg.training.spec import EvaluateSpec
 
@@ -42,9 +44,7 @@ SWAPPED: dict[str, Literal["tlg", "tlg_true_masks"]] = {"swapped": "tlg", "swapp
 HINTS = {"tlg_boxes": boxes_around, "tlg_points": points_on}
 
 
-def evaluate(
-    config: str | Path, dump: str | Path | None = None, overrides: Sequence[str] = (), console: Console | None = None
-) -> dict[str, Any]:
+def evaluate(config: str | Path, dump: str | Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Answer every episode the config asks for; returns the report that is also printed and written.
 
     `dump` receives `<fold>_<shots>shot_<index>.png` for every episode, 255 where the class is, at the query's size.
@@ -69,7 +69,7 @@ def evaluate(
         kinds = ["mIoU", "FB_IoU", *(["swapped_mIoU", "reading"] if spec.reading else [])]
         means = {f"mean_{kind}": float(np.mean([fold[kind] for fold in of_fold.values()])) for kind in kinds}
         report["shots"][str(shots)] = {"folds": of_fold, **means}
-    show(report, console or Console())
+    show(report, Console())
     if spec.out is not None:
         store.write(str(spec.out), json.dumps(report, indent=1).encode())
     return report
@@ -123,7 +123,12 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
         given = hinted(masks, HINTS[spec.method], features)
     encoder = model.text_encoder(str(device)) if model.network.spec.text else None
     query_prior = None if spec.method == "pixel" else prior
-    return Network(model.network, query_prior, encoder, features, spec.mirrored, given)
+
+    # Episodes are answered from kept features; a CLIP of the model's own would look at pictures.
+    def source(name: str) -> NameEvidence | None:
+        return name_evidence(None, Asked([name], model.backbone, model.input_size, kinds=model.kinds))
+
+    return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source)
 
 
 def summary(tally: IoUTally, episodes: EvaluationSet) -> dict[str, Any]:

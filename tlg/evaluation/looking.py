@@ -59,13 +59,12 @@ def write_maps(
     class_names: Sequence[str],
     look: Look,
     out: Path,
-    access: store.Access = store.DEFAULT_ACCESS,
 ) -> list[tuple[str, str, float, Path]]:
     """For every image and class `<image>--<class>.map.png` and `.overlay.png`; returns (uri, class, presence, map)."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for uri in uris:
-        pixels = pictures.decode(store.read(uri, access)).pixels
+        pixels = pictures.decode(store.read(uri)).pixels
         maps, presence = look(pixels)
         for class_name, map_hw, probability in zip(class_names, maps, presence, strict=True):
             stem = f"{Path(uri).stem}--{class_name}".replace("/", "_")

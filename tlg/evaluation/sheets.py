@@ -31,27 +31,31 @@ def write_sheets(config: str, answers: Path, out: Path) -> list[Path]:
     written = []
     for fold in spec.folds or spec.benchmark.folds():
         for shots in spec.shots:
-            asked = spec.benchmark.evaluation(fold, shots, spec.episodes, spec.seed)
+            evaluation = spec.benchmark.evaluation(fold, shots, spec.episodes, spec.seed)
             name = f"{fold}_{shots}shot"
-            masks = [np.asarray(Image.open(answers / f"{name}_{i:03d}.png")) > 0 for i in range(len(asked.episodes))]
+            masks = [
+                np.asarray(Image.open(answers / f"{name}_{i:03d}.png")) > 0 for i in range(len(evaluation.episodes))
+            ]
             written.append(out / f"{name}.jpg")
-            sheet(asked, masks).save(written[-1])
+            sheet(evaluation, masks).save(written[-1])
     return written
 
 
-def sheet(asked: EvaluationSet, masks: Sequence[np.ndarray]) -> Image.Image:
+def sheet(evaluation: EvaluationSet, masks: Sequence[np.ndarray]) -> Image.Image:
     """A row per class, its best, middling and worst answer from left to right."""
-    whole = Image.new("RGB", (3 * CELL, len(asked.novel_classes) * (CELL + CAPTION)), "white")
-    for row, class_id in enumerate(asked.novel_classes):
-        of_class = [index for index, episode in enumerate(asked.episodes) if episode.class_id == class_id]
-        truths = {index: asked.collection.label_map(asked.episodes[index].query) == class_id for index in of_class}
+    whole = Image.new("RGB", (3 * CELL, len(evaluation.novel_classes) * (CELL + CAPTION)), "white")
+    for row, class_id in enumerate(evaluation.novel_classes):
+        of_class = [index for index, episode in enumerate(evaluation.episodes) if episode.class_id == class_id]
+        truths = {
+            index: evaluation.collection.label_map(evaluation.episodes[index].query) == class_id for index in of_class
+        }
         scores = {index: iou(masks[index], truths[index]) for index in of_class}
         ranked = sorted(of_class, key=lambda index: scores[index], reverse=True)
         for column, index in enumerate((ranked[0], ranked[len(ranked) // 2], ranked[-1])):
             place = (column * CELL, row * (CELL + CAPTION))
-            picture = drawn(asked.episodes[index], masks[index], truths[index])
+            picture = drawn(evaluation.episodes[index], masks[index], truths[index])
             whole.paste(picture, (place[0], place[1] + CELL - picture.height))
-            caption = f"{asked.collection.class_names[class_id]}  IoU {100 * scores[index]:.0f}"
+            caption = f"{evaluation.collection.class_names[class_id]}  IoU {100 * scores[index]:.0f}"
             ImageDraw.Draw(whole).text((place[0] + 4, place[1] + CELL + 2), caption, fill="black")
     return whole
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tlg.evidence.refine import neighbour_weights, neighbours
+from tlg.evidence.neighbours import neighbour_weights, neighbours
 
 COLOUR_WEIGHT, BIAS = 1.0, 0.5
 RIDGE, STEEPNESS = 7.0, 4.0

@@ -19,6 +19,8 @@ DESCRIPTOR_WIDTH = 128
 MAX_GRID = 32
 # Locations that a space is fitted on; more change nothing that was measured.
 FIT_TOKENS = 8192
+# Of subspace iteration.
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,11 @@ def deep_maps(maps: Sequence[Tensor]) -> tuple[int, ...]:
     return (*finer[-1:], *deepest[-3:])
 
 
-def principal_directions(tokens_TC: Tensor, width: int, rounds: int = 4) -> Tensor:
+def principal_directions(tokens_TC: Tensor, width: int) -> Tensor:
     """(C, width) orthonormal, by subspace iteration from a fixed start: cheap for wide maps, and always the same."""
     start = torch.randn(tokens_TC.shape[1], width, generator=torch.Generator().manual_seed(0))
     basis_CD = torch.linalg.qr(start.to(tokens_TC))[0]
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         basis_CD = torch.linalg.qr(tokens_TC.T @ (tokens_TC @ basis_CD))[0]
     return basis_CD
 

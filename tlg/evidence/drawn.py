@@ -70,7 +70,7 @@ def drawn_map(
         if task.seeds is not None:
             found_SS = found_SS * connected(found_SS > 0.5, task.seeds)
         map_HW = torch.maximum(map_HW, task.window.laid_back(found_SS, features.size))
-    map_HW = refine(map_HW[None, None], colours_13HW, "guided")[0, 0]
+    map_HW = refine(map_HW[None, None], colours_13HW)[0, 0]
     if not (drawing.points or drawing.scribbles):
         map_HW = map_HW * WHOLE.boxed(drawing.boxes, features.size).to(map_HW.device)
     return map_HW if mask_HW is None else torch.maximum(map_HW, mask_HW)

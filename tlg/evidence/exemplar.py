@@ -22,7 +22,7 @@ from tlg.evidence.background import Background, background_tokens, commonness, p
 from tlg.evidence.cosegment import SLOPE, THRESHOLD, ClassMemory, Walk, standardised
 from tlg.evidence.descriptors import Described, DescriptorSpace, deep_maps, spread_tokens
 from tlg.evidence.presence import ClassPresence, fit_class, presence
-from tlg.evidence.refine import Refinement, refine
+from tlg.evidence.refine import refine
 from tlg.network.features import Features
 
 CENTRE_WEIGHT = 0.7
@@ -36,10 +36,9 @@ Exemplar = tuple[Features, int | None, Tensor | None]
 
 @dataclass(frozen=True)
 class Prior:
-    """Settings of the exemplar prior: a background that belongs to the backbone, or None (exemplars must do)."""
+    """The exemplar prior: its background belongs to the backbone; without one, exemplars must do."""
 
     background: Background | None = None
-    refinement: Refinement = "guided"
 
     def of_use(self, features: Features) -> Features:
         """What `fit` reads of an exemplar's features, in memory of its own: the rest can be freed."""
@@ -73,7 +72,7 @@ class Prior:
             memories.append(_remember(described, saliency_Shw, masks, rows))
             presences.append(fit_class(pooled_SC[rows], torch.cat([*known, pooled_SC[others]])))
         own_maps_SHW = exemplar_maps(memories, described, saliency_Shw, labels, masks, size)
-        return FittedPrior(space, common_MTD, tuple(memories), tuple(presences), own_maps_SHW, self.refinement)
+        return FittedPrior(space, common_MTD, tuple(memories), tuple(presences), own_maps_SHW)
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,6 @@ class FittedPrior:
     memories: tuple[ClassMemory, ...]
     presences: tuple[ClassPresence, ...]
     support_maps: Tensor  # (S, H, W)
-    refinement: Refinement
 
     @property
     def classes(self) -> int:
@@ -104,7 +102,7 @@ class FittedPrior:
         map_BNhw = as_probability(score_BNhw)
         map_BNhw = map_BNhw * ceded(density_BNhw, self.presence(query)[:, list(classes)])
         map_BNHW = F.interpolate(map_BNhw, size=query.size, mode="bilinear", align_corners=False)
-        return map_BNHW if images_B3HW is None else refine(map_BNHW, images_B3HW, self.refinement)
+        return map_BNHW if images_B3HW is None else refine(map_BNHW, images_B3HW)
 
     @torch.no_grad()
     def presence(self, query: Features) -> Tensor:

@@ -5,50 +5,36 @@ Shapes: B images, N classes, H x W the image, h x w the smaller size that the wo
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from tlg.errors import SpecError
-
-Refinement = Literal["none", "guided", "pixel_adaptive"]
 
 # The longer side that refinement works at: edges finer than this come from the last upsampling alone.
 WORKING_SIDE = 128
 CLASSES_AT_ONCE = 8
 GUIDED_RADIUS = 10
 GUIDED_SMOOTHNESS = 1e-2
-ADAPTIVE_DILATIONS = (1, 2, 4, 8)
-ADAPTIVE_ROUNDS = 10
-ADAPTIVE_CONTRAST = 0.1
 
 
 @torch.no_grad()
-def refine(maps_BNHW: Tensor, images_B3HW: Tensor, kind: Refinement) -> Tensor:
+def refine(maps_BNHW: Tensor, images_B3HW: Tensor) -> Tensor:
     """Maps in 0..1 with their edges moved to those of the images (RGB of any scale and offset), same size."""
-    if kind == "none" or not maps_BNHW.numel():
+    if not maps_BNHW.numel():
         return maps_BNHW
-    if kind not in get_args(Refinement):
-        raise SpecError(f"unknown refinement {kind!r}; known are {', '.join(get_args(Refinement))}")
     height, width = images_B3HW.shape[-2:]
     shrink = min(1.0, WORKING_SIDE / max(height, width))
     small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
     guide_B3hw = F.interpolate(to_unit_colours(images_B3HW), small, mode="bilinear", antialias=True)
     map_BNhw = F.interpolate(maps_BNHW, small, mode="bilinear", antialias=True)
-    if kind == "guided":
-        slope_BN3hw, offset_BNhw = guided_coefficients(map_BNhw, guide_B3hw)
-        colours_B13HW = to_unit_colours(images_B3HW)[:, None]
-        parts = []
-        # Three slopes a class at full size are most of the memory: never those of many classes at once.
-        for some in torch.arange(maps_BNHW.shape[1]).split(CLASSES_AT_ONCE):
-            slope = F.interpolate(slope_BN3hw[:, some].flatten(1, 2), (height, width), mode="bilinear")
-            offset = F.interpolate(offset_BNhw[:, some], (height, width), mode="bilinear")
-            parts.append(((slope.unflatten(1, (-1, 3)) * colours_B13HW).sum(2) + offset).clamp(0, 1))
-        return torch.cat(parts, 1)
-    refined_BNhw = pixel_adaptive(map_BNhw, guide_B3hw)
-    return F.interpolate(refined_BNhw, (height, width), mode="bilinear").clamp(0, 1)
+    slope_BN3hw, offset_BNhw = guided_coefficients(map_BNhw, guide_B3hw)
+    colours_B13HW = to_unit_colours(images_B3HW)[:, None]
+    parts = []
+    # Three slopes a class at full size are most of the memory: never those of many classes at once.
+    for some in torch.arange(maps_BNHW.shape[1]).split(CLASSES_AT_ONCE):
+        slope = F.interpolate(slope_BN3hw[:, some].flatten(1, 2), (height, width), mode="bilinear")
+        offset = F.interpolate(offset_BNhw[:, some], (height, width), mode="bilinear")
+        parts.append(((slope.unflatten(1, (-1, 3)) * colours_B13HW).sum(2) + offset).clamp(0, 1))
+    return torch.cat(parts, 1)
 
 
 def to_unit_colours(images_B3HW: Tensor) -> Tensor:
@@ -80,32 +66,3 @@ def box_mean(x_BChw: Tensor) -> Tensor:
     for kernel, padding in (((size, 1), (GUIDED_RADIUS, 0)), ((1, size), (0, GUIDED_RADIUS))):
         x_BChw = F.avg_pool2d(x_BChw, kernel, 1, padding, count_include_pad=False)
     return x_BChw
-
-
-def pixel_adaptive(map_BNhw: Tensor, guide_B3hw: Tensor) -> Tensor:
-    """Rounds of averaging with neighbours at several distances, each neighbour weighted by how alike its colour is."""
-    weight_BKhw = neighbour_weights(guide_B3hw, ADAPTIVE_CONTRAST)
-    for _ in range(ADAPTIVE_ROUNDS):
-        map_BNhw = (neighbours(map_BNhw) * weight_BKhw[:, None]).sum(2)
-    return map_BNhw
-
-
-def neighbour_weights(guide_B3hw: Tensor, contrast: float) -> Tensor:
-    """(B, K, h, w), 1 in all for each place: the more alike a neighbour's colour, the more it counts."""
-    distance_BKhw = (neighbours(guide_B3hw) - guide_B3hw[:, :, None]).abs().mean(1)
-    return torch.softmax(-distance_BKhw / contrast, dim=1)
-
-
-def neighbours(x_BChw: Tensor) -> Tensor:
-    """(B, C, K, h, w): the eight neighbours at every dilation; edges repeat."""
-    height, width = x_BChw.shape[-2:]
-    reach = max(ADAPTIVE_DILATIONS)
-    padded = F.pad(x_BChw, (reach,) * 4, mode="replicate")
-    shifted = [
-        padded[:, :, reach + dy * far : reach + dy * far + height, reach + dx * far : reach + dx * far + width]
-        for far in ADAPTIVE_DILATIONS
-        for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1)
-        if dy or dx
-    ]
-    return torch.stack(shifted, 2)

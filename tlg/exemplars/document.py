@@ -59,18 +59,18 @@ class ExemplarDocument(Document):
     @model_validator(mode="after")
     def distinct_names(self) -> ExemplarDocument:
         seen: set[str] = set()
-        for one in self.classes:
-            if one.name.casefold() in seen:
-                raise ValueError(f"two classes are named '{one.name}'; names must differ")
-            seen.add(one.name.casefold())
+        for described in self.classes:
+            if described.name.casefold() in seen:
+                raise ValueError(f"two classes are named '{described.name}'; names must differ")
+            seen.add(described.name.casefold())
         return self
 
 
 def anchored(written: ExemplarDocument, folder: str) -> ExemplarDocument:
     """The document with its relative paths counted from a folder."""
     classes = [
-        one.model_copy(update={"exemplars": [_anchored_ref(ref, folder) for ref in one.exemplars]})
-        for one in written.classes
+        described.model_copy(update={"exemplars": [_anchored_ref(ref, folder) for ref in described.exemplars]})
+        for described in written.classes
     ]
     negatives = [store.join(folder, uri) for uri in written.negatives]
     return written.model_copy(update={"classes": classes, "negatives": negatives})

@@ -30,9 +30,9 @@ def drawing_in(text: str, class_name: str, source: str) -> Drawing | None:
         raise SpecError(f"{source}: `shapes` is no list of shapes; expected LabelMe's file of the picture beside it")
     own = [shape for shape in shapes if str(shape.get("label", "")).strip().casefold() == class_name.casefold()]
     if not own:
-        found = ", ".join(sorted({repr(shape.get("label")) for shape in shapes})) or "no shapes"
+        labels = ", ".join(sorted({repr(shape.get("label")) for shape in shapes})) or "no shapes"
         raise SpecError(
-            f"{source}: found {found}, expected a shape labelled '{class_name}', as its folder is named;"
+            f"{source}: found {labels}, expected a shape labelled '{class_name}', as its folder is named;"
             " rename the label or the folder"
         )
     drawn: dict[str, list[Any]] = {}

@@ -40,7 +40,7 @@ class LoadedExemplars:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self.classes)
+        return tuple(of_class.name for of_class in self.classes)
 
 
 def feed(digest: hashlib.blake2b, *parts: str) -> None:

@@ -34,16 +34,18 @@ def load(uri: str, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExempla
 def load_described(written: ExemplarDocument, access: store.Access = store.DEFAULT_ACCESS) -> LoadedExemplars:
     digest = hashlib.blake2b(digest_size=16)
     classes = []
-    for class_id, one in enumerate(written.classes, start=1):
-        feed(digest, "class", one.name, one.attributes or "", *one.context)
-        loaded = [_load_one(ref, f"class '{one.name}'", digest, access) for ref in one.exemplars]
-        classes.append(LoadedClass(one.name, class_id, one.attributes, tuple(one.context), tuple(loaded)))
+    for class_id, described in enumerate(written.classes, start=1):
+        feed(digest, "class", described.name, described.attributes or "", *described.context)
+        loaded = [_load_exemplar(ref, f"class '{described.name}'", digest, access) for ref in described.exemplars]
+        classes.append(
+            LoadedClass(described.name, class_id, described.attributes, tuple(described.context), tuple(loaded))
+        )
     feed(digest, "negatives")
-    negatives = [_load_one(ExemplarRef(image=uri), "negatives", digest, access) for uri in written.negatives]
+    negatives = [_load_exemplar(ExemplarRef(image=uri), "negatives", digest, access) for uri in written.negatives]
     return LoadedExemplars(written.name, tuple(classes), tuple(negatives), digest.hexdigest())
 
 
-def _load_one(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: store.Access) -> LoadedExemplar:
+def _load_exemplar(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access: store.Access) -> LoadedExemplar:
     try:
         content = store.read(ref.image, access)
         picture = pictures.guarded_decode(content)
@@ -75,7 +77,7 @@ def _load_mask(
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: mask {uri} cannot be used: {error}") from None
     if mask.shape != pixels.shape[:2]:
-        found, expected = "x".join(map(str, mask.shape[::-1])), "x".join(map(str, pixels.shape[1::-1]))
-        raise SpecError(f"{where}: mask {uri} is {found}, its image {image} is {expected}; sizes must agree")
+        of_mask, of_image = "x".join(map(str, mask.shape[::-1])), "x".join(map(str, pixels.shape[1::-1]))
+        raise SpecError(f"{where}: mask {uri} is {of_mask}, its image {image} is {of_image}; sizes must agree")
     feed(digest, "mask", hashlib.blake2b(content, digest_size=16).hexdigest())
     return mask

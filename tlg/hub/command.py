@@ -12,6 +12,7 @@ from tlg.errors import CheckpointError
 from tlg.hub.model_file import MODEL_FILE, ModelFile
 from tlg.hub.sources.registry import source_of
 from tlg.hub.zoo import described_models, known_models
+from tlg.registry import unknown
 
 HEADINGS = ("model", "backbone", "size", "weights", "licence", "good for")
 CARRIED_BACKBONE = "backbone.safetensors"
@@ -135,17 +136,17 @@ def licences() -> Iterator[str]:
     """One page: what is installed with the product, and what its models are made of."""
     from tlg.hub.licences import model_licences, package_licences
 
-    for title, found in (("Models and weights", model_licences()), ("Packages", package_licences())):
+    for title, licence_of in (("Models and weights", model_licences()), ("Packages", package_licences())):
         yield title
-        width = max(map(len, found))
-        yield from (f"  {name.ljust(width)}  {licence}" for name, licence in found.items())
+        width = max(map(len, licence_of))
+        yield from (f"  {name.ljust(width)}  {licence}" for name, licence in licence_of.items())
 
 
 def named(name: str) -> tuple[Path, ModelFile]:
     known = described_models()
     if name in known:
         return known_models()[name], known[name]
-    raise CheckpointError(f"there is no model {name!r}; known are {', '.join(known)}")
+    raise CheckpointError(unknown("model", name, known))
 
 
 def pack(folder: str, file: Path) -> Sequence[str]:

@@ -17,7 +17,7 @@ NOT_STATED = "not stated"
 
 def package_licences() -> dict[str, str]:
     """Name and version of each package that an installation needs -> its licence as the package states it."""
-    found: dict[str, str] = {}
+    licences: dict[str, str] = {}
     waiting, seen = [PRODUCT], set[str]()
     while waiting:
         name = waiting.pop()
@@ -28,9 +28,9 @@ def package_licences() -> dict[str, str]:
             package = distribution(name)
         except PackageNotFoundError:
             continue  # needed on other systems alone
-        found[f"{name} {package.version}"] = stated_licence(package) or NOT_STATED
+        licences[f"{name} {package.version}"] = stated_licence(package) or NOT_STATED
         waiting += needed(package.requires or [])
-    return dict(sorted(found.items()))
+    return dict(sorted(licences.items()))
 
 
 def needed(requirements: list[str]) -> Iterator[str]:
@@ -43,11 +43,11 @@ def needed(requirements: list[str]) -> Iterator[str]:
 
 def model_licences() -> dict[str, str]:
     """Each known model and each file of weights it names -> the licence."""
-    found: dict[str, str] = {}
+    licences: dict[str, str] = {}
     for name, written in described_models().items():
         card, record = written.card, written.backbone_record
-        found[name] = NOT_STATED if card is None else card.licence
+        licences[name] = NOT_STATED if card is None else card.licence
         if written.backbone_weights is not None:
             stated = (record and record.licence) or (card and card.weights_licence) or NOT_STATED
-            found[f"{name}: {written.backbone} from {written.backbone_weights}"] = stated
-    return found
+            licences[f"{name}: {written.backbone} from {written.backbone_weights}"] = stated
+    return licences

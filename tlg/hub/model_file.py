@@ -17,6 +17,9 @@ MODEL_FILE = "model.json"
 FORMAT = "tlg-model-1"
 # What answers do not depend on: how the model is called and described, and how its backbone travelled.
 DESCRIPTIVE = ("name", "card", "carried")
+# Keys that earlier versions wrote, with the one value that they could have. They say nothing any more, and stay part of
+# the digest of the folders that have them: what was answered keeps its identity.
+RETIRED: dict[str, Any] = {"prior": {}}
 
 
 class ClipSpec(BaseModel):
@@ -67,7 +70,9 @@ class ModelFile(BaseModel):
     names: str | None = Field(
         None, description="Who says what names mean: see tlg.evidence.names.registry; null: `clip`, else the classifier"
     )
-    prior: dict[str, Any] = Field({}, description="The prior's own settings")
+    kinds: tuple[str, ...] | None = Field(
+        None, description="Kinds of things that were taught by name, see tlg.evidence.names.taught; null: none"
+    )
     input_size: tuple[int, int] = Field((400, 400), description="Height and width images are resized to")
     backbone_weights: str | None = Field(
         None,
@@ -115,10 +120,14 @@ def checked(content: dict[str, Any], folder: str) -> ModelFile:
     if content.get("format", FORMAT) != FORMAT:
         raise CheckpointError(f"{folder} has format {content['format']!r}, this version reads {FORMAT!r}; update tlg")
     try:
-        return ModelFile.model_validate(content)
+        return ModelFile.model_validate({key: value for key, value in content.items() if not is_retired(key, value)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CheckpointError(
             f"{folder}/{MODEL_FILE} is not a {MODEL_FILE} of ours: {where}: {first['msg']}"
         ) from error
+
+
+def is_retired(key: str, value: Any) -> bool:
+    return key in RETIRED and value == RETIRED[key]

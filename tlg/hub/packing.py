@@ -27,7 +27,7 @@ NO_TIME = (1980, 1, 1, 0, 0, 0)
 def pack(folder: Path, file: Path) -> list[str]:
     """Writes `file` and gives the names it holds; a folder that is not whole is refused."""
     written = read_local(folder)
-    texts = sorted(one.name for one in folder.glob(f"*{TEXT_SUFFIX}") if one.is_file())
+    texts = sorted(text.name for text in folder.glob(f"*{TEXT_SUFFIX}") if text.is_file())
     names = [MODEL_FILE, *sorted(written.files | written.carried), *texts]
     check_digests(folder, written)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +114,10 @@ def read_local(folder: Path) -> ModelFile:
 def check_digests(folder: Path, written: ModelFile) -> None:
     for name, digest in (written.files | written.carried).items():
         try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError as error:
             raise CheckpointError(f"{folder} is not whole: {name} cannot be read") from error
-        if found != digest:
+        if actual != digest:
             raise CheckpointError(
-                f"{folder}/{name} is damaged: its SHA-256 is {found[:16]}..., {MODEL_FILE} says {digest[:16]}..."
+                f"{folder}/{name} is damaged: its SHA-256 is {actual[:16]}..., {MODEL_FILE} says {digest[:16]}..."
             )

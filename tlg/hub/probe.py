@@ -35,9 +35,9 @@ def probe(backbone: Backbone) -> tuple[float, ...]:
 
 
 def check_probe(backbone: Backbone, expected: Sequence[float], weights: str) -> None:
-    found = probe(backbone)
-    difference = max((abs(a - b) for a, b in zip(found, expected, strict=False)), default=math.inf)
-    if len(found) != len(expected) or not difference <= TOLERANCE:
+    probed = probe(backbone)
+    difference = max((abs(a - b) for a, b in zip(probed, expected, strict=False)), default=math.inf)
+    if len(probed) != len(expected) or not difference <= TOLERANCE:
         raise CheckpointError(
             f"weights {weights!r} of backbone {backbone.name!r} are not the weights that this model was made with:"
             f" features of the probe picture differ by {difference:.2g}, at most {TOLERANCE:g} is allowed; fetch the"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-from importlib.metadata import entry_points
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlg.errors import CheckpointError
 from tlg.hub.model_file import MODEL_FILE, ModelFile, checked, digest_of_content, read_content
+from tlg.registry import Registry, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from tlg.hub.folder import Model
 
 BUNDLED = Path(__file__).parent / "bundled"
-# An entry point of this group names a `pathlib.Path`, or a function that gives one: a model folder of another package.
-ENTRY_POINTS = "tlg.models"
+# An entry point names a `pathlib.Path`, or a function that gives one: a model folder of another package.
+BROUGHT: Registry[Path | Callable[[], Path]] = Registry("model", "tlg.models", {}, CheckpointError)
 
 
 def known_models() -> dict[str, Path]:
     """Names that `load` takes, each with its folder: bundled, or brought by another package."""
     bundled = {folder.name: folder for folder in sorted(BUNDLED.glob("*")) if (folder / MODEL_FILE).exists()}
-    brought = {}
-    for entry in entry_points(group=ENTRY_POINTS):
-        place = entry.load()
-        brought[entry.name] = Path(place() if callable(place) else place)
-    return brought | bundled
+    return {name: _brought(name) for name in BROUGHT.names()} | bundled
+
+
+def _brought(name: str) -> Path:
+    place = BROUGHT.load(name)
+    return Path(place() if callable(place) else place)
 
 
 def described_models() -> dict[str, ModelFile]:
@@ -62,9 +63,4 @@ def model_folder(model: str | Path) -> str:
     known = known_models()
     if text in known:
         return str(known[text])
-    nearest = difflib.get_close_matches(text, known, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    raise CheckpointError(
-        f"there is no model {text!r}{hint}: expected one of {', '.join(known)}, a folder with a {MODEL_FILE},"
-        f" or the URI of one"
-    )
+    raise CheckpointError(f"{unknown('model', text, known)}, a folder with a {MODEL_FILE}, or the URI of one")

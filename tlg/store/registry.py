@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from functools import lru_cache
 
+from tlg.errors import StorageError
+from tlg.registry import Registry
 from tlg.store.archives.addresses import parted
 from tlg.store.archives.reading import MemberStore
 from tlg.store.local import LocalStore
@@ -15,13 +16,22 @@ from tlg.store.protocol import Store
 from tlg.store.s3 import S3Store
 from tlg.store.web import WebStore
 
-ENTRY_POINTS = "tlg.stores"
-STORES: dict[str, Callable[[Access], Store]] = {
+
+def _label_studio(access: Access) -> Store:
+    from tlg.store.label_studio import LabelStudioStore
+
+    return LabelStudioStore(access, store_of)
+
+
+OWN: dict[str, Callable[[Access], Store]] = {
     "file": LocalStore,
     "s3": S3Store,
     "http": WebStore,
     "https": WebStore,
+    "label-studio+http": _label_studio,
+    "label-studio+https": _label_studio,
 }
+STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OWN, StorageError)
 
 
 def store_of(uri: str, access: Access) -> Store:
@@ -32,8 +42,4 @@ def store_of(uri: str, access: Access) -> Store:
 
 @lru_cache(maxsize=64)
 def _made(name: str, access: Access) -> Store:
-    if name in STORES:
-        return STORES[name](access)
-    for found in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        return found.load()(access)
-    return ObjectStore(access)
+    return STORES.load(name)(access) if name in STORES else ObjectStore(access)

@@ -97,11 +97,11 @@ def spokes(parts: list[Part], count: int) -> list[Part]:
     return [part for k in range(count) for part in turned(parts, 360 * k / count)]
 
 
-def radial(radii: Sequence[float], turn: float = -90, tone: int = BODY, x: float = 0, y: float = 0) -> list[Part]:
+def radial(radii: Sequence[float], tone: int = BODY) -> list[Part]:
     """A closed outline of evenly spaced angles with the given radii: stars, gears, suns."""
-    angles = np.radians(turn + 360 * np.arange(len(radii)) / len(radii))
+    angles = np.radians(-90 + 360 * np.arange(len(radii)) / len(radii))
     r = np.asarray(radii)
-    return poly(np.stack([x + r * np.cos(angles), y + r * np.sin(angles)], 1), tone)
+    return poly(np.stack([r * np.cos(angles), r * np.sin(angles)], 1), tone)
 
 
 def rotation(degrees: float) -> np.ndarray:

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-
 from jobs.output.formats.protocol import ExportFormat
 from tlg.errors import SpecError
-from tlg.spec import EXPORTS_GROUP, export_formats
+from tlg.registry import Registry
+from tlg.spec import EXPORTS_GROUP
 
 _PACKAGE = "jobs.output.formats"
 # Named, not imported: a job pays for the formats that it writes.
-OURS = {
-    name: EntryPoint(name, f"{_PACKAGE}.{target}", EXPORTS_GROUP)
-    for name, target in {
-        "parquet": "parquet:MaskRows",
-        "coco": "coco:Coco",
-        "label_studio": "label_studio:LabelStudio",
-        "label_studio_jsonl": "label_studio_jsonl:LabelStudioLines",
-        "labelme": "labelme:LabelMe",
-        "yolo_seg": "yolo_seg:YoloSeg",
-        "label_maps": "label_maps:LabelMaps",
-        "hugging_face": "hugging_face:HuggingFace",
-        "croissant": "croissant:Croissant",
-        "overlay": "overlay:Overlays",
-    }.items()
-}
+FORMATS: Registry[type[ExportFormat]] = Registry(
+    "format",
+    EXPORTS_GROUP,
+    {
+        name: f"{_PACKAGE}.{target}"
+        for name, target in {
+            "parquet": "parquet:MaskRows",
+            "coco": "coco:Coco",
+            "label_studio": "label_studio:LabelStudio",
+            "label_studio_jsonl": "label_studio_jsonl:LabelStudioLines",
+            "labelme": "labelme:LabelMe",
+            "yolo_seg": "yolo_seg:YoloSeg",
+            "label_maps": "label_maps:LabelMaps",
+            "hugging_face": "hugging_face:HuggingFace",
+            "croissant": "croissant:Croissant",
+            "overlay": "overlay:Overlays",
+        }.items()
+    },
+    SpecError,
+)
 
 
 def load(name: str) -> ExportFormat:
-    """The format of a name; a name of ours is never taken by another package."""
-    if name not in export_formats():
-        raise SpecError(f"format '{name}' is unknown; expected one of {', '.join(export_formats())}")
-    entry = OURS[name] if name in OURS else entry_points(group=EXPORTS_GROUP)[name]
-    try:
-        return entry.load()()
-    except (ImportError, AttributeError) as error:
-        raise SpecError(
-            f"format '{name}' comes from {entry.value}, which cannot be loaded ({error}); install its package anew"
-        ) from error
+    return FORMATS.load(name)()

@@ -60,7 +60,7 @@ def _walk(origin: tuple[int, int], steps: dict[tuple[int, int], Ring]) -> Ring:
     step = steps[origin].pop()
     corners, point = [origin], (origin[0] + step[0], origin[1] + step[1])
     while point != origin:
-        following = next(one for one in _STEPS[step] if one in steps[point])
+        following = next(turn for turn in _STEPS[step] if turn in steps[point])
         steps[point].remove(following)
         if following != step:
             corners.append(point)

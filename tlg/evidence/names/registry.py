@@ -7,27 +7,26 @@ on is part of their model's digest, whatever else is installed.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 
 from tlg.errors import CheckpointError
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.taught import TaughtKinds, TaughtNames
 from tlg.evidence.names.tiny_clip import TinyClipNames
 from tlg.evidence.tiny_clip import TinyClip
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.text import TextVectors
-
-ENTRY_POINTS = "tlg.names"
+from tlg.registry import Registry
 
 
 @dataclass(frozen=True)
 class Asked:
     """The names of an exemplar set, and what the model has to tell them by.
 
-    `text` are the names as the model's own CLIP writes them, where it carries a CLIP; maps are made of `size`.
+    `text` are the names as the model's own CLIP writes them, where it carries a CLIP; `kinds` were taught with masks,
+    and speak before any source. Maps are made of `size`.
     """
 
     names: Sequence[str]
@@ -35,6 +34,7 @@ class Asked:
     size: tuple[int, int]
     clip: TinyClip | None = None
     text: TextVectors | None = None
+    kinds: TaughtKinds | None = None
 
 
 Source = Callable[[Asked], NameEvidence | None]
@@ -52,29 +52,18 @@ def own_classifier(asked: Asked) -> NameEvidence | None:
 
 # Where a model folder leaves the choice, the first that can help is taken.
 OWN: dict[str, Source] = {"clip": own_clip, "classifier": own_classifier}
+SOURCES: Registry[Source] = Registry(
+    "source of names",
+    "tlg.names",
+    OWN,
+    CheckpointError,
+    "install the package that brings it, or name another in the model folder's `names`",
+)
 
 
 def name_evidence(chosen: str | None, asked: Asked) -> NameEvidence | None:
     """Who says what names mean: the chosen source, else the model's own CLIP, else its classifier, else nobody."""
-    if chosen is not None:
-        return source_named(chosen)(asked)
-    found = (source(asked) for source in OWN.values())
-    return next((evidence for evidence in found if evidence is not None), None)
-
-
-def known_sources() -> list[str]:
-    return [*OWN, *sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)} - OWN.keys())]
-
-
-def source_named(name: str) -> Source:
-    if name in OWN:
-        return OWN[name]
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return entry.load()
-    known = known_sources()
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    raise CheckpointError(
-        f"unknown source of names {name!r}{hint}; known are {', '.join(known)}: install the package that brings it, or"
-        " name another in the model folder's `names`"
-    )
+    sources = OWN.values() if chosen is None else [SOURCES.load(chosen)]
+    offers = (source(asked) for source in sources)
+    evidence = next((evidence for evidence in offers if evidence is not None), None)
+    return evidence if asked.kinds is None else TaughtNames(asked.kinds, asked.names, asked.size, evidence)

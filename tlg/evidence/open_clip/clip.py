@@ -26,6 +26,10 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 # Longer than any tokenizer's context, so that nothing is cut off before it is counted.
 COUNTING_CONTEXT = 4096
+# A class is active where its map is above this share of its own range.
+ACTIVE = 0.4
+# Standard deviation of a patch's neighbourhood, in patches.
+NEIGHBOURHOOD = 5.0
 
 EncodeText = Callable[[Sequence[str]], Tensor]
 
@@ -127,9 +131,9 @@ def affinity(tower: ClipTower, trunk: TrunkOutput) -> Tensor:
     return symmetric_BLL / symmetric_BLL.sum(2, keepdim=True).clamp_min(1e-12)
 
 
-def spread(raw_BNL: Tensor, affinity_BLL: Tensor, grid: tuple[int, int], steps: int, keep: float = 0.4) -> Tensor:
+def spread(raw_BNL: Tensor, affinity_BLL: Tensor, grid: tuple[int, int], steps: int) -> Tensor:
     """Random walk along the affinity, for each class within the box around its own activation."""
-    box_BNL = active_box(to_unit_range(raw_BNL).unflatten(2, grid) > keep).flatten(2)
+    box_BNL = active_box(to_unit_range(raw_BNL).unflatten(2, grid) > ACTIVE).flatten(2)
     for _ in range(steps):
         raw_BNL = torch.einsum("blk,bnk->bnl", affinity_BLL, raw_BNL)
     return raw_BNL * box_BNL
@@ -169,11 +173,11 @@ def dense_maps(tower: ClipTower, trunk: TrunkOutput, texts: ClassTexts, logit_sc
     return probability_BLN.transpose(1, 2).unflatten(2, trunk.grid)
 
 
-def neighbourly_attention(keys: Tensor, grid: tuple[int, int], deviation: float = 5.0) -> Tensor:
+def neighbourly_attention(keys: Tensor, grid: tuple[int, int]) -> Tensor:
     """Key-to-key attention with a bump of logits on each patch's own neighbourhood."""
     y, x = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     place_L2 = torch.stack([y.flatten(), x.flatten()], 1).to(keys)
-    near_LL = torch.exp(-torch.cdist(place_L2, place_L2).square() / (2 * deviation**2))
+    near_LL = torch.exp(-torch.cdist(place_L2, place_L2).square() / (2 * NEIGHBOURHOOD**2))
     return torch.softmax(keys @ keys.transpose(-2, -1) * keys.shape[-1] ** -0.5 + near_LL, dim=-1)
 
 

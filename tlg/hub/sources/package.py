@@ -54,9 +54,11 @@ def stated_licence(package: Distribution) -> str | None:
     if expression:
         return expression
     classifiers = [
-        one.rsplit(" :: ", 1)[-1] for one in about.get_all("Classifier") or [] if one.startswith("License ::")
+        classifier.rsplit(" :: ", 1)[-1]
+        for classifier in about.get_all("Classifier") or []
+        if classifier.startswith("License ::")
     ]
-    named = [one for one in classifiers if one != "OSI Approved"]
+    named = [classifier for classifier in classifiers if classifier != "OSI Approved"]
     if named:
         return ", ".join(named)
     field = (about["License"] or "").strip()

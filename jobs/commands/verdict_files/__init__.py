@@ -1,0 +1,1 @@
+"""What labelling tools export of a reviewed sample, a file of ours for each kind."""
