@@ -19,6 +19,7 @@ from tlg import exemplars, store
 from tlg.errors import TlgError
 from tlg.spec import AnnotateSpec, load_annotate_spec
 from tlg.store import local_path
+from tlg.store.archives import is_archive
 
 OLDEST_PYTHON = (3, 10)
 # Who binds them by default: Ray's dashboard and job API, and the endpoint.
@@ -174,7 +175,9 @@ def check_images(spec: AnnotateSpec, access: store.Access) -> Finding:
         if spec.images.manifest or store.scheme(place) in ("http", "https"):
             size = len(store.read(place, access))
             return Finding("images", True, f"{place}: readable, {size:,} bytes")
-        first = next(store.entries(place, spec.images.pattern, access), None)
+        if is_archive(place):
+            return Finding("images", True, f"{place}: there, {store.stat(place, access).size:,} bytes")
+        first = next(store.entries(place, spec.images.pattern.partition("#")[0], access), None)
     except TlgError as error:
         return Finding("images", False, str(error))
     if first is None:

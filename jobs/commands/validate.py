@@ -10,6 +10,7 @@ from tlg import exemplars, pictures, store
 from tlg.annotators.registry import model_digest
 from tlg.errors import InputError, StorageError
 from tlg.spec import AnnotateSpec
+from tlg.store.archives import BROKEN
 
 
 def validate(spec: AnnotateSpec) -> Iterator[str]:
@@ -27,9 +28,11 @@ def _check_images(spec: AnnotateSpec, access: store.Access) -> str:
     source = spec.images.manifest or f"{spec.images.uri} ({spec.images.pattern})"
     first = next(batch for batch in manifest.listed(spec.images, access, spec.output.uri) if batch.uris)
     try:
-        picture = pictures.decode(store.read(first.uris[0], access), spec.run.max_pixels)
+        picture = pictures.decode(first.read(0, access), spec.run.max_pixels)
         seen = f"{first.uris[0]} is {picture.width}x{picture.height}"
-    except InputError as error:
+    except (InputError, StorageError) as error:
+        if isinstance(error, StorageError) and error.kind != BROKEN:
+            raise
         seen = f"{first.uris[0]} would be quarantined: {error}"
     return f"images: {source} can be listed and read; {seen}"
 

@@ -25,7 +25,7 @@ from tlg import pictures, store
 from tlg.answers import records
 from tlg.errors import EmptyCollectionError, SpecError
 from tlg.spec import ImagesSpec
-from tlg.store.archives import is_archive, member_address, names_archives, parted
+from tlg.store.archives import Place, is_archive, member_address, names_archives, parted
 
 ENTRIES_PER_BATCH = 20_000
 # One file of work holds this many images, in groups; a unit of work is a group or an even part of one.
@@ -63,6 +63,13 @@ class Listed:
     asked: list[list[str] | None] | None = None
     left_out: Counter[str] = field(default_factory=Counter)
     places: list[str | None] | None = None
+
+    def read(self, number: int, access: store.Access) -> bytes:
+        """One image's bytes."""
+        place = self.places[number] if self.places else None
+        if place is None:
+            return store.read(self.uris[number], access)
+        return store.read_member(self.uris[number], Place.of(place), self.etags[number], access)
 
 
 def listed(

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.annotate import annotate
+from jobs.commands import doctor, validate
 from jobs.flow import archives, ledger, manifest
 from jobs.flow.fetch import Fetcher, from_table
 from tests.jobs import collection
@@ -137,6 +138,15 @@ def test_a_listing_holds_no_more_than_a_batch(tmp_path, monkeypatch):
     batches = list(manifest.listed(ImagesSpec(uri=f"{tmp_path}/in/a.zip")))
     assert [len(batch.uris) for batch in batches] == [3, 3, 1]
     assert sum(batch.left_out[".txt files in archives"] for batch in batches) == 2
+
+
+def test_a_job_on_archives_is_validated_and_examined(tmp_path, exemplar_folder):
+    store.write(f"{tmp_path}/in/a.tar", tarred(pictures(2)))
+    store.write(f"{tmp_path}/in/b.tar", b"no tar")
+    for name, said in (("a.tar", "a.tar#a/0.png is 16x12"), ("b.tar", "b.tar would be quarantined: ")):
+        spec = collection.spec(f"{tmp_path}/in/{name}", exemplar_folder, f"{tmp_path}/out")
+        assert any(said in line for line in validate.validate(spec))
+        assert doctor.check_images(spec, ACCESS).ok
 
 
 @pytest.mark.cluster
