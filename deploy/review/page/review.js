@@ -51,6 +51,7 @@ function render() {
   byId("verdicts").hidden = Boolean(brush) || !answer;
   byId("missing").hidden = Boolean(brush) || Boolean(answer);
   byId("mending").hidden = !brush;
+  byId("moves").hidden = Boolean(brush);
   if (!answer) renderClasses();
   const said = (answer ? [answer] : absent()).filter((one) => one.said);
   byId("said").textContent = said.slice(0, 3)
@@ -238,6 +239,8 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
   }
 });
+
+addEventListener("resize", () => stage.fit());
 
 let last = null;
 byId("stage").addEventListener("pointerdown", (event) => {
