@@ -15,6 +15,7 @@ const KEYS = {
 let pictures = [], at = 0, step = 0, shown = null, image = null, brush = null, isHidden = false, isBusy = false;
 let loading = 0;
 
+const spoken = ({ status, said }) => status !== "mask" && said.verdict === "right" ? "rightly absent" : words[said.verdict];
 const masked = () => shown.answers.filter((answer) => answer.status === "mask");
 /** The likeliest first. */
 const absent = () => shown.answers.filter((answer) => answer.status !== "mask").sort((a, b) => b.presence - a.presence);
@@ -55,7 +56,7 @@ function render() {
   if (!answer) renderClasses();
   const said = (answer ? [answer] : absent()).filter((one) => one.said);
   byId("said").textContent = said.slice(0, 3)
-    .map((one) => `${one.class_name}: ${words[one.said.verdict]}, says ${one.said.reviewer}`).join("; ");
+    .map((one) => `${one.class_name}: ${spoken(one)}, says ${one.said.reviewer}`).join("; ");
   byId("stage").classList.toggle("drawing", Boolean(brush));
   byId("stage").setAttribute("aria-label", answer ? `${name} with the mask of ${answer.class_name}` : name);
   paint();
