@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-long check architecture configuration docs bench accuracy accuracy-rows accuracy-photographs bundled-model photo-model importers constraints clean
+.PHONY: demo test test-long check architecture configuration docs bench accuracy accuracy-rows accuracy-photographs bundled-model photo-model importers release-check constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,12 +28,13 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# What the documentation takes from the code: the drawing of the packages and the configuration reference.
+# What the documentation takes from the code: the drawing of the packages, the configuration, the stores' table.
 architecture: $(STAMP)
 	$(BIN)/python docs/draw_architecture.py
 
 configuration: $(STAMP)
 	$(BIN)/python docs/write_configuration.py
+	$(BIN)/python docs/write_stores.py
 
 # The documentation as a site in build/site; a link that leads nowhere is an error.
 docs: architecture configuration
@@ -56,8 +57,12 @@ accuracy-rows: $(STAMP)
 	$(BIN)/python -m tlg.evaluation.comparison configs/accuracy/rows.yaml
 
 accuracy-photographs: $(STAMP)
-	for fold in 0 1 2; do $(BIN)/python -m tlg.recipes.photo bank train export --fold $$fold || exit 1; done
+	for fold in 0 1 2; do $(BIN)/python -m tlg.recipes.photo bank kinds train export --fold $$fold || exit 1; done
 	$(BIN)/python -m tlg.evaluation.collections configs/accuracy/photographs.yaml
+
+# The archives of a release, installed and used under every Python that is here: minutes, and a few GB for each.
+release-check: $(STAMP)
+	$(BIN)/python tests/release/check.py $(if $(ONLY),--python $(ONLY))
 
 # Whether other tools read our files: minutes and a few GB on first use.
 importers: $(STAMP)
@@ -71,5 +76,5 @@ bundled-model: $(STAMP)
 
 # The model for photographs: a head on EfficientNet-Lite2, from photographs in ../shared and pictures made here.
 photo-model: $(STAMP)
-	$(BIN)/python -m tlg.recipes.photo bank train export
+	$(BIN)/python -m tlg.recipes.photo bank kinds train export
 	cp -R runs/tlg-photo/tlg-photo tlg/hub/bundled/

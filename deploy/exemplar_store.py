@@ -4,6 +4,7 @@
     <store>/names/<name>.json                       which content a name means
     <store>/used/<digest>.json                      when the content was last put, replaced or asked for by its digest
     <store>/sweeping/<digest>.json                  somebody is removing this content just now
+    <store>/naming/<name>.json                      somebody is changing, under a condition, what this name means
 
 A digest names the same content as long as anything may use it: while a name means it, and `keep_days` after the last
 use. A name moves in one step, so readers see the old set or the new one.
@@ -41,6 +42,8 @@ SWEEP_SECONDS = 3600.0
 # A removal takes seconds; a claim this old was left by a process that died.
 ABANDONED_SECONDS = 300.0
 PATIENCE_SECONDS = 10.0
+# Set where a condition says that a name must be new.
+NO_CONTENT = ""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -126,8 +129,11 @@ class ExemplarStore:
         self._swept_at = 0.0
 
     @_of_no_place
-    def put(self, name: str, packed: PackedSet) -> tuple[StoredSet, bool]:
-        """Keep the set under `name`; True if the name is new. Raises SpecError if an exemplar cannot be used."""
+    def put(self, name: str, packed: PackedSet, expected: str | None = None) -> tuple[StoredSet, bool]:
+        """Keep the set under `name`; True if the name is new. Raises SpecError if an exemplar cannot be used.
+
+        `expected` is the digest that the name must mean just now, NO_CONTENT where it must be new.
+        """
         if DIGEST.fullmatch(name):
             raise ProblemError(422, "bad-name", f"{name} could be a set's digest; a name must not look like one")
         self._checked(name)
@@ -138,7 +144,8 @@ class ExemplarStore:
         self._mark_used(digest)
         self._complete(digest, packed)
         record = self._described(name, digest, packed.document)
-        store.write(self._name_uri(name), record.model_dump_json().encode(), self.access)
+        with self._unchanged(name, expected):
+            store.write(self._name_uri(name), record.model_dump_json().encode(), self.access)
         # A sweep that looked before may have removed what was there: once it is over, what is missing is written.
         self._await_sweep(digest)
         self._complete(digest, packed)
@@ -146,6 +153,34 @@ class ExemplarStore:
             self._let_go(before.digest)
         self._sweep_now_and_then()
         return self._told(record), before is None
+
+    @_of_no_place
+    def keep(self, packed: PackedSet) -> StoredSet:
+        """Keep the set under its digest alone, `keep_days` after its last use."""
+        packed = packed.by_content()
+        digest = packed.load().digest
+        self._mark_used(digest)
+        self._complete(digest, packed)
+        self._await_sweep(digest)
+        self._complete(digest, packed)
+        self._sweep_now_and_then()
+        return self._told(self._described(packed.document["name"], digest, packed.document))
+
+    @_of_no_place
+    def document(self, reference: str) -> tuple[StoredSet, dict]:
+        """A set and its document, whose paths `file` reads."""
+        stored = self.get(reference)
+        return stored, json.loads(store.read(self.document_uri(stored.digest), self.access))
+
+    @_of_no_place
+    def file(self, digest: str, path: str) -> bytes:
+        """One image or mask of a set; a 404 problem if the set has none of that name."""
+        try:
+            return store.read(f"{self._folder(digest)}/{path}", self.access)
+        except StorageError as error:
+            if error.missing:
+                raise ProblemError(404, "no-such-image", f"the set {digest} holds no {path}; upload it again") from None
+            raise
 
     @_of_no_place
     def get(self, reference: str) -> StoredSet:
@@ -167,17 +202,14 @@ class ExemplarStore:
         return [self._told(record) for record in records if record is not None]
 
     @_of_no_place
-    def delete(self, name: str) -> None:
-        """Forget the name; the content goes when nobody has used it for `keep_days`."""
+    def delete(self, name: str, expected: str | None = None) -> None:
+        """Forget the name; the content goes when nobody has used it for `keep_days`. For `expected` see `put`."""
         self._checked(name)
         if DIGEST.fullmatch(name):
             raise ProblemError(409, "named", f"{name} is a digest; delete the names that mean it instead")
         record = self.get(name)
-        try:
-            store.delete(self._name_uri(name), self.access)
-        except StorageError as error:
-            if not error.missing:  # somebody else was faster
-                raise
+        with self._unchanged(name, expected):
+            self._delete(self._name_uri(name))  # nothing there: somebody else was faster
         self._let_go(record.digest)
         self._sweep_now_and_then()
 
@@ -219,6 +251,33 @@ class ExemplarStore:
                 self._mark_used(digest)  # from an earlier version: its time begins now
             else:
                 self._remove_unused(digest)
+
+    @contextmanager
+    def _unchanged(self, name: str, expected: str | None) -> Iterator[None]:
+        """What happens within is done only while the name means `expected`; a 412 problem where it does not."""
+        if expected is None:
+            yield
+            return
+        claim = f"{self.uri}/naming/{name}.json"
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not store.create(claim, json.dumps({"at": time.time()}).encode(), self.access):
+            claimed_at = self._time_in(claim)
+            if claimed_at is not None and time.time() - claimed_at > ABANDONED_SECONDS:
+                self._delete(claim)
+            if time.monotonic() > deadline:
+                raise ProblemError(503, "busy", f"'{name}' is being changed; ask again", {"Retry-After": "5"})
+            time.sleep(0.1)
+        try:
+            current = self._named(name)
+            if (current.digest if current else NO_CONTENT) != expected:
+                found = f"'{name}' means {current.digest} now" if current else f"there is no set '{name}' any more"
+                wanted = f"expected {expected}" if expected else "expected a new name"
+                raise ProblemError(
+                    412, "changed", f"{found}, {wanted}; read it again, or send no condition to overwrite it"
+                )
+            yield
+        finally:
+            self._delete(claim)
 
     def _complete(self, digest: str, packed: PackedSet) -> None:
         """Write what is missing, the document last: a set with a document is complete."""

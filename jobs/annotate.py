@@ -96,12 +96,7 @@ class _Job:
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
         exports.check(spec)
-        params = AnnotateParams(
-            min_score=spec.run.min_score,
-            max_pixels=spec.run.max_pixels,
-            objects=spec.output.objects,
-            smallest_object=spec.output.smallest_object,
-        )
+        params = AnnotateParams.of(spec)
         loaded = exemplars.load(spec.exemplars, self.access)
         provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), summary.run_id)
         summary.digests = {
@@ -114,7 +109,9 @@ class _Job:
         done = ledger.of(catalogue, provenance)
         seen = NumberSet()
         work = manifest.plan_work(
-            manifest.listed(spec.images, self.access, spec.output.uri),
+            manifest.listed(
+                spec.images, self.access, spec.output.uri, f"{output.rstrip('/')}/{manifest.archives.FOLDER}"
+            ),
             done,
             loaded.class_names,
             leftovers.work_folder(output, lease.number),

@@ -28,6 +28,7 @@ COMMANDS = [
     "plan",
     "prior",
     "prune",
+    "push",
     "render",
     "review",
     "schedule",

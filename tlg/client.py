@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from tlg.answers.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
 from tlg.errors import ClusterError, InputError
-from tlg.spec import AnnotateSpec
+from tlg.spec import AnnotateSpec, Tile
 
 KEY_VARIABLE = "TLG_API_KEY"
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -141,9 +141,10 @@ class Client:
         min_score: float | None = None,
         polygons: bool = False,
         model: str | None = None,
+        tile: Tile | None = None,
     ) -> Answers:
         """Rows for one image: a path or its bytes."""
-        more = {"min_score": min_score, "model": model, "format": "polygon" if polygons else "rle"}
+        more = {"min_score": min_score, "model": model, "tile": tile, "format": "polygon" if polygons else "rle"}
         return self._typed(_Calls.annotate("/v1/annotate", [image], exemplars, classes, more), Answers)
 
     def annotate_batch(
@@ -153,9 +154,10 @@ class Client:
         classes: Sequence[str] | None = None,
         min_score: float | None = None,
         model: str | None = None,
+        tile: Tile | None = None,
     ) -> Answers:
         """Rows for up to 64 images, in their order; one that cannot be read is a row with status `error`."""
-        more = {"min_score": min_score, "model": model}
+        more = {"min_score": min_score, "model": model, "tile": tile}
         return self._typed(_Calls.annotate("/v1/annotate/batch", images, exemplars, classes, more), Answers)
 
     def annotate_coco(self, images: Sequence[Image], exemplars: str, min_score: float | None = None) -> Coco:
@@ -229,8 +231,9 @@ class AsyncClient:
         min_score: float | None = None,
         polygons: bool = False,
         model: str | None = None,
+        tile: Tile | None = None,
     ) -> Answers:
-        more = {"min_score": min_score, "model": model, "format": "polygon" if polygons else "rle"}
+        more = {"min_score": min_score, "model": model, "tile": tile, "format": "polygon" if polygons else "rle"}
         call = await asyncio.to_thread(_Calls.annotate, "/v1/annotate", [image], exemplars, classes, more)
         return await self._typed(call, Answers)
 
@@ -241,8 +244,9 @@ class AsyncClient:
         classes: Sequence[str] | None = None,
         min_score: float | None = None,
         model: str | None = None,
+        tile: Tile | None = None,
     ) -> Answers:
-        more = {"min_score": min_score, "model": model}
+        more = {"min_score": min_score, "model": model, "tile": tile}
         call = await asyncio.to_thread(_Calls.annotate, "/v1/annotate/batch", images, exemplars, classes, more)
         return await self._typed(call, Answers)
 

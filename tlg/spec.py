@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tlg.deployment import DeploySpec
 from tlg.documents import Document, apply_overrides, parse, read_text
 from tlg.errors import SpecError, StorageError
 from tlg.registry import known_names, unknown
@@ -27,6 +28,9 @@ OUR_EXPORT_FORMATS = (
     "overlay",
 )
 SMALLEST_OBJECT = 50
+# Smaller tiles show too little around a thing.
+SMALLEST_TILE = 64
+Tile = Literal["auto", "off"] | Annotated[int, Field(ge=SMALLEST_TILE)]
 EXPORTS_GROUP = "tlg.exports"
 
 
@@ -80,6 +84,11 @@ class RunSpec(Document):
     batch_size: int = Field(
         8, ge=1, le=1024, description="Images handed to the model together; a CPU takes them one by one"
     )
+    tile: Tile = Field(
+        "auto",
+        description="Large images with small things are also answered in tiles: `auto` where the exemplars' things are"
+        " small, `off`, or a tile's side in pixels",
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="Larger images are scaled down for the model")
     max_bytes: int = Field(2**30, ge=1, description="Larger files are quarantined as `too_large` without being read")
     price_per_hour: float | None = Field(None, ge=0, description="Price of one worker, for the cost in reports")
@@ -104,27 +113,6 @@ class StorageSpec(Document):
 
     endpoint: str | None = Field(None, description="Address of an S3 server that is not the provider's own")
     region: str | None = Field(None, description="S3 region, where the environment names none")
-
-
-class VolumeSpec(Document):
-    """A Kubernetes volume claim that every pod sees at the same path, so that paths below it mean the same."""
-
-    claim: str = Field(description="Name of the persistent volume claim")
-    path: str = Field(pattern=r"^/", description="Where every pod mounts it")
-
-
-class DeploySpec(Document):
-    """What Kubernetes or another cluster has to know beyond the job itself."""
-
-    image: str = Field("tlg:latest", description="Container image of every pod")
-    volumes: list[VolumeSpec] = Field(default=[], description="Claims with images, models or outputs on them")
-    node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that workers need")
-    namespace: str = Field("default", description="Kubernetes namespace")
-    service_account: str | None = Field(None, description="Service account with access to the stores")
-    secrets: list[str] = Field(default=[], description="Kubernetes secrets whose keys become environment variables")
-    deadline_seconds: int = Field(6 * 3600, ge=60, description="A run that lasts longer is stopped")
-    keep_seconds: int = Field(3600, ge=0, description="How long a finished job stays visible")
-    webhook: str | None = Field(None, description="Receives the summary of each run as Slack-compatible JSON")
 
 
 class AnnotateSpec(Document):

@@ -1,7 +1,9 @@
 """A CVAT auto-annotation function: masks from an endpoint, through `cvat-cli`.
 
-    cvat-cli task auto-annotate TASK --function-file deploy/connectors/cvat.py \\
-        -p url=http://127.0.0.1:8000 -p exemplars=foxes
+    cvat-cli task auto-annotate TASK --function-module deploy.connectors.cvat \\
+        -p url=str:http://127.0.0.1:8000 -p exemplars=str:foxes
+
+An agent of CVAT runs the same function for everybody: `cvat-cli function create-native` and `run-agent`.
 
 The API key, where one is needed, is read from TLG_API_KEY: parameters are seen by everyone on the machine.
 """

@@ -27,7 +27,6 @@ from deploy.exemplar_store import NAME
 from deploy.guard.fetch import Fetcher
 from deploy.replica.pool import checked_header
 from tlg.annotators.protocol import AnnotateParams
-from tlg.answers.formats import label_studio
 from tlg.errors import StorageError, TlgError
 
 TASKS_AT_ONCE = 8
@@ -150,8 +149,7 @@ class Backend:
         except (ProblemError, TlgError) as error:
             logger.warning("Label Studio task %s is not annotated: %s", task.get("id"), error)
             return []
-        found = [row for row in rows if row["status"] == "mask" and control.knows(row["class_name"])]
-        return await asyncio.to_thread(_drawn, found, control)
+        return await asyncio.to_thread(control.regions, rows)
 
     async def _picture(self, task: dict[str, Any], control: Control | None) -> bytes:
         found = task.get("data")
@@ -196,12 +194,3 @@ def _named_set(extra_params: Any) -> str | None:
             return None
     named = extra_params.get("exemplars") if isinstance(extra_params, dict) else extra_params
     return named.strip() if isinstance(named, str) and NAME.fullmatch(named.strip()) else None
-
-
-def _drawn(rows: list[dict[str, Any]], control: Control) -> list[dict[str, Any]]:
-    names = (control.name, control.to_name)
-    if control.kind == "brushlabels":
-        return [label_studio.brush_region(row, *names) for row in rows]
-    if control.kind == "polygonlabels":
-        return [region for row in rows for region in label_studio.polygon_regions(row, *names)]
-    return [label_studio.rectangle_region(row, *names) for row in rows]

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from typing import Any
 
 import httpx
 
 from tlg.errors import StorageError
+from tlg.store.label_studio_api import EXCHANGE_PATH, JWT, VARIABLE
 
-VARIABLE = "LABEL_STUDIO_API_KEY"
 SECONDS = 10.0
-JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
 class Tokens:
@@ -42,7 +40,7 @@ class Tokens:
         return _bearer(known)
 
     async def _exchanged(self, token: str) -> str:
-        uri = f"{self._url}/api/token/refresh/"  # with the slash: Label Studio adds none
+        uri = f"{self._url}{EXCHANGE_PATH}"
         try:
             async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
                 answer = await asyncio.wait_for(client.post(uri, json={"refresh": token}), SECONDS)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree
+
+from tlg.answers.formats import label_studio
 
 MAX_CHARACTERS = 200_000
 # From the most to the least that we can say about an object.
@@ -18,7 +22,16 @@ class Control:
     data_key: str
     labels: frozenset[str]
 
-    def knows(self, class_name: str) -> bool:
+    def regions(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The masks of an image's rows as this control shows them; classes that it does not know are left out."""
+        found = [row for row in rows if row["status"] == "mask" and self._knows(row["class_name"])]
+        if self.kind == "brushlabels":
+            return [label_studio.brush_region(row, self.name, self.to_name) for row in found]
+        if self.kind == "polygonlabels":
+            return [region for row in found for region in label_studio.polygon_regions(row, self.name, self.to_name)]
+        return [label_studio.rectangle_region(row, self.name, self.to_name) for row in found]
+
+    def _knows(self, class_name: str) -> bool:
         return not self.labels or class_name in self.labels
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
-from fastapi import Path as PathParameter
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel
@@ -16,13 +15,13 @@ from pydantic.json_schema import models_json_schema
 from starlette.staticfiles import StaticFiles
 
 from deploy.connectors import label_studio, x_anylabeling
-from deploy.endpoint import bodies, cluster_jobs, problems
+from deploy.endpoint import bodies, examples, job_routes, picture_routes, problems, set_routes
 from deploy.endpoint import formats as render
 from deploy.endpoint.config import ServeConfig
+from deploy.endpoint.described import REFERENCE, body
 from deploy.endpoint.metrics import Meters
-from deploy.endpoint.problems import ProblemError
+from deploy.endpoint.packing import Export
 from deploy.endpoint.schema import (
-    SET_NAME,
     AnnotateForm,
     AnnotateRequest,
     BatchForm,
@@ -35,13 +34,12 @@ from deploy.endpoint.service import Service
 from deploy.guard.auth import AccessMiddleware, Keys
 from deploy.guard.limits import BodyLimitMiddleware, DeadlineMiddleware, MemoryBudget, RequestMiddleware
 from deploy.replica.pool import Segmenter
-from tlg.answers.wire import Answers, Coco, Health, JobState, StoredSet, StoredSets
+from tlg.answers.wire import Answers, Coco, Health
 from tlg.spec import AnnotateSpec
 
 UI = Path(__file__).parents[1] / "page"
 Scrape = Callable[[], Awaitable[str]]
-SetNameInPath = Annotated[str, PathParameter(pattern=SET_NAME, description="Name (or, to read, digest) of a set")]
-REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504)
+REFUSALS = (400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 422, 429, 431, 500, 502, 503, 504)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": problems.TITLES[status],
@@ -51,9 +49,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 # Bodies that the routes read themselves, because they come as JSON and as multipart.
 BODIES: tuple[type[BaseModel], ...] = (
-    Problem, AnnotateRequest, AnnotateForm, BatchRequest, BatchForm, InlineSet, ExemplarForm, AnnotateSpec,
+    Problem, AnnotateRequest, AnnotateForm, BatchRequest, BatchForm, InlineSet, ExemplarForm, AnnotateSpec, Export,
 )  # fmt: skip
-REFERENCE = "#/components/schemas/{model}"
 
 
 def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Meters, scrape: Scrape) -> FastAPI:
@@ -66,9 +63,10 @@ def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Me
     problems.install(app)
     _add_pages(app)
     _add_operations(app, config, service, scrape)
-    _add_exemplar_sets(app, service)
     _add_annotation(app, service)
-    _add_jobs(app, config, service)
+    app.include_router(set_routes.router(service))
+    app.include_router(picture_routes.router(config, service))
+    app.include_router(job_routes.router(config, service))
     app.include_router(label_studio.router(config, service))
     app.include_router(x_anylabeling.router(config, service))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -116,37 +114,6 @@ def _add_operations(app: FastAPI, config: ServeConfig, service: Service, scrape:
         return PlainTextResponse(await scrape(), media_type="text/plain; version=0.0.4")
 
 
-def _add_exemplar_sets(app: FastAPI, service: Service) -> None:
-    tags: list[Any] = ["exemplar sets"]
-
-    @app.get("/v1/exemplar-sets", tags=tags)
-    async def list_sets() -> StoredSets:
-        return StoredSets(exemplar_sets=await service.list_sets())
-
-    @app.put(
-        "/v1/exemplar-sets/{name}",
-        tags=tags,
-        responses={201: {"model": StoredSet, "description": "The name is new"}},
-        openapi_extra=_body(InlineSet, ExemplarForm),
-    )
-    async def put_set(name: SetNameInPath, request: Request) -> StoredSet:
-        """Keep labelled images under a name. The digest depends on names, texts and bytes alone."""
-        if bodies.is_json(request):
-            inline = await bodies.read_json(request, InlineSet)
-        else:
-            inline = await bodies.inline_set(await bodies.read_form(request))
-        stored, is_new = await service.put_set(name, inline)
-        return JSONResponse(stored.model_dump(), 201 if is_new else 200)  # type: ignore[return-value]
-
-    @app.get("/v1/exemplar-sets/{name}", tags=tags)
-    async def get_set(name: SetNameInPath) -> StoredSet:
-        return await service.get_set(name)
-
-    @app.delete("/v1/exemplar-sets/{name}", tags=tags, status_code=204)
-    async def delete_set(name: SetNameInPath) -> None:
-        await service.delete_set(name)
-
-
 def _add_annotation(app: FastAPI, service: Service) -> None:
     tags: list[Any] = ["annotation"]
     answers: dict[str, Any] = {"model": Answers | Coco, "description": "Rows, or a COCO document"}
@@ -157,7 +124,7 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
         tags=tags,
         response_model=None,
         responses={200: answers | png},
-        openapi_extra=_body(AnnotateRequest, AnnotateForm),
+        openapi_extra=body(examples.ANNOTATE, AnnotateForm),
     )
     async def annotate(request: Request) -> Response:
         """Masks for one image. `png` gives an indexed picture whose values are class ids."""
@@ -172,7 +139,7 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
         tags=tags,
         response_model=None,
         responses={200: answers},
-        openapi_extra=_body(BatchRequest, BatchForm),
+        openapi_extra=body(examples.BATCH, BatchForm),
     )
     async def annotate_batch(request: Request) -> Response:
         """Masks for up to 64 images. An image that cannot be read is a row with status `error`."""
@@ -188,28 +155,6 @@ async def _answer(rows: list[render.Row], classes: list[str], form: Literal["rle
     if form == "polygon":
         rows = await asyncio.to_thread(render.with_polygons, rows)
     return JSONResponse({"rows": rows})
-
-
-def _add_jobs(app: FastAPI, config: ServeConfig, service: Service) -> None:
-    tags: list[Any] = ["jobs"]
-
-    @app.post("/v1/jobs", tags=tags, status_code=202, openapi_extra=_body(AnnotateSpec))
-    async def submit(request: Request) -> JobState:
-        """Run a job spec on the cluster. `exemplars` names a stored set; the same spec is the same job."""
-        if not bodies.is_json(request):
-            raise ProblemError(415, "media-type", "found multipart/form-data, expected application/json")
-        spec = await bodies.read_json(request, AnnotateSpec)
-        return await asyncio.to_thread(cluster_jobs.submit, spec, config, service.store)
-
-    @app.get("/v1/jobs/{job_id}", tags=tags)
-    async def job(job_id: Annotated[str, PathParameter(pattern=r"^[a-z0-9-]{1,100}$")]) -> JobState:
-        return await asyncio.to_thread(cluster_jobs.state, job_id, config)
-
-
-def _body(json_model: type[BaseModel], form: type[BaseModel] | None = None) -> dict[str, Any]:
-    kinds = {"application/json": json_model} | ({"multipart/form-data": form} if form else {})
-    content = {kind: {"schema": {"$ref": REFERENCE.format(model=one.__name__)}} for kind, one in kinds.items()}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -19,14 +19,16 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from deploy.endpoint import logs, traces
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import PUSH_SECONDS, Collector, Meters
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from deploy.guard.auth import checked_exposure, load_keys
 from deploy.replica.batching import Batcher
+from deploy.replica.checking import Checked
 from deploy.replica.decoding import Decoder
-from deploy.replica.pool import AnnotatorPool, Outcome, Task, failed
+from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task, failed
 from tlg.allocation import keep_freed_memory
 from tlg.errors import TlgError
 from tlg.exemplars import LoadedExemplars
@@ -37,6 +39,8 @@ QUIET = {"enable_access_log": False}
 DRAIN_SECONDS = 30.0
 # A batch takes seconds; a model that is downloaded first takes minutes.
 STUCK_SECONDS = 900.0
+# An idle replica proves so often that it can still answer.
+PROVEN_SECONDS = 60.0
 # So long an answered image says that models can be asked.
 ANSWERED_SECONDS = 10.0
 # A task, its picture, and since when it waits.
@@ -79,7 +83,8 @@ def build(config: ServeConfig) -> serve.Application:
     def build_api() -> Any:
         from deploy.endpoint.api import create_app
 
-        _log_requests()
+        logs.start(config.logs)
+        traces.start("api")
         app_name = serve.get_replica_context().app_name
         meters = Meters("api")
         reporter = Reporter(meters, serve.get_deployment_handle("metrics", app_name))
@@ -97,16 +102,6 @@ def build(config: ServeConfig) -> serve.Application:
         health_check_timeout_s=30,
     )(serve.ingress(build_api)())
     return api.bind(annotators, metrics)
-
-
-def _log_requests() -> None:
-    """A line per request on the replica's standard error; Serve's own access log would say it twice."""
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
 
 
 class Reporter:
@@ -149,29 +144,37 @@ class AnnotatorsDeployment:
 
         torch.set_num_threads(config.replicas.threads)
         keep_freed_memory()
+        logs.start(config.logs)
+        traces.start("annotators")
         self._meters = Meters("annotators")
         self._reporter = Reporter(self._meters, metrics)
         device = "cuda" if config.replicas.gpus else None
         store = ExemplarStore(config.store, config.access)
         self._pool = AnnotatorPool(store, config.replicas.annotators, device, self._meters)
         self._network_thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        # Looking at a set takes long: pictures do not wait for it.
+        self._check_thread = ThreadPoolExecutor(1, thread_name_prefix="check")
         self._batching = config.batching
         self._decoder = Decoder()
         self._batcher: Batcher[Waiting, Outcome] | None = None  # made on the event loop
         self._busy_since: float | None = None
+        self._proven_at = time.monotonic()
 
     async def annotate(self, task: Task) -> Outcome:
         self._reporter.keep_pushing()
         if self._batcher is None:
             self._batcher = Batcher(self._answered, self._batching.size, self._batching.wait_ms / 1000)
             self._meters.waiting.set_function(lambda: self._batcher.waiting if self._batcher else 0)
-        try:
-            with self._meters.stages.labels("decode").time():
-                picture = await self._decoder(task.content, task.params.max_pixels)
-        except TlgError as error:
-            return failed(error)
-        # Its pixels go on; its bytes need not wait for the network.
-        return await self._batcher((replace(task, content=b""), picture, time.perf_counter()))
+        with traces.span("annotate", task.trace) as span:
+            span.tell(tlg_model=task.model, tlg_exemplars=task.exemplars.digest)
+            try:
+                with self._meters.stages.labels("decode").time(), traces.span("decode"):
+                    picture = await self._decoder(task.content, task.params.max_pixels)
+            except TlgError as error:
+                return failed(error)
+            with traces.span("wait and network"):
+                # Its pixels go on; its bytes need not wait for the network.
+                return await self._batcher((replace(task, content=b""), picture, time.perf_counter()))
 
     async def _answered(self, batch: Sequence[Waiting]) -> list[Outcome]:
         began = time.perf_counter()
@@ -184,7 +187,11 @@ class AnnotatorsDeployment:
                     self._network_thread, self._pool.answer, [(task, picture) for task, picture, _ in batch]
                 )
         finally:
-            self._busy_since = None
+            self._busy_since, self._proven_at = None, time.monotonic()
+
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._check_thread, self._pool.check, model, exemplars)
 
     async def ready(self) -> bool:
         self._reporter.keep_pushing()
@@ -197,10 +204,15 @@ class AnnotatorsDeployment:
             raise RuntimeError("pictures are no longer decoded here")
         if self._busy_since is not None and time.monotonic() - self._busy_since > STUCK_SECONDS:
             raise RuntimeError(f"a batch has been in the network for more than {STUCK_SECONDS:g} s")
-        if self._pool.is_suspect:
+        if self._pool.is_suspect or self._is_unproven():
             loop = asyncio.get_running_loop()
             if not await loop.run_in_executor(self._network_thread, self._pool.works):
                 raise RuntimeError("the annotators can no longer answer")
+            self._proven_at = time.monotonic()
+
+    def _is_unproven(self) -> bool:
+        """Idle, and nothing was answered for a while: a real answer is asked for, which costs one small picture."""
+        return self._busy_since is None and time.monotonic() - self._proven_at > PROVEN_SECONDS
 
 
 @dataclass(frozen=True)
@@ -237,6 +249,14 @@ class ServeSegmenter:
 
     async def share(self, packed: PackedSet) -> SharedSet:
         return SharedSet(await asyncio.to_thread(ray.put, packed))
+
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        try:
+            return await self._annotators.check.remote(model, exemplars)
+        except BackPressureError:
+            raise ProblemError(503, "busy", "too many images are waiting", {"Retry-After": "2"}) from None
+        except (RayActorError, DeploymentUnavailableError):
+            raise ProblemError(503, "no-replica", "the replica that looked was lost", {"Retry-After": "5"}) from None
 
     async def ready(self) -> bool:
         if time.monotonic() - self._answered_at < ANSWERED_SECONDS:

@@ -17,7 +17,7 @@ from tlg.documents import Document
 
 R = TypeVar("R", bound=Document)
 MAX_PARTS = 2000
-FIELDS = ("classes", "min_score", "format", "model")
+FIELDS = ("classes", "min_score", "tile", "format", "model")
 
 
 async def read_json(request: Request, kind: type[R]) -> R:

@@ -2,38 +2,132 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from datetime import datetime
+from typing import Any
+
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore
 from deploy.guard.fetch import is_below
 from jobs.cluster import submit as cluster
+from jobs.commands.status import SILENT_SECONDS
+from jobs.output import runs
+from tlg import store
 from tlg.answers.wire import JobState
 from tlg.errors import ClusterError, StorageError
 from tlg.spec import AnnotateSpec
 
+REPORT = "report/index.html"
+MAX_JOBS, MAX_RUNS = 200, 60
+# Of so many of the newest jobs the output is read, live or not.
+RUNS_READ = 10
+RUN_KEYS = (
+    "run_id", "state", "message", "started_at", "updated_at", "seconds", "seconds_left",
+    "images", "done", "masks", "absent", "errors",
+)  # fmt: skip
 
-def submit(spec: AnnotateSpec, config: ServeConfig, store: ExemplarStore) -> JobState:
+
+def submit(spec: AnnotateSpec, config: ServeConfig, sets: ExemplarStore) -> JobState:
     address = _address(config)
     allowed = _allowed(spec, config)
-    digest = store.get(spec.exemplars).digest
-    store.mark_used(digest)  # the job may wait, and its name may be given new content meanwhile
-    submitted = cluster.submit(allowed.model_copy(update={"exemplars": store.document_uri(digest)}), address)
+    digest = sets.get(spec.exemplars).digest
+    sets.mark_used(digest)  # the job may wait, and its name may be given new content meanwhile
+    submitted = cluster.submit(allowed.model_copy(update={"exemplars": sets.document_uri(digest)}), address)
     return JobState(id=submitted.id, status=submitted.status)
 
 
 def state(job_id: str, config: ServeConfig) -> JobState:
+    found = _known(job_id, config)
+    return JobState(id=found.id, status=found.status, message=_progress(found, config) or found.message or None)
+
+
+def listed(config: ServeConfig) -> list[dict[str, Any]]:
+    """Every job that the cluster remembers, newest first; live ones with their newest run."""
+    found = reversed(cluster.jobs(_address(config)))
+    jobs = []
+    for number, job in enumerate(itertools.islice(found, MAX_JOBS)):
+        reads_output = _may_read(job, config)
+        newest = _newest_run(job, config) if reads_output and (job.live or number < RUNS_READ) else None
+        jobs.append(
+            {
+                "id": job.id,
+                "status": job.status,
+                "message": job.message or None,
+                "started_at": job.started_at,
+                "ended_at": job.ended_at,
+                "output": job.output if reads_output else None,
+                "run": newest,
+            }
+        )
+    return jobs
+
+
+def stop(job_id: str, config: ServeConfig) -> bool:
+    """Only jobs that write where this endpoint may write are its to stop."""
+    return cluster.stop(_own(job_id, config).id, _address(config))
+
+
+def runs_of(job_id: str, config: ServeConfig) -> list[dict[str, Any]]:
+    job = _own(job_id, config)
+    return [_run(record) for record in runs.recorded(job.output or "", config.access, last=MAX_RUNS)]
+
+
+def report(job_id: str, config: ServeConfig) -> bytes:
+    job = _own(job_id, config)
     try:
-        found = cluster.status(job_id, _address(config))
+        return store.read(f"{(job.output or '').rstrip('/')}/{REPORT}", config.access)
+    except StorageError as error:
+        if error.missing:
+            raise ProblemError(404, "no-report", f"{job_id} has no report yet; it is written when a run ends") from None
+        raise
+
+
+def _known(job_id: str, config: ServeConfig) -> cluster.JobState:
+    try:
+        return cluster.status(job_id, _address(config))
     except ClusterError as error:
         if "no job" in str(error):
             raise ProblemError(404, "no-such-job", f"the cluster remembers no job {job_id}") from None
         raise
-    return JobState(id=found.id, status=found.status, message=_progress(found, config) or found.message or None)
+
+
+def _own(job_id: str, config: ServeConfig) -> cluster.JobState:
+    job = _known(job_id, config)
+    if not _may_read(job, config):
+        raise ProblemError(403, "uri-not-allowed", f"{job_id} writes below none of the endpoint's `output_prefixes`")
+    return job
+
+
+def _may_read(job: cluster.JobState, config: ServeConfig) -> bool:
+    return job.output is not None and is_below(job.output.rstrip("/") + "/", tuple(config.output_prefixes)) is not None
+
+
+def _newest_run(job: cluster.JobState, config: ServeConfig) -> dict[str, Any] | None:
+    """The newest run that began with the job: an older one is another night's."""
+    try:
+        newest = runs.recorded(job.output or "", config.access, last=1)
+    except StorageError:
+        return None  # the store does not answer, the cluster did
+    if not newest or (job.started_at and _seconds(newest[0]["started_at"]) < int(job.started_at)):
+        return None
+    return _run(newest[0])
+
+
+def _run(record: dict[str, Any]) -> dict[str, Any]:
+    is_silent = record["state"] == "running" and time.time() - _seconds(record["updated_at"]) > SILENT_SECONDS
+    told = {key: record[key] for key in RUN_KEYS if key in record}
+    return told | ({"state": "silent", "seconds_left": None} if is_silent else {})
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def _progress(found: cluster.JobState, config: ServeConfig) -> str | None:
     """How far the job is; of jobs that write elsewhere this endpoint tells no more than their state."""
-    if found.output is None or is_below(found.output.rstrip("/") + "/", tuple(config.output_prefixes)) is None:
+    if not _may_read(found, config):
         return None
     try:
         return cluster.progress(found, config.access)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -74,6 +75,7 @@ class ServeConfig(Document):
     output_prefixes: list[str] = Field(default=[], description="Jobs submitted here may write below these")
     jobs_address: str | None = Field(None, description="Ray cluster that runs submitted jobs, like http://head:8265")
     label_studio: LabelStudioSpec | None = None
+    logs: Literal["text", "json"] = Field("text", description="Lines of the log: text, or an object of JSON each")
     limits: LimitsSpec = LimitsSpec()
     batching: BatchingSpec = BatchingSpec()
     replicas: ReplicasSpec = ReplicasSpec()

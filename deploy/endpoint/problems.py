@@ -24,6 +24,7 @@ TITLES = {
     405: "Method not allowed",
     408: "The request took too long to arrive",
     409: "Conflict",
+    412: "Changed meanwhile",
     413: "Too large",
     415: "Unsupported media type",
     422: "The request does not say what it should",

@@ -9,12 +9,15 @@ from pydantic import Field, PrivateAttr, StringConstraints, WithJsonSchema, mode
 from tlg.annotators.protocol import AnnotateParams
 from tlg.documents import Document
 from tlg.exemplars import Drawn
+from tlg.spec import Tile
 
 SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_IMAGES = 64
 Binary = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 SetName = Annotated[str, StringConstraints(pattern=SET_NAME)]
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+STORED_IMAGE = r"^[0-9a-f]{32}/images/[A-Za-z0-9-]{1,100}(/[A-Za-z0-9-]{1,100})*$"
+StoredImage = Annotated[str, StringConstraints(pattern=STORED_IMAGE)]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
@@ -29,17 +32,20 @@ class Problem(Document):
 
 
 class Content(Document):
-    """An image or mask: where it is, or its bytes."""
+    """An image or mask: where it is, its bytes, or its place in a stored set."""
 
     uri: Uri | None = Field(None, description="Below one of the endpoint's `uri_prefixes`")
     data: str | None = Field(None, description="Base64, a data: URI is fine")
+    stored: StoredImage | None = Field(
+        None, description="`DIGEST/images/...` as a stored set's document names it: an image that was sent before"
+    )
     name: str | None = Field(None, max_length=500, description="What `data` is called in answers")
     _raw: bytes | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def one_source(self) -> Content:
-        if (self.uri is None) == (self.data is None):
-            raise ValueError("give exactly one of `uri` and `data`")
+        if sum(source is not None for source in (self.uri, self.data, self.stored)) != 1:
+            raise ValueError("give exactly one of `uri`, `data` and `stored`")
         return self
 
     @classmethod
@@ -105,6 +111,7 @@ class _Asked(Document):
     exemplars: SetName | InlineSet = Field(description="Name or digest of a stored set, or the exemplars themselves")
     classes: list[ClassName] | None = Field(None, max_length=1000, description="All classes of the set if left out")
     min_score: float = Field(AnnotateParams().min_score, ge=0, le=1)
+    tile: Tile = Field("auto", description="How large images are looked at, like `run.tile` of a job")
     model: str | None = Field(None, max_length=500)
 
 
@@ -135,6 +142,7 @@ class _AskedForm(Document):
     negative: list[Binary] = Field([], description="Images with none of the classes")
     classes: list[str] = Field([], description="All classes of the set if left out")
     min_score: float = Field(AnnotateParams().min_score, ge=0, le=1)
+    tile: Tile = Field("auto", description="How large images are looked at, like `run.tile` of a job")
     model: str | None = None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from deploy.endpoint import bodies, formats
+from deploy.endpoint import bodies, formats, traces
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
@@ -18,6 +18,7 @@ from deploy.exemplar_store import DIGEST, ExemplarStore, PackedSet
 from deploy.guard import fetch
 from deploy.guard.fetch import Fetcher
 from deploy.guard.limits import MemoryBudget
+from deploy.replica.checking import ExemplarCheck
 from deploy.replica.pool import AskedSet, Outcome, Segmenter, Task, checked_header
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import model_digest
@@ -58,11 +59,11 @@ class Service:
         In a batch a failed image is a row with status `error`; a single failed image is the request's problem.
         """
         model = self._known_model(asked.model)
-        params = AnnotateParams(min_score=asked.min_score)
+        params = AnnotateParams(min_score=asked.min_score, tile=asked.tile)
         params_digest = params.digest()
         single = isinstance(asked, AnnotateRequest)
         pictures = [asked.image] if isinstance(asked, AnnotateRequest) else asked.images
-        gate = asyncio.Semaphore(IMAGES_AT_ONCE)
+        gate, trace = asyncio.Semaphore(IMAGES_AT_ONCE), traces.carried()
         with self.budget.share() as take:
             exemplars, class_names = await self._asked_set(asked.exemplars, take)
             classes = self._known_classes(asked.classes, class_names)
@@ -71,11 +72,11 @@ class Service:
                 return records.Provenance(answering, exemplars.digest, params_digest, run_id)
 
             async def rows_of(picture: Content, number: int) -> list[formats.Row]:
-                uri = picture.uri or picture.name or f"image-{number}"
+                uri = picture.uri or picture.name or picture.stored or f"image-{number}"
                 async with gate:
                     try:
                         content = await self._checked_content(picture, take)
-                        outcome = await self.segmenter.annotate(Task(content, model, exemplars, params, classes))
+                        outcome = await self.segmenter.annotate(Task(content, model, exemplars, params, classes, trace))
                         _raise_failure(outcome)
                     except (InputError, ProblemError, TlgError) as error:
                         problem = error if isinstance(error, ProblemError) else problem_of(error)
@@ -95,12 +96,25 @@ class Service:
         """A 503 problem unless models and store answer."""
         await self._probe.check()
 
-    async def put_set(self, name: str, inline: InlineSet) -> tuple[StoredSet, bool]:
+    async def put_set(self, name: str, inline: InlineSet, expected: str | None = None) -> tuple[StoredSet, bool]:
         with self.budget.share() as take:
             packed = await self.pack(inline, take)
-            answer = await self.stored(self.store.put, name, packed)
+            answer = await self.stored(self.store.put, name, packed, expected)
         self._known.pop(name, None)
         return answer
+
+    async def keep_set(self, inline: InlineSet) -> StoredSet:
+        with self.budget.share() as take:
+            return await self.stored(self.store.keep, await self.pack(inline, take))
+
+    async def check_set(self, reference: str, model: str | None) -> tuple[str, list[ExemplarCheck]]:
+        """The model that looked, and what it says of each exemplar in the order of the set."""
+        asked = self._known_model(model)
+        digest = (await self.get_set(reference)).digest
+        checked = await self.segmenter.check(asked, AskedSet(digest))
+        if checked.problem is not None:
+            raise ProblemError(*checked.problem)
+        return asked, checked.exemplars
 
     async def stored(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """A call of the store's, in a thread that may wait for it."""
@@ -113,8 +127,8 @@ class Service:
     async def list_sets(self) -> list[StoredSet]:
         return await self.stored(self.store.list)
 
-    async def delete_set(self, name: str) -> None:
-        await self.stored(self.store.delete, name)
+    async def delete_set(self, name: str, expected: str | None = None) -> None:
+        await self.stored(self.store.delete, name, expected)
         self._known.pop(name, None)
 
     async def pack(self, inline: InlineSet, take: Callable[[int], None]) -> PackedSet:
@@ -154,8 +168,12 @@ class Service:
 
     async def _checked_content(self, picture: Content, take: Callable[[int], None]) -> bytes:
         if picture.uri is not None:
-            with self.meters.stages.labels("fetch").time():
+            with self.meters.stages.labels("fetch").time(), traces.span("fetch"):
                 content = await self.fetcher.read(picture.uri)
+            take(len(content))
+        elif picture.stored is not None:
+            digest, _, path = picture.stored.partition("/")
+            content = await self.stored(self.store.file, digest, path)
             take(len(content))
         elif picture.raw is not None:
             content = picture.raw

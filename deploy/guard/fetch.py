@@ -22,6 +22,7 @@ import httpx
 from deploy.endpoint.problems import ProblemError
 from tlg import store as storage
 from tlg.errors import StorageError
+from tlg.store.archives import parted
 
 MAX_REDIRECTS = 3
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -38,6 +39,9 @@ def is_below(uri: str, prefixes: tuple[str, ...]) -> str | None:
     # A file or an object may have a space in its name, a web address may not.
     unusable = r"[\x00-\x20\x7f\\]" if storage.scheme(uri) in WEB else r"[\x00-\x1f\x7f\\]"
     if re.search(unusable, uri) or uri != uri.strip():
+        return None
+    # A link to an archive elsewhere would not be seen through, and an index costs more than one picture may.
+    if parted(uri) and storage.scheme(uri) not in WEB:
         return None
     plain = unquote(unquote(uri))
     if any(part in ("..", ".") for part in re.split(r"[/\\]", plain)) or re.search(r"[\x00-\x1f\x7f\\]", plain):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deploy.endpoint import problems
+from deploy.endpoint import logs, problems, traces
 from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError
 
@@ -24,7 +24,10 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
 }
 
 
@@ -38,6 +41,10 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        with traces.span("request", Headers(scope=scope).get(traces.PARENT, "")) as span:
+            await self._measured(scope, receive, send, span)
+
+    async def _measured(self, scope: Scope, receive: Receive, send: Send, span: traces.Span) -> None:
         request_id = _request_id(Headers(scope=scope))
         scope["tlg.request_id"] = request_id
         started, status = time.perf_counter(), 0
@@ -71,10 +78,14 @@ class RequestMiddleware:
             route = getattr(scope.get("route"), "path", "none")
             self.meters.requests.labels(_known_method(scope["method"]), route, str(status)).inc()
             self.meters.observe_request(route, seconds)
+            span.tell(http_route=route, http_response_status=status, tlg_request=request_id)
+            facts = {"request": request_id, "method": scope["method"], "route": route, "status": status}
+            facts |= {"milliseconds": round(seconds * 1000), "caller": scope.get("tlg.caller", "refused")}
             logger.info(
-                "%s %s %s %s %.0f ms caller=%s",
-                request_id, scope["method"], route, status, seconds * 1000, scope.get("tlg.caller", "refused"),
-            )  # fmt: skip
+                "%(request)s %(method)s %(route)s %(status)s %(milliseconds)s ms caller=%(caller)s",
+                facts,
+                extra={logs.FACTS: facts},
+            )
 
 
 class DeadlineMiddleware:

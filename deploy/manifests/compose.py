@@ -60,7 +60,8 @@ def _service(spec: AnnotateSpec, files: dict[str, str]) -> dict[str, Any]:
             "RAY_AUTH_TOKEN": _required("RAY_AUTH_TOKEN"),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        | {name: f"${{{name}:-}}" for name in CREDENTIALS},
+        | {name: f"${{{name}:-}}" for name in CREDENTIALS}
+        | {name: value.replace("$", "$$") for name, value in spec.deploy.environment.items()},
         "configs": [{"source": _config_key(name), "target": f"{pods.SPEC_FOLDER}/{name}"} for name in files],
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
 from typing import Any, Literal, get_args
 
 import yaml
 
-from deploy.manifests import compose, cron, endpoint, pods
+from deploy.manifests import clusters, compose, cron, endpoint, placement, pods
 from tlg import exemplars
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec
@@ -21,8 +21,6 @@ ENTRYPOINT = f"python -m jobs.annotate {pods.SPEC_PATH}"
 # KubeRay keeps a cluster's token in a secret of the cluster's name.
 TOKEN_KEY = "auth_token"
 RETRIES = 1
-# A worker that waits this long for work is given back.
-IDLE_SECONDS = 120
 # The submitter outlives the run, whose deadline it enforces.
 SUBMITTER_SLACK_SECONDS = 900
 # Trying again helps neither a wrong spec (2) nor a run that another run's lease keeps out (6).
@@ -32,34 +30,55 @@ MISSED_START_SECONDS = 3600
 
 def render(spec: AnnotateSpec, target: str, cron_line: str | None = None, timezone: str = "Etc/UTC") -> str:
     """YAML for `target`. Raises SpecError where the spec or the schedule cannot mean anything there."""
+    return "---\n".join(to_yaml(document) for document in documents(spec, target, cron_line, timezone))
+
+
+def documents(
+    spec: AnnotateSpec, target: str, cron_line: str | None = None, timezone: str = "Etc/UTC"
+) -> list[dict[str, Any]]:
     if target not in TARGETS:
         raise SpecError(f"target {target!r}: expected one of {', '.join(TARGETS)}")
     if target in SCHEDULED:
         if cron_line is None:
             raise SpecError(f'target {target} needs a schedule: --cron "0 2 * * *"')
         cron.check(cron_line, timezone)
-    if target == "compose":
-        config = endpoint.endpoint_config(spec, pods.SERVE_PORT, compose.HEAD_ADDRESS)
-        files = travelling_files(spec) | {compose.ENDPOINT_FILE: _to_yaml(config)}
-        documents = [compose.document(spec, files)]
-    else:
-        documents = _kubernetes(spec, target, cron_line, timezone)
-    return "---\n".join(_to_yaml(document) for document in documents)
+    if target != "compose":
+        return _kubernetes(spec, target, cron_line, timezone)
+    config = endpoint.endpoint_config(spec, pods.SERVE_PORT, compose.HEAD_ADDRESS)
+    return [compose.document(spec, travelling_files(spec) | {compose.ENDPOINT_FILE: to_yaml(config)})]
 
 
 def _kubernetes(spec: AnnotateSpec, target: str, cron_line: str | None, timezone: str) -> list[dict[str, Any]]:
+    _check(spec, target)
     config = _resource("v1", "ConfigMap", spec, name=pods.config_name(spec)) | {"data": travelling_files(spec)}
     main: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "rayjob": lambda: [_disruption_budget(spec), _ray(spec, "RayJob", _job_spec(spec))],
-        "raycluster": lambda: [_ray(spec, "RayCluster", _cluster_spec(spec))],
-        "rayservice": lambda: [_ray(spec, "RayService", _service_spec(spec))],
+        "rayjob": lambda: [_head_budget(spec), _ray(spec, "RayJob", _job_spec(spec))],
+        "raycluster": lambda: [*_access(spec), _ray(spec, "RayCluster", clusters.cluster_spec(spec, standing=True))],
+        "rayservice": lambda: [_replica_budget(spec), _ray(spec, "RayService", _service_spec(spec))],
         "raycronjob": lambda: [
-            _disruption_budget(spec),
+            _head_budget(spec),
             _ray(spec, "RayCronJob", {"schedule": cron_line, "timeZone": timezone, "jobTemplate": _job_spec(spec)}),
         ],
-        "cronjob": lambda: [_ray(spec, "RayCluster", _cluster_spec(spec)), _cron_job(spec, cron_line, timezone)],
+        "cronjob": lambda: [
+            _ray(spec, "RayCluster", clusters.cluster_spec(spec)),
+            _cron_job(spec, cron_line, timezone),
+        ],
     }
     return [config, *main[target]()]
+
+
+def _check(spec: AnnotateSpec, target: str) -> None:
+    """Raises SpecError for what would be ignored there without a word."""
+    if spec.deploy.queue and target == "raycronjob":
+        raise SpecError(
+            "deploy.queue: KubeRay gives the jobs of a RayCronJob no labels, so Kueue would never see them; "
+            "use --target cronjob, or Kueue's default queue of the namespace"
+        )
+    if spec.deploy.authentication == "kubernetes" and target != "raycluster":
+        raise SpecError(
+            f"deploy.authentication is kubernetes, which KubeRay offers for standing clusters alone; "
+            f"use --target raycluster, or `token` for {target}"
+        )
 
 
 def travelling_files(spec: AnnotateSpec) -> dict[str, str]:
@@ -87,9 +106,9 @@ def travelling_files(spec: AnnotateSpec) -> dict[str, str]:
                 check(f"mask of '{one.name}'", ref.mask)
         for uri in described.negatives:
             check("negatives", uri)
-        files["exemplars.yaml"] = _to_yaml(described.model_dump(mode="json", exclude_defaults=True))
+        files["exemplars.yaml"] = to_yaml(described.model_dump(mode="json", exclude_defaults=True))
         spec = spec.model_copy(update={"exemplars": "exemplars.yaml"})
-    files["spec.yaml"] = _to_yaml(spec.model_dump(mode="json", exclude_defaults=True))
+    files["spec.yaml"] = to_yaml(spec.model_dump(mode="json", exclude_defaults=True))
     return files
 
 
@@ -98,33 +117,8 @@ def cluster_name(spec: AnnotateSpec) -> str:
 
 
 def head_address(spec: AnnotateSpec) -> str:
-    """Where KubeRay's service for the head of `cluster_name` listens."""
-    return f"http://{cluster_name(spec)}-head-svc:{pods.DASHBOARD_PORT}"
-
-
-def _cluster_spec(spec: AnnotateSpec, serving: bool = False) -> dict[str, Any]:
-    """A head without work of its own, and workers that come when work waits and go when it is done."""
-    size = pods.pod_size(spec.workers)
-    group = {
-        "groupName": "workers",
-        # No floor: a night with nothing new must not start a worker. The job asks for `workers.min` itself.
-        "replicas": 0,
-        "minReplicas": 0,
-        "maxReplicas": pods.pods_for(spec.workers.max, size),
-        "rayStartParams": {},
-        "template": pods.worker_pod(spec, serving),
-    }
-    return {
-        "rayVersion": version("ray"),
-        "authOptions": {"mode": "token"},
-        "enableInTreeAutoscaling": True,
-        "autoscalerOptions": {"idleTimeoutSeconds": IDLE_SECONDS},
-        "headGroupSpec": {
-            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
-            "template": pods.head_pod(spec),
-        },
-        "workerGroupSpecs": [group],
-    }
+    """Where the head of a standing cluster listens."""
+    return f"http://{pods.head_service(spec)}:{pods.DASHBOARD_PORT}"
 
 
 def _job_spec(spec: AnnotateSpec) -> dict[str, Any]:
@@ -137,7 +131,7 @@ def _job_spec(spec: AnnotateSpec) -> dict[str, Any]:
         "activeDeadlineSeconds": spec.deploy.deadline_seconds,
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": spec.deploy.keep_seconds,
-        "rayClusterSpec": _cluster_spec(spec),
+        "rayClusterSpec": clusters.cluster_spec(spec),
     }
 
 
@@ -155,8 +149,8 @@ def _service_spec(spec: AnnotateSpec) -> dict[str, Any]:
         "args": endpoint.endpoint_config(spec, pods.SERVE_PORT),
     }
     return {
-        "serveConfigV2": _to_yaml({"applications": [application]}),
-        "rayClusterConfig": _cluster_spec(spec, serving=True),
+        "serveConfigV2": to_yaml({"applications": [application]}),
+        "rayClusterConfig": clusters.cluster_spec(spec, serving=True),
     }
 
 
@@ -186,18 +180,38 @@ def _cron_job(spec: AnnotateSpec, cron_line: str | None, timezone: str) -> dict[
     return _resource("batch/v1", "CronJob", spec, name=f"{spec.name}-nightly") | {"spec": schedule}
 
 
-def _disruption_budget(spec: AnnotateSpec) -> dict[str, Any]:
+def _head_budget(spec: AnnotateSpec) -> dict[str, Any]:
     """Node drains wait for a running job's head: losing a worker costs a retry, losing the head the run."""
-    guarded = {"maxUnavailable": 0, "selector": {"matchLabels": pods.labels(spec, "head")}}
-    return _resource("policy/v1", "PodDisruptionBudget", spec, name=f"{spec.name}-head") | {"spec": guarded}
+    return _disruption_budget(spec, "head", 0)
+
+
+def _replica_budget(spec: AnnotateSpec) -> dict[str, Any]:
+    """Node drains take the endpoint's replicas one after the other."""
+    return _disruption_budget(spec, "worker", 1)
+
+
+def _disruption_budget(spec: AnnotateSpec, role: str, unavailable: int) -> dict[str, Any]:
+    guarded = {"maxUnavailable": unavailable, "selector": {"matchLabels": pods.selector(spec, role)}}
+    return _resource("policy/v1", "PodDisruptionBudget", spec, name=f"{spec.name}-{role}") | {"spec": guarded}
+
+
+def _access(spec: AnnotateSpec) -> list[dict[str, Any]]:
+    """Where Kubernetes says who may use the cluster: the role to bind people to, and the head's right to ask."""
+    if spec.deploy.authentication == "token":
+        return []
+    return clusters.access(spec, partial(_resource, spec=spec))
 
 
 def _ray(spec: AnnotateSpec, kind: str, content: dict[str, Any]) -> dict[str, Any]:
-    return _resource("ray.io/v1", kind, spec, name=cluster_name(spec)) | {"spec": content}
+    resource = _resource("ray.io/v1", kind, spec, name=cluster_name(spec)) | {"spec": content}
+    resource["metadata"]["labels"] |= placement.queue_label(spec.deploy)
+    return resource
 
 
 def _resource(api_version: str, kind: str, spec: AnnotateSpec, name: str) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": spec.deploy.namespace, "labels": pods.labels(spec, "job")}
+    metadata: dict[str, Any] = {"name": name, "namespace": spec.deploy.namespace, "labels": pods.labels(spec, "job")}
+    if spec.deploy.annotations:
+        metadata["annotations"] = dict(spec.deploy.annotations)
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
 
 
@@ -214,5 +228,5 @@ _Readable.add_representer(
 )
 
 
-def _to_yaml(document: object) -> str:
+def to_yaml(document: object) -> str:
     return yaml.dump(document, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=110)

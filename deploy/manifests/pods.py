@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.manifests import confinement, placement
 from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, WorkersSpec
 
@@ -26,7 +27,10 @@ CPUS_BESIDE_WORKERS = 1
 DEFAULT_WORKER_MEMORY_GB = 4
 # Ray's own processes, its object store and pictures on their way.
 MEMORY_BESIDE_WORKERS_GB = 2
-USER_ID = 1000
+# A proxy is for the world outside: Ray's processes, a cluster's own store and a node's identity are not there.
+NOT_THROUGH_A_PROXY = (
+    "localhost,127.0.0.1,169.254.169.254,.svc,.svc.cluster.local,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+)
 TERMINATION_SECONDS = 60
 
 
@@ -42,7 +46,7 @@ class PodSize:
     def resources(self) -> dict[str, Any]:
         asked: dict[str, str | int] = {"cpu": str(self.cpus), "memory": f"{self.memory_gb}Gi"}
         if self.gpus:
-            asked["nvidia.com/gpu"] = self.gpus
+            asked[placement.GPU] = self.gpus
         return {"requests": asked, "limits": dict(asked)}
 
 
@@ -65,11 +69,17 @@ def pods_for(worker_count: int, size: PodSize) -> int:
 
 
 def labels(spec: AnnotateSpec, role: str) -> dict[str, str]:
-    return {
-        "app.kubernetes.io/name": "tlg",
-        "app.kubernetes.io/instance": spec.name,
-        "app.kubernetes.io/component": role,
-    }
+    """Ours go last: selectors rely on them."""
+    return spec.deploy.labels | own_labels(spec) | {"app.kubernetes.io/component": role}
+
+
+def own_labels(spec: AnnotateSpec) -> dict[str, str]:
+    """What every pod of this job has and no other."""
+    return {"app.kubernetes.io/name": "tlg", "app.kubernetes.io/instance": spec.name}
+
+
+def selector(spec: AnnotateSpec, role: str) -> dict[str, str]:
+    return own_labels(spec) | {"app.kubernetes.io/component": role}
 
 
 def head_pod(spec: AnnotateSpec) -> dict[str, Any]:
@@ -78,7 +88,7 @@ def head_pod(spec: AnnotateSpec) -> dict[str, Any]:
     container |= probes("/api/gcs_healthz", DASHBOARD_PORT)
     pod = pod_template(spec, "head", container)
     # An autoscaler that repacks nodes must not move the head: the run would start again.
-    pod["metadata"]["annotations"] = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+    pod["metadata"].setdefault("annotations", {})["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "false"
     return pod
 
 
@@ -89,11 +99,7 @@ def worker_pod(spec: AnnotateSpec, serving: bool) -> dict[str, Any]:
     if serving:
         container["readinessProbe"] |= {"httpGet": {"path": "/-/healthz", "port": SERVE_PORT}}
     pod = pod_template(spec, "worker", container)
-    pod["spec"]["automountServiceAccountToken"] = False
-    if spec.deploy.node_selector:
-        pod["spec"]["nodeSelector"] = dict(spec.deploy.node_selector)
-    if size.gpus:
-        pod["spec"]["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    pod["spec"] |= {"automountServiceAccountToken": False} | placement.of_worker(spec.deploy, size.gpus)
     return pod
 
 
@@ -108,7 +114,7 @@ def submitter_pod(spec: AnnotateSpec, container: dict[str, Any]) -> dict[str, An
 def ray_container(spec: AnnotateSpec, name: str, resources: dict[str, Any], ports: dict[str, int]) -> dict[str, Any]:
     container = base_container(spec, name)
     container["ports"] = [{"name": port_name, "containerPort": port} for port_name, port in ports.items()]
-    container["resources"] = resources
+    container["resources"] = _with_disk(resources, spec.deploy.ephemeral_gb)
     # Ray hands running tasks back to the cluster before the pod goes.
     container["lifecycle"] = {"preStop": {"exec": {"command": ["/bin/sh", "-c", "ray stop"]}}}
     return container
@@ -118,9 +124,9 @@ def base_container(spec: AnnotateSpec, name: str) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": name,
         "image": spec.deploy.image,
-        "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True}],
+        "env": [{"name": key, "value": value} for key, value in environment(spec).items()],
+        "securityContext": confinement.of_container(),
+        "volumeMounts": [{"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True}, confinement.scratch_mount()],
     }
     if spec.deploy.secrets:
         container["envFrom"] = [{"secretRef": {"name": secret}} for secret in spec.deploy.secrets]
@@ -129,24 +135,46 @@ def base_container(spec: AnnotateSpec, name: str) -> dict[str, Any]:
     return container
 
 
+def head_service(spec: AnnotateSpec) -> str:
+    """What KubeRay calls the service of the head of a cluster with the job's name."""
+    return f"{spec.name}-head-svc"
+
+
+def environment(spec: AnnotateSpec) -> dict[str, str]:
+    """Every container's; the home folder is where a read-only container may write."""
+    chosen = {"RAY_USAGE_STATS_ENABLED": "0", "HOME": confinement.SCRATCH_PATH} | spec.deploy.environment
+    has_proxy = any(name.upper() in ("HTTP_PROXY", "HTTPS_PROXY") for name in chosen)
+    if has_proxy and not any(name.upper() == "NO_PROXY" for name in chosen):
+        chosen |= {"NO_PROXY": f"{head_service(spec)},{NOT_THROUGH_A_PROXY}"}
+    return chosen
+
+
+def _with_disk(resources: dict[str, Any], ephemeral_gb: float | None) -> dict[str, Any]:
+    if ephemeral_gb is None:
+        return resources
+    disk = {"ephemeral-storage": f"{ephemeral_gb:g}Gi"}
+    return {bound: asked | disk for bound, asked in resources.items()}
+
+
 def pod_template(spec: AnnotateSpec, role: str, container: dict[str, Any]) -> dict[str, Any]:
-    volumes: list[dict[str, Any]] = [{"name": "spec", "configMap": {"name": config_name(spec)}}]
+    volumes: list[dict[str, Any]] = [
+        {"name": "spec", "configMap": {"name": config_name(spec)}},
+        confinement.scratch_volume(spec.deploy),
+    ]
     for position, volume in enumerate(spec.deploy.volumes):
         volumes.append({"name": f"volume-{position}", "persistentVolumeClaim": {"claimName": volume.claim}})
     pod: dict[str, Any] = {
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": confinement.of_pod(),
         "terminationGracePeriodSeconds": TERMINATION_SECONDS,
         "containers": [container],
         "volumes": volumes,
     }
     if spec.deploy.service_account:
         pod["serviceAccountName"] = spec.deploy.service_account
-    return {"metadata": {"labels": labels(spec, role)}, "spec": pod}
+    metadata: dict[str, Any] = {"labels": labels(spec, role)}
+    if spec.deploy.annotations:
+        metadata["annotations"] = dict(spec.deploy.annotations)
+    return {"metadata": metadata, "spec": pod | placement.of_any_pod(spec.deploy)}
 
 
 def config_name(spec: AnnotateSpec) -> str:

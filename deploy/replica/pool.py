@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -16,16 +16,20 @@ from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Meters
 from deploy.endpoint.problems import ProblemError, problem_of
 from deploy.exemplar_store import ExemplarStore, PackedSet
+from deploy.replica.checking import Checked, checked
 from tlg import pictures
 from tlg.annotators.memory import annotate_within_memory, is_out_of_memory
 from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel
 from tlg.annotators.registry import load_model
-from tlg.answers.records import Answer
+from tlg.answers.records import Answer, at_min_score
 from tlg.errors import InputError, TlgError
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
+from tlg.spec import Tile
 
 logger = logging.getLogger("tlg.serve")
+# Model, digest of the exemplar set, and how large images are looked at.
+Key = tuple[str, str, Tile]
 
 
 class LoadableSet(Protocol):
@@ -51,6 +55,7 @@ class Task:
     exemplars: AskedSet
     params: AnnotateParams
     classes: tuple[str, ...] | None
+    trace: str = ""  # the request's span, as `traces.carried` gives it
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,10 @@ class Segmenter(Protocol):
         """The set as tasks carry it: what is heavy goes to each process once, not with each image."""
         ...
 
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        """What the model says of each exemplar of a set."""
+        ...
+
     async def ready(self) -> bool: ...
 
 
@@ -89,7 +98,7 @@ def checked_header(content: bytes, max_pixels: int) -> None:
 
 
 class AnnotatorPool:
-    """At most `capacity` pairs of model and exemplar set: the least recently used makes room before one is loaded.
+    """At most `capacity` of model, exemplar set and tiling: the least recently used makes room before one is loaded.
 
     A model is loaded once for all its sets, and leaves with the last of them. One thread at a time. Annotators are
     made to answer everything; a task's own `min_score` is applied to its answers.
@@ -98,13 +107,13 @@ class AnnotatorPool:
     def __init__(self, store: ExemplarStore, capacity: int, device: str | None, meters: Meters):
         self._store, self._capacity, self._device, self._meters = store, capacity, device, meters
         self._models: dict[str, LoadedModel] = {}
-        self._held: OrderedDict[tuple[str, str], Annotator] = OrderedDict()
+        self._held: OrderedDict[Key, Annotator] = OrderedDict()
         self.is_suspect = False  # the last batch failed in a way that nobody foresaw
 
     def answer(self, batch: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
         """One outcome per task; tasks that share model and exemplars go through the network together."""
         self._meters.batch_size.observe(len(batch))
-        groups: dict[tuple[str, str], list[int]] = {}
+        groups: dict[Key, list[int]] = {}
         for position, (task, _) in enumerate(batch):
             groups.setdefault(_key(task), []).append(position)
         outcomes: dict[int, Outcome] = {}
@@ -112,6 +121,14 @@ class AnnotatorPool:
             some = [batch[position] for position in positions]
             outcomes |= dict(zip(positions, self._of_one_set(some), strict=True))
         return [outcomes[position] for position in range(len(batch))]
+
+    def held_model(self, model: str) -> LoadedModel:
+        """The model, from memory where it answers anyway."""
+        return self._models.get(model) or load_model(model, self._device)
+
+    def check(self, model: str, exemplars: AskedSet) -> Checked:
+        """May run beside `answer`, in a thread of its own: it takes no room and changes nothing."""
+        return checked(lambda: self.held_model(model), lambda: self._loaded(exemplars))
 
     def works(self) -> bool:
         """Whether what is held can still answer: a real answer, to a picture that cannot be at fault."""
@@ -160,42 +177,38 @@ class AnnotatorPool:
             self._held.move_to_end(key)
             return self._held[key]
         self._meters.annotators.labels("no").inc()
-        packed = task.exemplars.packed
-        loaded = packed.load() if packed else self._store.load(task.exemplars.digest)
+        loaded = self._loaded(task.exemplars)
         self._make_room(self._capacity - 1, task.model)
         try:
-            annotator = self._made(task.model, loaded)
+            annotator = self._made(task, loaded)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             annotator = None
         if annotator is None:  # outside the handler, whose traceback holds what filled the memory
             self._make_room(0, task.model)
-            annotator = self._made(task.model, loaded)
+            annotator = self._made(task, loaded)
         self._held[key] = annotator
         return annotator
 
-    def _made(self, model: str, loaded: LoadedExemplars) -> Annotator:
-        if model not in self._models:
-            self._models[model] = load_model(model, self._device)
-        return self._models[model].with_exemplars(loaded, AnnotateParams(min_score=0.0))
+    def _loaded(self, exemplars: AskedSet) -> LoadedExemplars:
+        return exemplars.packed.load() if exemplars.packed else self._store.load(exemplars.digest)
+
+    def _made(self, task: Task, loaded: LoadedExemplars) -> Annotator:
+        if task.model not in self._models:
+            self._models[task.model] = load_model(task.model, self._device)
+        params = AnnotateParams(min_score=0.0, tile=task.params.tile)
+        return self._models[task.model].with_exemplars(loaded, params)
 
     def _make_room(self, keep: int, wanted_model: str) -> None:
         while len(self._held) > keep:
             self._held.popitem(last=False)
-        still_used = {model for model, _ in self._held} | {wanted_model}
+        still_used = {model for model, *_ in self._held} | {wanted_model}
         self._models = {name: model for name, model in self._models.items() if name in still_used}
 
 
-def _key(task: Task) -> tuple[str, str]:
-    return task.model, task.exemplars.digest
-
-
-def at_min_score(answer: Answer, min_score: float) -> Answer:
-    """What an annotator of this `min_score` answers, from what one of a lower one does."""
-    if answer.status != "mask" or answer.score >= min_score:
-        return answer
-    return replace(answer, status="absent", rle=None, area=0, bbox=[])
+def _key(task: Task) -> Key:
+    return task.model, task.exemplars.digest, task.params.tile
 
 
 def failed(error: TlgError | ProblemError) -> Outcome:
@@ -225,6 +238,9 @@ class LocalSegmenter:
 
     async def share(self, packed: PackedSet) -> PackedSet:
         return packed
+
+    async def check(self, model: str, exemplars: AskedSet) -> Checked:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._pool.check, model, exemplars)
 
     async def ready(self) -> bool:
         return True

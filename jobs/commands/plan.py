@@ -65,7 +65,7 @@ class Plan:
 def plan(spec: AnnotateSpec) -> Plan:
     """Count and time; nothing is written to the output. The sample runs on this machine, without Ray."""
     access = store.Access(spec.storage.endpoint, spec.storage.region)
-    params = AnnotateParams(min_score=spec.run.min_score, max_pixels=spec.run.max_pixels)
+    params = AnnotateParams.of(spec)
     loaded = exemplars.load(spec.exemplars, access)
     provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), "plan")
     done = ledger.load(spec.output.uri, provenance, access)

@@ -23,6 +23,7 @@ from jobs.flow.manifest import Work
 from tlg import pictures as images
 from tlg import store
 from tlg.errors import CredentialsError, InputError, StorageError
+from tlg.store.archives import Place
 
 PIXEL_SCHEMA = pa.schema(
     [
@@ -214,6 +215,8 @@ def _joined(arrays: list[np.ndarray]) -> pa.Array:
 def _read_whole(row: dict, access: store.Access, max_bytes: int | None) -> bytes:
     if row["size"] is not None and max_bytes is not None and row["size"] > max_bytes:
         raise InputError(f"{row['size']:,} bytes, more than run.max_bytes ({max_bytes:,})", kind="too_large")
+    if row.get("place") is not None:
+        return store.read_member(row["uri"], Place.of(row["place"]), row["etag"], access, max_bytes)
     content = store.read(row["uri"], access, max_bytes)
     if row["size"] is not None and len(content) != row["size"] and store.scheme(row["uri"]) != "file":
         # Replaced since it was listed, which says nothing about the image.

@@ -19,12 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.flow import ledger
+from jobs.flow import archives, ledger
 from jobs.output.identity import NumberSet, image_numbers, is_in
 from tlg import pictures, store
 from tlg.answers import records
 from tlg.errors import EmptyCollectionError, SpecError
 from tlg.spec import ImagesSpec
+from tlg.store.archives import is_archive, member_address, names_archives, parted
 
 ENTRIES_PER_BATCH = 20_000
 # One file of work holds this many images, in groups; a unit of work is a group or an even part of one.
@@ -43,13 +44,15 @@ WORK_SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("asked", pa.list_(pa.string())),
         ("put_off_at", pa.float64()),  # since when the image could not be had, null if it never was tried in vain
+        ("place", pa.string()),  # where in its archive the image lies, null for one that is a file of its own
     ]
 )
 
 
 @dataclass
 class Listed:
-    """A batch of images: parallel columns; `asked` is None where every class is asked.
+    """A batch of images: parallel columns; `asked` is None where every class is asked, `places` where none is in an
+    archive.
 
     `left_out` counts what was found beside them since the batch before, by reason.
     """
@@ -59,18 +62,25 @@ class Listed:
     sizes: list[int | None]
     asked: list[list[str] | None] | None = None
     left_out: Counter[str] = field(default_factory=Counter)
+    places: list[str | None] | None = None
 
 
 def listed(
-    spec: ImagesSpec, access: store.Access = store.DEFAULT_ACCESS, output: str | None = None
+    spec: ImagesSpec,
+    access: store.Access = store.DEFAULT_ACCESS,
+    output: str | None = None,
+    indices: str | None = None,
 ) -> Iterator[Listed]:
-    """Every image of the collection, in the store's order, but none that a run wrote into `output` itself."""
+    """Every image of the collection, in the store's order, but none that a run wrote into `output` itself.
+
+    `indices` is the folder where the indices of tars are kept from run to run.
+    """
     if spec.manifest is not None:
         batches, reason = _manifest_rows(spec.manifest, spec.labels, access), "the manifest has no rows"
     elif store.scheme(spec.uri or "") in ("http", "https"):
         batches, reason = _web_list(spec.uri or "", access), "the list has no addresses"
     else:
-        batches, reason = _below(spec.uri or "", spec.pattern, access, output), "nothing is there; check the name"
+        batches, reason = _below(spec, access, output, indices), "nothing is there; check the name"
     images = 0
     left_out: Counter[str] = Counter()
     for batch in batches:
@@ -82,31 +92,52 @@ def listed(
         raise EmptyCollectionError(f"{spec.manifest or spec.uri}: no images: {found}")
 
 
-def _below(folder: str, pattern: str, access: store.Access, output: str | None) -> Iterator[Listed]:
-    matches, is_ours = store.matcher(pattern), _output_test(folder, output)
+def _below(spec: ImagesSpec, access: store.Access, output: str | None, indices: str | None) -> Iterator[Listed]:
+    """Files below the folder, and members of archives where the pattern or the address itself asks for these."""
+    folder = spec.uri or ""
+    pattern, _, inner = spec.pattern.partition("#")
+    is_one, opens = is_archive(folder), names_archives(pattern)
+    matches, is_member, is_ours = store.matcher(pattern), store.matcher(inner or "**/*"), _output_test(folder, output)
     base = len(_plain(folder)) + 1
-    batch = Listed([], [], [])
+    batch = Listed([], [], [], places=[])
 
     def leave_out(uri: str, reason: str) -> None:
         batch.left_out[reason] += 1
 
-    for entry in store.entries(folder, access=access, left_out=leave_out):
+    def add(uri: str, etag: str, size: int | None, place: str | None) -> Iterator[Listed]:
+        nonlocal batch
+        assert batch.places is not None
+        batch.uris.append(uri)
+        batch.etags.append(etag)
+        batch.sizes.append(size)
+        batch.places.append(place)
+        if len(batch.uris) == ENTRIES_PER_BATCH:
+            full, batch = batch, Listed([], [], [], places=[])
+            yield full
+
+    entries = iter([store.stat(folder, access)]) if is_one else store.entries(folder, access=access, left_out=leave_out)
+    for entry in entries:
         place = _plain(entry.uri)
-        if is_ours(place):
+        if is_one or (opens and is_archive(place) and not is_ours(place) and matches(place[base:])):
+            for member in archives.images_in(entry, access, is_member, leave_out, indices):
+                uri = member_address(entry.uri, member.name) if member.name else entry.uri
+                yield from add(uri, entry.etag, member.size, member.place.text())
+        elif is_ours(place):
             leave_out(entry.uri, "files of the job's own output")
         elif not matches(place[base:]):
             leave_out(entry.uri, f"files that do not match {pattern}")
         elif not place.lower().endswith(pictures.EXTENSIONS):
-            ending = os.path.splitext(place)[1].lower()
-            leave_out(entry.uri, f"{ending} files" if ending else "files without an ending")
+            leave_out(entry.uri, _no_image(place))
         else:
-            batch.uris.append(entry.uri)
-            batch.etags.append(entry.etag)
-            batch.sizes.append(entry.size)
-        if len(batch.uris) == ENTRIES_PER_BATCH:
-            full, batch = batch, Listed([], [], [])
-            yield full
+            yield from add(entry.uri, entry.etag, entry.size, None)
     yield batch
+
+
+def _no_image(place: str) -> str:
+    ending = os.path.splitext(place)[1].lower()
+    if is_archive(place):
+        return f"{ending} files (images.pattern: '**/*{ending}' reads the images in them)"
+    return f"{ending} files" if ending else "files without an ending"
 
 
 def _output_test(folder: str, output: str | None) -> Callable[[str], bool]:
@@ -243,6 +274,7 @@ def _rows(batch: Listed, chosen: np.ndarray, put_off: Mapping[str, float]) -> pa
         "size": take(batch.sizes),
         "asked": [None] * len(chosen) if batch.asked is None else take(batch.asked),
         "put_off_at": [put_off.get(uri) for uri in take(batch.uris)],
+        "place": [None] * len(chosen) if batch.places is None else take(batch.places),
     }
     return pa.table(columns, schema=WORK_SCHEMA)
 
@@ -279,11 +311,19 @@ def _manifest_rows(uri: str, labels: str | None, access: store.Access) -> Iterat
 
 def _states(manifest: str, uris: list[str], rows: list[dict[str, Any]]) -> tuple[list[str | None], list[int | None]]:
     """Etags and sizes from the manifest's own columns, of local files from the disk, else unknown."""
+    etags: list[str | None]
+    sizes: list[int | None]
     if "etag" in rows[0]:
         etags = [None if row["etag"] in (None, "") else str(row["etag"]) for row in rows]
         return etags, [_size(manifest, row.get("size")) for row in rows]
-    states = [store.local_state(store.path_in_store(uri)) if store.scheme(uri) == "file" else None for uri in uris]
-    return [state.etag if state else None for state in states], [state.size if state else None for state in states]
+    etags, sizes = [], []
+    for uri in uris:
+        archive = parted(uri)
+        place = store.path_in_store(archive[0] if archive else uri)
+        state = store.local_state(place) if store.scheme(uri) == "file" else None
+        etags.append(state.etag if state else None)
+        sizes.append(state.size if state and not archive else None)
+    return etags, sizes
 
 
 def _size(manifest: str, value: object) -> int | None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
+import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from jobs.flow import nodes
 from jobs.flow.fetch import Fetcher
 from jobs.flow.logbook import DEATHS_AT_START, Notes, shared_notes
 from jobs.flow.manifest import IMAGES_PER_GROUP, Work
@@ -41,6 +45,8 @@ SMALLEST_UNIT = 8
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
+# In the text of the bare RuntimeError with which Ray refuses a cluster of another Python or another Ray.
+OTHER_VERSIONS = "Version mismatch"
 # In the text of the bare Exception with which Ray gives up on its own processes.
 SLOW_START = "timed out during startup"
 
@@ -151,6 +157,8 @@ def connect(**options: Any) -> None:
     """`ray.init`, a second time where the first was too slow: on a busy machine Ray gives up after 30 s."""
     import ray
 
+    if options["address"] == "local":
+        _need_no_home()
     for is_last in (False, True):
         try:
             ray.init(**options)
@@ -161,13 +169,32 @@ def connect(**options: Any) -> None:
             is_slow = SLOW_START in text
             if is_slow and not is_last:
                 continue
-            if options["address"] != "local":
+            if OTHER_VERSIONS in text:
+                way_out = (
+                    f"start the head with this installation's `ray start` ({sys.prefix}), or run the job with its own"
+                )
+            elif options["address"] != "local":
                 way_out = "check the address and the token"
             elif is_slow:
                 way_out = "the machine is too busy: run again when it has less to do, or use a running Ray (--address)"
             else:
                 way_out = "free some memory and disk, or use a running Ray (--address)"
             raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
+
+
+def _need_no_home() -> None:
+    """Ray keeps a cluster's token in the home folder; one that ends with this process needs none that lasts."""
+    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if kept.exists():
+        return
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (kept.parent / ".probe").touch()
+        (kept.parent / ".probe").unlink()
+    except OSError:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
 
 
 def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
@@ -177,6 +204,7 @@ def answers(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table
 
     from jobs.flow.source import UnitSource
 
+    nodes.check(stages.spec.model, stages.provenance.model_digest, work)
     for name in ("ray.data", "ray.data._internal"):  # the run prints its own progress
         logging.getLogger(name).setLevel(logging.ERROR)
     context = DataContext.get_current().copy()

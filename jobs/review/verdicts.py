@@ -119,11 +119,12 @@ class VerdictFile:
 
     def __init__(self, output: str, access: store.Access = store.DEFAULT_ACCESS):
         self._folder, self._access = f"{output.rstrip('/')}/{FOLDER}", access
-        self._begin()
+        self._verdicts: list[Verdict] = []
+        self.uri = self._new_uri()
 
     def add(self, verdicts: Sequence[Verdict]) -> None:
         if len(self._verdicts) + len(verdicts) > PER_FILE and self._verdicts:
-            self._begin()
+            self._verdicts, self.uri = [], self._new_uri()
         together = [*self._verdicts, *verdicts]
         table = pa.Table.from_pylist([_as_row(verdict) for verdict in together], SCHEMA)
         stream = io.BytesIO()
@@ -131,10 +132,9 @@ class VerdictFile:
         store.write(self.uri, stream.getvalue(), self._access)
         self._verdicts = together
 
-    def _begin(self) -> None:
+    def _new_uri(self) -> str:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-        self.uri = f"{self._folder}/verdicts-{stamp}-{secrets.token_hex(6)}.parquet"
-        self._verdicts: list[Verdict] = []
+        return f"{self._folder}/verdicts-{stamp}-{secrets.token_hex(6)}.parquet"
 
 
 def _as_row(verdict: Verdict) -> dict[str, Any]:

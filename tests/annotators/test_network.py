@@ -27,7 +27,7 @@ from tlg.pictures import Picture
 
 @pytest.fixture(scope="module")
 def annotator():
-    return load_annotator("tlg-tiny", exemplar_set(), AnnotateParams(), device="cpu")
+    return load_annotator("tlg-tiny", exemplar_set(), AnnotateParams(tile="off"), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def test_odd_shapes_are_answered(annotator):
 
 
 def test_a_name_that_clip_never_learned_goes_by_its_exemplars(scenes):
-    unknown = load_annotator("tlg-tiny", exemplar_set(("defect b3", "zzyzx")), AnnotateParams(), device="cpu")
+    unknown = load_annotator("tlg-tiny", exemplar_set(("defect b3", "zzyzx")), AnnotateParams(tile="off"), device="cpu")
     renamed = dataclasses.replace(exemplar_set(("qwrt", "vbnm")), digest="other")
-    other = load_annotator("tlg-tiny", renamed, AnnotateParams(), device="cpu")
+    other = load_annotator("tlg-tiny", renamed, AnnotateParams(tile="off"), device="cpu")
     first, second = (one.annotate([picture(scenes[0])])[0] for one in (unknown, other))
     assert [one.rle for one in first] == [one.rle for one in second]
     assert [one.presence for one in first] == [one.presence for one in second]
@@ -88,8 +88,8 @@ def test_a_name_that_clip_never_learned_goes_by_its_exemplars(scenes):
 @pytest.mark.parametrize("names", [("狐狸", "лиса"), ("été", "αλεπού"), ("mug 狐", "...")])
 def test_names_in_any_script_go_by_their_exemplars(annotator, scenes, names):
     """A letter that CLIP has no token for would be left out, and all such names would be the same text to it."""
-    other = load_annotator("tlg-tiny", exemplar_set(names), AnnotateParams(), device="cpu")
-    unknown = load_annotator("tlg-tiny", exemplar_set(("zzyzx", "qwrt")), AnnotateParams(), device="cpu")
+    other = load_annotator("tlg-tiny", exemplar_set(names), AnnotateParams(tile="off"), device="cpu")
+    unknown = load_annotator("tlg-tiny", exemplar_set(("zzyzx", "qwrt")), AnnotateParams(tile="off"), device="cpu")
     assert other.known == [False, False]
     assert annotator.known == [True, True]
     first, second = (one.annotate([picture(scenes[0])])[0] for one in (other, unknown))
@@ -202,7 +202,7 @@ def test_loading_and_answering_open_no_connection(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    annotator = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams())
+    annotator = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams(tile="off"))
     (answers,) = annotator.annotate([picture(scene(3, ["mug"]))], [None])
     assert {answer.class_name for answer in answers} == set(NAMES)
 
@@ -217,7 +217,9 @@ def test_a_box_on_an_exemplar_says_which_of_its_objects_the_class_is():
         dataclasses.replace(of, exemplars=(LoadedExemplar(of.name, both.image, drawing=boxes_around(truth)),))
         for of, truth in zip(exemplars.classes, truths, strict=True)
     )
-    boxed = load_annotator("tlg-tiny", dataclasses.replace(exemplars, classes=classes), AnnotateParams(), device="cpu")
+    boxed = load_annotator(
+        "tlg-tiny", dataclasses.replace(exemplars, classes=classes), AnnotateParams(tile="off"), device="cpu"
+    )
     size = boxed.model.input_size
     for map_HW, truth in zip(boxed.fitted.support_maps, truths, strict=False):
         truth_HW = F.interpolate(torch.from_numpy(truth)[None, None].float(), size, mode="area")[0, 0] > 0.5
@@ -228,7 +230,7 @@ def test_a_box_on_an_exemplar_says_which_of_its_objects_the_class_is():
 def test_objects_are_parts_of_the_mask_and_change_nothing_else(annotator, scenes):
     shown = [picture(one) for one in scenes[:2]]
     whole = [answer for answers in annotator.annotate(shown) for answer in answers]
-    parting = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams(objects=True), device="cpu")
+    parting = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams(objects=True, tile="off"), device="cpu")
     parted = [answer for answers in parting.annotate(shown) for answer in answers]
     assert [dataclasses.replace(answer, parts=()) for answer in parted] == whole
     of_mask = [answer for answer in parted if answer.status == "mask"]

@@ -110,7 +110,9 @@ def test_a_rehearsal_s_pace_is_a_number():
 
 def test_one_model_serves_many_exemplar_sets_with_the_same_weights():
     model = registry.load_model("tlg-tiny", "cpu")
-    mugs, both = (model.with_exemplars(exemplar_set(names, names)) for names in (("mug",), NAMES))
+    mugs, both = (
+        model.with_exemplars(exemplar_set(names, names), AnnotateParams(tile="off")) for names in (("mug",), NAMES)
+    )
     assert mugs.model.backbone is both.model.backbone
     shown = picture(scene([50, 0], ["mug"], "mug"))
     again = registry.load_annotator("tlg-tiny", exemplar_set(), device="cpu")

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from deploy.endpoint import logs
 from deploy.endpoint.api import create_app
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Collector, Meters
@@ -42,6 +43,15 @@ def exemplar_parts(**labels):
     names = [name for name, count in labels.items() for _ in range(count)]
     files = [("exemplar", (f"{name}.png", picture(100 + i), "image/png")) for i, name in enumerate(names)]
     return {"files": files, "data": {"label": names}}
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """A replica of this process takes the log over, as it may in its own."""
+    handlers, propagates, level = logs.logger.handlers[:], logs.logger.propagate, logs.logger.level
+    yield
+    logs.logger.handlers[:], logs.logger.propagate = handlers, propagates
+    logs.logger.setLevel(level)
 
 
 @pytest.fixture

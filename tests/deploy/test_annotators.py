@@ -10,13 +10,13 @@ import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
-from deploy.endpoint.app import RETRIES, STUCK_SECONDS, AnnotatorsDeployment, ServeSegmenter
+from deploy.endpoint.app import PROVEN_SECONDS, RETRIES, STUCK_SECONDS, AnnotatorsDeployment, ServeSegmenter
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Collector, Meters
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from deploy.replica import pool as pool_module
-from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task, at_min_score
+from deploy.replica.pool import AnnotatorPool, AskedSet, Outcome, Task
 from tlg import pictures
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
@@ -89,7 +89,7 @@ def test_every_min_score_is_answered_by_one_annotator(stored, make_pool, make_pi
 def test_a_score_below_the_asked_one_is_absent_as_the_annotator_says_it(score, min_score):
     mask = np.eye(5, dtype=bool)
     lowest = records.answer_from_mask("fox", 1, mask, score, 0.8, 0.0)
-    assert at_min_score(lowest, min_score) == records.answer_from_mask("fox", 1, mask, score, 0.8, min_score)
+    assert records.at_min_score(lowest, min_score) == records.answer_from_mask("fox", 1, mask, score, 0.8, min_score)
 
 
 def test_a_set_that_cannot_be_read_fails_its_own_images_alone(stored, make_pool, make_picture):
@@ -410,6 +410,21 @@ def test_a_replica_that_broke_says_so_and_one_that_recovered_does_not(replica, s
         return outcome.problem[0]
 
     assert asyncio.run(scenario()) == 500
+
+
+def test_an_idle_replica_proves_now_and_then_that_it_can_answer(replica, stored, make_picture, toys, monkeypatch):
+    async def scenario():
+        await replica.annotate(task(make_picture(1), stored["fox"]))
+        toys[1]["dry-run"]().errors = [lambda _: RuntimeError("CUDA error: device-side assert")]
+        await replica.check_health()  # it has answered just now
+        replica._proven_at -= 2 * PROVEN_SECONDS
+        with pytest.raises(RuntimeError, match="no longer answer"):
+            await replica.check_health()
+        toys[1]["dry-run"]().errors = []
+        await replica.check_health()
+        assert time.monotonic() - replica._proven_at < PROVEN_SECONDS
+
+    asyncio.run(scenario())
 
 
 def test_a_replica_whose_network_never_ends_says_so(replica, stored, monkeypatch):

@@ -36,6 +36,22 @@ def test_same_rows_as_the_annotator_of_a_batch_job(client, make_picture):
         assert set(online[0]) == ROW_KEYS
 
 
+@pytest.mark.parametrize("tile", ["auto", "off", 64])
+def test_tiles_are_the_annotators_and_said_in_both_forms(client, tile):
+    stored = client.get("/v1/exemplar-sets/animals").json()
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(3).integers(0, 255, (90, 150, 3), np.uint8)).save(stream, "PNG")
+    params = AnnotateParams(tile=tile)
+    annotator = load_annotator("dry-run", exemplars.load(stored["uri"]), params)
+    (answers,) = annotator.annotate([pictures.decode(stream.getvalue(), params.max_pixels)])
+    asked = {"image": {"data": base64.b64encode(stream.getvalue()).decode()}, "exemplars": "animals", "tile": tile}
+    for online in (annotate(client, stream.getvalue(), tile=tile), client.post("/v1/annotate", json=asked)):
+        rows = online.json()["rows"]
+        assert [row["rle"] for row in rows] == [answer.rle for answer in answers]
+        assert {row["params_digest"] for row in rows} == {params.digest()}
+    assert client.post("/v1/annotate", json=asked | {"tile": 12}).status_code == 422
+
+
 def test_json_multipart_and_inline_exemplars_agree(client, make_picture, make_exemplars):
     content = make_picture(7)
     encoded = base64.b64encode(content).decode()

@@ -49,7 +49,7 @@ def test_others_do_not(make_client, headers, path):
 
 def test_pages_and_health_need_no_key(make_client):
     client = make_client(keys=[KEY])
-    for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/ui/page.js"):
+    for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/ui/main.js"):
         assert client.get(path).status_code == 200
 
 

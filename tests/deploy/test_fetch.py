@@ -129,6 +129,7 @@ def test_prefixes_end_at_a_slash():
 def test_a_space_may_be_in_a_file_or_an_object_and_not_in_an_address():
     assert is_below("s3://traps/night one/a b.jpg", ("s3://traps",)) == "s3://traps"
     assert is_below("s3://traps/a b.jpg ", ("s3://traps",)) is None
+    assert is_below("s3://traps/a.zip#1.jpg", ("s3://traps",)) is None
     assert is_below("https://images.example.org/a b.jpg", ("https://images.example.org/",)) is None
 
 

@@ -18,7 +18,17 @@ from tlg.answers import records
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 # What deploy/connectors/cvat.py needs beside the SDK: the client, and masks.
-CVAT_REQUIREMENTS = ("cvat-sdk", "httpx", "pydantic", "pyyaml", "numpy>=2", "pillow", "pyarrow", "pycocotools")
+CVAT_REQUIREMENTS = (
+    "cvat-cli",
+    "cvat-sdk",
+    "httpx",
+    "pydantic",
+    "pyyaml",
+    "numpy>=2",
+    "pillow",
+    "pyarrow",
+    "pycocotools",
+)
 # `annotate_task` is what cvat-cli runs: it checks the function's labels and every shape. Only the server is ours.
 CVAT = """
 import json, logging, sys
@@ -46,6 +56,23 @@ masks, polygons = [request.shapes for request in uploaded]
 numpy.save(mask_file, decode_mask(masks[0].points, image_width=image.width, image_height=image.height))
 described = [[[one.label_id, one.type.value, one.frame, one.source] for one in shapes] for shapes in (masks, polygons)]
 print(json.dumps([[one.name for one in function.spec.labels], *described]))
+"""
+# What `cvat-cli function create-native` does before it speaks to the server.
+CVAT_AGENT = """
+import argparse, json, sys
+from cvat_cli._internal.agent import get_function_driver_class
+from cvat_cli._internal.common import FunctionLoader, configure_function_implementation_arguments
+
+parser = argparse.ArgumentParser()
+configure_function_implementation_arguments(parser)
+asked = ["--function-module", "deploy.connectors.cvat", "-p", f"url=str:{sys.argv[1]}", "-p", "exemplars=str:animals"]
+arguments = parser.parse_args(asked)
+arguments = vars(arguments)
+loader = FunctionLoader(arguments["function_module"], None, dict(arguments["function_parameters"]))
+function = loader.load()
+driver = get_function_driver_class(function.spec)
+fields = driver.get_remote_function_fields(function.spec)
+print(json.dumps([driver.FUNCTION_KIND, [[one["name"], one["type"]] for one in fields["labels_v2"]]]))
 """
 LABEL_STUDIO = """
 import json, sys
@@ -109,6 +136,12 @@ def test_cvat_accepts_what_the_function_returns(client, endpoint, make_picture, 
     assert polygons
     assert all(one == [50, "polygon", 3, "auto"] for one in polygons)
     np.testing.assert_array_equal(np.load(tmp_path / "mask.npy"), mask_of(client, content))
+
+
+def test_cvats_agents_take_the_function(client, endpoint):
+    python = python_of("cvat-sdk", CVAT_REQUIREMENTS)
+    kind, labels = json.loads(output_of(python, CVAT_AGENT, endpoint))
+    assert (kind, labels) == ("detector", [["fox", "mask"], ["bear", "mask"]])
 
 
 def test_label_studios_sdk_decodes_our_regions(make_client, make_exemplars, make_picture, tmp_path):

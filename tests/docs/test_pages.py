@@ -12,11 +12,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from typer.main import get_command
 
 import tlg
 from deploy.endpoint import metrics
 from deploy.endpoint.config import ServeConfig
+from jobs.commands import run_metrics
+from jobs.output import runs
+from tlg import store
 from tlg.answers.records import SCHEMA
 from tlg.cli import app
 from tlg.documents import parse, read_text
@@ -149,3 +153,36 @@ def test_the_dashboard_shows_metrics_that_the_endpoint_has() -> None:
     text = " ".join(target["expr"] for panel in panels for target in panel["targets"])
     for name in set(re.findall(r"\btlg_\w+", text)):
         assert name in families or re.sub(r"_(total|bucket|sum|count)$", "", name) in families, name
+
+
+ALERTS = REPOSITORY / "deploy/files/prometheus/alerts.yaml"
+
+
+def test_alerts_ask_for_metrics_that_are_there(tmp_path: Path) -> None:
+    """promtool is in no registry: names are checked, and that every rule says what to do."""
+    record = {"run_id": "1", "state": "succeeded", "updated_at": runs.now(), "name": "n", "output": str(tmp_path)}
+    store.write(f"{tmp_path}/runs/1.json", json.dumps(record | {"stage_seconds": {"decode": 1.0}}).encode())
+    printed = run_metrics.metrics(str(tmp_path))
+    exposed = set(re.findall(r"^(tlg_\w+)", printed, flags=re.MULTILINE)) | {"tlg_build_info"}
+    families = {family.name for family in metrics.Meters().registry.collect()}
+    groups = yaml.safe_load(ALERTS.read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules) >= 8
+    for rule in rules:
+        assert {"summary", "do"} <= set(rule["annotations"]), rule["alert"]
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+        for name in re.findall(r"\btlg_\w+", rule["expr"]):
+            plain = re.sub(r"_(total|bucket|sum|count)$", "", name)
+            assert name in exposed or name in families or plain in families, f"{rule['alert']}: {name}"
+
+
+def test_the_latest_run_is_metrics(tmp_path: Path) -> None:
+    for number, state in ((1, "succeeded"), (2, "failed")):
+        record = {"run_id": str(number), "state": state, "updated_at": f"2026-01-0{number}T00:00:00+00:00"}
+        record |= {"name": "traps", "output": "out", "errors": 3}
+        store.write(f"{tmp_path}/runs/{number}.json", json.dumps(record).encode())
+    lines = run_metrics.metrics(str(tmp_path)).splitlines()
+    assert 'tlg_run_state{job_name="traps",output="out",state="failed"} 1.0' in lines
+    assert 'tlg_run_images{job_name="traps",outcome="errors",output="out"} 3.0' in lines
+    assert 'tlg_run_last_success_timestamp_seconds{job_name="traps",output="out"} 1.7672256e+09' in lines

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.annotators.sets import NAMES, exemplar_set, picture, scene
+from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
 from tlg.errors import CheckpointError
 from tlg.evidence.names.classifier import ClassifierNames
@@ -25,6 +26,7 @@ from tlg.network.backbones.registry import build_backbone
 from tlg.network.features import Features
 
 SIDE = 64
+WHOLE = AnnotateParams(tile="off")
 
 
 class LeftSide:
@@ -72,10 +74,10 @@ def choose(folder: Path, source: str) -> None:
 
 @pytest.mark.usefixtures("outside_package")
 def test_another_package_adds_a_source_and_a_model_folder_chooses_it(folder: Path) -> None:
-    plain, digest = load_annotator(str(folder), exemplar_set(), device="cpu"), digest_of(folder)
+    plain, digest = load_annotator(str(folder), exemplar_set(), WHOLE, "cpu"), digest_of(folder)
     assert plain.names is None
     choose(folder, "left-side")
-    named = load_annotator(str(folder), exemplar_set(), device="cpu")
+    named = load_annotator(str(folder), exemplar_set(), WHOLE, "cpu")
     assert isinstance(named.names, LeftSide)
     assert list(named.names.known) == [True, False]
     assert digest_of(folder) != digest
@@ -89,7 +91,7 @@ def test_a_source_that_nobody_brings_is_refused_with_those_that_are_known(folder
     with pytest.raises(
         CheckpointError, match=r"'left-syde' \(did you mean 'left-side'\?\): expected one of clip, classifier"
     ):
-        load_annotator(str(folder), exemplar_set(), device="cpu")
+        load_annotator(str(folder), exemplar_set(), WHOLE, "cpu")
 
 
 class Labelled(Backbone):

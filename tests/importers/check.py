@@ -76,6 +76,7 @@ FORMAT_READERS = {
     "datasets": ("hugging_face", ["datasets", "pillow"]),
     "mlcroissant": ("croissant", ["mlcroissant", "pyarrow"]),
     "labelme": ("labelme", ["labelme"]),
+    "label-studio": ("label_studio_jsonl", ["label-studio==1.23.2"]),
     "fiftyone-masks": ("label_maps", ["fiftyone"]),
 }
 READER_FOLDER = Path(__file__).parent / "readers"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from PIL import Image
 from tests.network.knowing import Knowing
 from tlg.errors import SpecError
 from tlg.evidence.exemplar import Prior
+from tlg.evidence.names.taught import TaughtKinds
+from tlg.hub.folder import load_model, save_model
 from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
 from tlg.recipes.photo import photographs
@@ -23,12 +26,14 @@ from tlg.recipes.photo.config import (
     BankStage,
     DataStage,
     DrawnCounts,
+    KindsStage,
     PhotoCounts,
     Recipe,
     TrainingStage,
     read_recipe,
 )
-from tlg.recipes.photo.episodes import Asked, EpisodeDrawer, Episodes, areas
+from tlg.recipes.photo.episodes import Asked, EpisodeDrawer, Episodes, Voice, areas
+from tlg.recipes.photo.kinds import as_bank_names, kinds_of_fold, taught_kinds
 from tlg.recipes.photo.masks import as_from_a_name, boxed, careless, given, masses
 from tlg.recipes.photo.photographs import FIRST_GROUP, NO_FOLD, base_photographs, class_names, label_map
 from tlg.recipes.photo.pictures import largest_part
@@ -172,8 +177,61 @@ def test_what_a_known_name_says_is_banked_and_asked(data: DataStage, tmp_path: P
     episodes = [drawer.draw(np.random.default_rng(seed), 4, 1) for seed in range(8)]
     for questions in episodes:
         for row, question in enumerate(questions.asked):
-            says = question.by_name and question.class_id in named.names.classes
+            says = question.voice is not Voice.NOBODY and question.class_id in named.names.classes
             assert bool(questions.named.place[row].abs().sum() > 0) == says
+
+
+TAUGHT = {"dog": (2,), "car": (NOVEL,)}
+KINDS = KindsStage(seed=0, steps=60, batch_size=4, width=16, learning_rate=1e-2, weight_decay=0.0)
+
+
+@pytest.fixture(scope="module")
+def taught(data: DataStage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bank, TaughtKinds, torch.Tensor]:
+    """A bank of the plain photographs, what was taught with it, and what is said of its pictures."""
+    folder = tmp_path_factory.mktemp("taught")
+    bank = plain_bank(folder / "plain", BANK, data, NO_FOLD, witnesses())
+    net, told = taught_kinds(KINDS, witnesses().backbone, [bank], TAUGHT, folder)
+    return replace(bank, taught=as_bank_names(folder, net, told[0], data)), net, told[0]
+
+
+def test_a_fold_is_taught_no_kind_of_its_own_classes(data: DataStage) -> None:
+    with_kinds = data.model_copy(update={"kinds": TAUGHT})
+    assert set(kinds_of_fold(with_kinds, NO_FOLD)) == {"dog", "car"}
+    assert set(kinds_of_fold(with_kinds, "0")) == {"dog"}
+
+
+def test_taught_kinds_are_told_where_they_are_in_pictures_not_learned_from(
+    taught: tuple[Bank, TaughtKinds, torch.Tensor],
+) -> None:
+    bank, net, told = taught
+    assert net.kinds == ("dog", "car")
+    for column, class_id in enumerate((2, NOVEL)):
+        own = np.array([(label == class_id).any() for label in bank.labels])
+        there, elsewhere = net.pictures(told)[torch.from_numpy(own), column], net.pictures(told)[~own, column]
+        assert there.min() > elsewhere.max()
+
+
+def test_half_of_the_named_questions_may_hear_what_was_taught(
+    taught: tuple[Bank, TaughtKinds, torch.Tensor],
+) -> None:
+    bank, _, _ = taught
+    drawer = EpisodeDrawer([(bank, ["plain"] * len(bank))], {"plain": 1.0})
+    episodes = [drawer.draw(np.random.default_rng(seed), 4, 1) for seed in range(12)]
+    asked = [question for drawn in episodes for question in drawn.asked]
+    heard = torch.cat([drawn.named.taught[:, 0] for drawn in episodes])
+    may_hear = torch.tensor([one.voice is Voice.TAUGHT and one.class_id in (2, NOVEL) for one in asked])
+    assert torch.equal(heard > 0, may_hear)
+    assert 0 < int(may_hear.sum()) < len(asked)
+
+
+def test_a_model_keeps_what_it_was_taught(taught: tuple[Bank, TaughtKinds, torch.Tensor], tmp_path: Path) -> None:
+    _, net, _ = taught
+    save_model(tmp_path, "taught", witnesses().backbone, kinds=net)
+    loaded = load_model(tmp_path).kinds
+    assert loaded is not None
+    assert loaded.kinds == net.kinds
+    maps = [torch.randn(1, witnesses().backbone.channels[index], 8, 8) for index in net.read]
+    assert torch.equal(loaded(maps), net(maps))
 
 
 def test_episodes_are_the_same_for_a_seed(drawer: EpisodeDrawer) -> None:

@@ -33,7 +33,14 @@ class NotStarted(Exception):
 class RayCluster:
     """`with RayCluster() as cluster`: `address` and `token` reach its job API, `gcs_address` takes drivers."""
 
-    def __init__(self, workers: int, cpus_per_worker: int, environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        workers: int,
+        cpus_per_worker: int,
+        environment: dict[str, str] | None = None,
+        program: Path | None = None,
+    ):
+        self._program = program or Path(sys.executable).with_name("ray")
         self.token = secrets.token_hex(16)
         self.workers: list[Process] = []
         self._processes: list[Process] = []
@@ -100,7 +107,7 @@ class RayCluster:
         self._wait_for(lambda: self.alive_nodes() >= wanted)
 
     def _start(self, *options: str) -> Process:
-        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", *options]
+        command = [str(self._program), "start", "--block", "--disable-usage-stats", *options]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000"]
         command += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={free_port()}"]
         with open(Path(self._folder) / f"start-{len(self._processes)}.log", "wb") as log:

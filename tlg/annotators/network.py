@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from tlg.errors import SpecError
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded
 from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
-from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.open_clip.image_prior import check_usable
@@ -42,7 +43,8 @@ STRIP_PLACES = 1 << 22
 # Kernels sum in an order that depends on the shape, so that an answer would depend on the batch in its last bits. A CPU
 # gains little by a batch and takes picture by picture; a GPU, which gains a lot, takes the batch as it is.
 PICTURES_AT_ONCE = {"cpu": 1}
-# Presence of a name that has no exemplar is even where its log-odds are these: chance alone reaches half as much.
+# Presence of a name that has no exemplar is even where its log-odds are these: chance alone reaches half as much. What
+# was taught with masks tells presence itself.
 NAMED_ODDS = 2.0
 
 
@@ -55,6 +57,10 @@ class NetworkModel:
     @property
     def digest(self) -> str:
         return self.model.digest
+
+    @property
+    def input_side(self) -> int:
+        return max(self.model.input_size)
 
     def without_network(self) -> NetworkModel:
         """The model's prior alone, to see what the network adds."""
@@ -96,7 +102,7 @@ class NetworkAnnotator:
     def _name_evidence(self) -> NameEvidence | None:
         model = self.model
         return name_evidence(
-            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text)
+            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text, model.kinds)
         )
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
@@ -141,7 +147,8 @@ class NetworkAnnotator:
             return map_HW
         text_HW = text_HW.float() if text_HW is not None and self.trusted[index] else None
         is_read = self.network is not None and not self.network.reads_query_prior
-        return unmasked_map(map_HW, text_HW) if is_read else fuse(map_HW, text_HW)
+        is_taught = self.names is not None and taught_names(self.names)[index]
+        return unmasked_map(map_HW, text_HW, is_taught) if is_read else fuse(map_HW, text_HW)
 
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None
@@ -201,7 +208,7 @@ class NetworkAnnotator:
         images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
         return Features(self.model.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
 
-    def _presence(self, features: Features, seen: Tensor | None) -> Tensor:
+    def _presence(self, features: Features, seen: Any) -> Tensor:
         """(B, N): the probability that the class is in the picture."""
         presence_BN = self.fitted.presence(features)
         if self.names is None or seen is None or self.text_presence is None:
@@ -210,7 +217,7 @@ class NetworkAnnotator:
         trusted_N = torch.tensor(self.trusted, device=self.device)
         return torch.where(trusted_N, fuse(presence_BN, text_presence_BN), presence_BN)
 
-    def _maps(self, features: Features, image_13HW: Tensor, seen_1: Tensor | None, classes: Sequence[int]) -> Tensor:
+    def _maps(self, features: Features, image_13HW: Tensor, seen_1: Any, classes: Sequence[int]) -> Tensor:
         """(A, H, W) of one picture: where each of the classes is, by exemplars and names."""
         maps_AHW = self.fitted.maps(features, image_13HW, classes)[0]
         if self.names is None or seen_1 is None:
@@ -226,7 +233,7 @@ class NetworkAnnotator:
         self,
         features: Features,
         images_B3HW: Tensor,
-        seen_of: Sequence[Tensor | None],
+        seen_of: Sequence[Any],
         present_of: Mapping[int, list[int]],
         wanted: Sequence[list[int]],
     ) -> Mapping[tuple[int, int], Tensor]:
@@ -243,7 +250,7 @@ class NetworkAnnotator:
         self,
         network: TLG,
         features: Features,
-        seen_of: Sequence[Tensor | None],
+        seen_of: Sequence[Any],
         present_of: Mapping[int, list[int]],
     ) -> Mapping[tuple[int, int], Tensor]:
         """By a network that relates queries itself; picture by picture, so that company changes nothing."""
@@ -260,7 +267,7 @@ class NetworkAnnotator:
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
 
-    def _support(self, network: TLG, index: int, features: Features, seen_1: Tensor | None) -> Support:
+    def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         """What one picture is compared with, of one class."""
         return self.supports[index]
 
@@ -324,12 +331,13 @@ class NamesAnnotator(NetworkAnnotator):
             )
         self.trusted = list(self.names.known)
 
-    def _presence(self, features: Features, seen: Tensor | None) -> Tensor:
+    def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None
         assert seen is not None
-        return torch.sigmoid(self.names.odds(seen) - NAMED_ODDS)
+        taught_N = torch.tensor(taught_names(self.names), device=self.device)
+        return torch.sigmoid(self.names.odds(seen) - NAMED_ODDS * ~taught_N)
 
-    def _support(self, network: TLG, index: int, features: Features, seen_1: Tensor | None) -> Support:
+    def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         assert self.names is not None
         assert seen_1 is not None
         return network.encode_support(features, self.names.map(seen_1, index)[None], None)

@@ -11,7 +11,7 @@ from tlg.answers.records import Answer
 from tlg.documents import Document
 from tlg.exemplars import LoadedExemplars
 from tlg.pictures import Picture
-from tlg.spec import SMALLEST_OBJECT
+from tlg.spec import SMALLEST_OBJECT, AnnotateSpec, Tile
 
 # Counts up whenever our code gives other answers from the same model, exemplars and parameters: answers carry it in
 # their identity, so the next run makes them anew.
@@ -28,10 +28,24 @@ class AnnotateParams(Document):
     max_pixels: int = 50_000_000
     objects: bool = False
     smallest_object: int = SMALLEST_OBJECT
+    tile: Tile = "auto"
+
+    @classmethod
+    def of(cls, spec: AnnotateSpec) -> AnnotateParams:
+        """What a job says."""
+        run, output = spec.run, spec.output
+        return cls(
+            min_score=run.min_score,
+            max_pixels=run.max_pixels,
+            objects=output.objects,
+            smallest_object=output.smallest_object,
+            tile=run.tile,
+        )
 
     def digest(self) -> str:
-        # Where no objects are asked for, nothing depends on how they would be made.
-        content = self.model_dump(exclude=None if self.objects else {"objects", "smallest_object"})
+        # Where no objects and no tiles are asked for, nothing depends on how they would be made.
+        left_out = set() if self.objects else {"objects", "smallest_object"}
+        content = self.model_dump(exclude=left_out | ({"tile"} if self.tile == "off" else set()))
         content |= {"present": PRESENT, "version": ANSWERING_VERSION}
         text = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -67,7 +81,11 @@ class Annotator(Protocol):
 
 
 class LoadedModel(Protocol):
-    """A model in memory, without exemplars. It serves any number of exemplar sets."""
+    """A model in memory, without exemplars. It serves any number of exemplar sets.
+
+    One that also has `input_side`, the longer side in pixels of what it reads, gets large pictures in tiles where
+    `run.tile` is `auto` (`tlg/annotators/tiled.py`).
+    """
 
     @property
     def digest(self) -> str: ...

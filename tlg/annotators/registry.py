@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel, ModelLoader
+from tlg.annotators.tiled import TiledModel
 from tlg.errors import CheckpointError
 from tlg.exemplars import LoadedExemplars
 from tlg.registry import Registry
@@ -30,7 +31,7 @@ FAMILIES: Registry[Callable[[], ModelLoader]] = Registry(
 def load_model(model: str, device: str | None = None) -> LoadedModel:
     """The model of a name, folder or URI. `device` None takes a GPU where there is one."""
     loader, name = _loader(model)
-    return loader.load(name, device)
+    return TiledModel(loader.load(name, device))
 
 
 def load_annotator(

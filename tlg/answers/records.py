@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -125,8 +125,27 @@ def answer_from_mask(
     return Answer(class_name, class_id, "mask", score, presence, height, width, rle, area, bbox)
 
 
+def at_min_score(answer: Answer, min_score: float) -> Answer:
+    """What an annotator of this `min_score` answers, from what one of a lower one does."""
+    if answer.status != "mask" or answer.score >= min_score:
+        return answer
+    return replace(answer, status="absent", rle=None, area=0, bbox=[], parts=())
+
+
 def part_from_mask(mask_HW: np.ndarray, score: float) -> Part:
     rle = encode_mask(mask_HW)
+    return Part(score, rle, *_measured(rle))
+
+
+def part_in_window(mask_hw: np.ndarray, top: int, left: int, height: int, width: int, score: float) -> Part:
+    """A part of a picture of this size that lies in a window; nothing as large as the picture is made."""
+    columns = np.zeros((mask_hw.shape[1], height), np.int8)
+    columns[:, top : top + mask_hw.shape[0]] = mask_hw.T
+    edges = np.flatnonzero(np.diff(columns.ravel(), prepend=np.int8(0), append=np.int8(0))) + left * height
+    ends = edges if edges.size and edges[-1] == height * width else np.append(edges, height * width)
+    counts = np.diff(ends, prepend=0)
+    packed = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    rle: Rle = {"size": [height, width], "counts": packed["counts"].decode("ascii")}
     return Part(score, rle, *_measured(rle))
 
 

@@ -15,7 +15,7 @@ from tlg.api.exemplar_set import ExemplarSet
 from tlg.api.images import AnyImage, read_picture
 from tlg.errors import InputError, SpecError, StorageError, TlgError
 from tlg.pictures import Picture
-from tlg.spec import DEFAULT_MODEL
+from tlg.spec import DEFAULT_MODEL, Tile
 
 
 class Model:
@@ -30,10 +30,15 @@ class Model:
         """What answers depend on: weights and settings, not the name."""
         return self._loaded.digest
 
-    def with_exemplars(self, exemplars: ExemplarSet | str | Path, min_score: float = 0.5) -> Annotator:
-        """An annotator of this set; masks that score below `min_score` are reported as absent."""
+    def with_exemplars(
+        self, exemplars: ExemplarSet | str | Path, min_score: float = 0.5, tile: Tile = "auto"
+    ) -> Annotator:
+        """An annotator of this set; masks that score below `min_score` are reported as absent.
+
+        `tile` says how large images with small things are looked at, like `run.tile` of a job.
+        """
         exemplar_set = ExemplarSet.read(exemplars)
-        params = AnnotateParams(min_score=min_score)
+        params = AnnotateParams(min_score=min_score, tile=tile)
         return Annotator(self, exemplar_set, self._loaded.with_exemplars(exemplar_set.loaded, params))
 
     def __repr__(self) -> str:

@@ -39,7 +39,8 @@ def options(
 # In the order of `tlg --help`.
 for command in (
     *(job.schema, job.annotate, job.validate, job.plan, job.status),
-    *(answers.export, answers.score, answers.review, answers.suggest, answers.diff, answers.prune),
+    *(answers.export, answers.score, answers.review, answers.suggest, answers.diff),
+    *(answers.push, answers.prune),
     *(cluster.submit, manifests.render, manifests.schedule),
     *(machine.doctor, machine.serve, machine.demo),
     *(evidence.prior, learning.train, learning.evaluate, models.import_checkpoint),

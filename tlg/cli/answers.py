@@ -67,6 +67,22 @@ def prune(
         typer.echo(line)
 
 
+def push(
+    output: str,
+    to: Annotated[
+        str | None, typer.Option(help="label-studio+http://HOST/projects/7; left out, the collection that was answered")
+    ] = None,
+    min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
+    endpoint: Endpoint = None,
+) -> None:
+    """Push answers to Label Studio as predictions. Run again, it pushes only what is missing."""
+    from deploy.connectors import label_studio_push
+    from tlg.store import Access, join
+
+    for line in label_studio_push.push(join(".", output), to, Access(endpoint), min_score):
+        typer.echo(line)
+
+
 def review(
     output: str,
     pictures: Annotated[int, typer.Option(help="How many pictures are drawn")] = 60,

@@ -62,10 +62,18 @@ def plan(
         typer.echo(line)
 
 
-def status(output: str, endpoint: Endpoint = None) -> None:
+def status(
+    output: str,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Print the latest run for Prometheus")] = False,
+    endpoint: Endpoint = None,
+) -> None:
     """Tell how far the runs of an output are. Failures are counted by type."""
+    from jobs.commands import run_metrics
     from jobs.commands import status as overview
     from tlg.store import Access, join
 
+    if metrics:
+        typer.echo(run_metrics.metrics(join(".", output), Access(endpoint)), nl=False)
+        return
     for line in overview.status(join(".", output), Access(endpoint)):
         typer.echo(line)

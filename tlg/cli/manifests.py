@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,12 +16,22 @@ def render(
     overrides: Overrides = [],  # noqa: B006
     cron: Annotated[str | None, typer.Option(help='Schedule of cronjob and raycronjob: "0 2 * * *"')] = None,
     timezone: Timezone = "Etc/UTC",
+    kustomize: Annotated[
+        Path | None, typer.Option(help="Write a Kustomize base into this new folder, and print its files")
+    ] = None,
 ) -> None:
     """Print ready manifests of a job spec."""
     from deploy.manifests import kubernetes
     from tlg.spec import load_annotate_spec
 
-    typer.echo(kubernetes.render(load_annotate_spec(spec, overrides), target, cron, timezone), nl=False)
+    loaded = load_annotate_spec(spec, overrides)
+    if kustomize is None:
+        typer.echo(kubernetes.render(loaded, target, cron, timezone), nl=False)
+        return
+    from deploy.manifests import kustomize as base
+
+    for file in base.write(kubernetes.documents(loaded, target, cron, timezone), loaded.deploy.image, kustomize):
+        typer.echo(file)
 
 
 def schedule(

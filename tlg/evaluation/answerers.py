@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.fusion import fuse, unmasked_map
-from tlg.evidence.names.classifier import ClassifierNames, reads_names
+from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
@@ -93,7 +93,8 @@ class PhotoFeatures:
 
 
 class Network:
-    """TLG. `masks` gives the supports' true masks in place of their pseudo-masks, to see what these cost."""
+    """TLG. `masks` gives the supports' true masks in place of their pseudo-masks, to see what these cost; `source` says
+    who knows a name."""
 
     def __init__(
         self,
@@ -103,9 +104,10 @@ class Network:
         features: PhotoFeatures,
         mirrored: bool,
         masks: MaskReader | None,
+        source: Callable[[str], NameEvidence | None],
     ) -> None:
         self.net, self.prior, self.text, self.features = net.eval(), prior, text, features
-        self.mirrored, self.masks = mirrored, masks
+        self.mirrored, self.masks, self.source = mirrored, masks, source
         self.reads_support_masks = masks is not None
 
     def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
@@ -140,40 +142,54 @@ class Network:
         logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, named).query
         return logits_B2HW[:, 1] - logits_B2HW[:, 0]
 
-    def _sources(self, names: Sequence[str], support: Features) -> list[ClassifierNames | None]:
+    def _sources(self, names: Sequence[str], support: Features) -> list[NameEvidence | None]:
         """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""
-        backbone, shots = self.net.backbone, len(support) // len(names)
-        if not reads_names(backbone):
-            return [None] * len(names)
-        sources = [ClassifierNames(backbone, [name], support.size) for name in names]
-        seen = backbone.class_maps(support)
-        odds = [source.odds(seen[row * shots : (row + 1) * shots]) for row, source in enumerate(sources)]
-        return [
-            source if borne_out(source, odds_K1, [0] * shots)[0] else None
-            for source, odds_K1 in zip(sources, odds, strict=True)
-        ]
+        shots = len(support) // len(names)
+        sources: list[NameEvidence | None] = []
+        for row, name in enumerate(names):
+            source = self.source(name)
+            if source is not None:
+                odds_K1 = source.odds(seen_by(source, support[list(range(row * shots, (row + 1) * shots))]))
+                source = source if borne_out(source, odds_K1, [0] * shots)[0] else None
+            sources.append(source)
+        return sources
 
-    def _said(self, query: Features, sources: Sequence[ClassifierNames | None]) -> Named:
+    def _said(self, query: Features, sources: Sequence[NameEvidence | None]) -> Named:
         """What each query's own name says of it."""
-        seen = self.net.backbone.class_maps(query) if any(sources) else None
         place_BHW, picture_B = query.maps[0].new_zeros((len(query), *query.size)), query.maps[0].new_zeros(len(query))
+        taught_B = torch.zeros_like(picture_B)
         for row, source in enumerate(sources):
-            if source is not None and seen is not None:
-                of_row = said(source, seen[[row]], [0], source.known, query.size)
-                place_BHW[row], picture_B[row] = of_row.place[0, 0], of_row.picture[0, 0]
-        return Named(place_BHW[:, None], picture_B[:, None])
+            if source is not None:
+                of_row = said(source, seen_by(source, query[[row]]), [0], source.known, query.size)
+                place_BHW[row], picture_B[row], taught_B[row] = (
+                    of_row.place[0, 0],
+                    of_row.picture[0, 0],
+                    of_row.taught[0, 0],
+                )
+        return Named(place_BHW[:, None], picture_B[:, None], taught_B[:, None])
 
-    def _own_maps(self, support: Features, prior_BKHW: Tensor, sources: Sequence[ClassifierNames | None]) -> Tensor:
-        """The exemplars' own maps, fused with what the backbone's classifier says of the classes' names."""
-        join = fuse if self.net.reads_query_prior else unmasked_map
-        shots, seen = prior_BKHW.shape[1], self.net.backbone.class_maps(support) if any(sources) else None
+    def _own_maps(self, support: Features, prior_BKHW: Tensor, sources: Sequence[NameEvidence | None]) -> Tensor:
+        """The exemplars' own maps, fused with what is known of the classes' names."""
+        shots = prior_BKHW.shape[1]
         rows = []
         for row, source in enumerate(sources):
             texts: list[Tensor | None] = [None] * shots
-            if source is not None and seen is not None:
-                texts = [source.map(seen[[row * shots + shot]], 0) for shot in range(shots)]
-            rows.append(torch.stack([join(prior_BKHW[row, shot], text) for shot, text in enumerate(texts)]))
+            if source is not None:
+                exemplars = [support[[row * shots + shot]] for shot in range(shots)]
+                texts = [source.map(seen_by(source, exemplar), 0) for exemplar in exemplars]
+            is_taught = source is not None and taught_names(source)[0]
+            rows.append(
+                torch.stack([self._own_map(prior_BKHW[row, shot], text, is_taught) for shot, text in enumerate(texts)])
+            )
         return torch.stack(rows)
+
+    def _own_map(self, prior_HW: Tensor, text_HW: Tensor | None, is_taught: bool) -> Tensor:
+        return fuse(prior_HW, text_HW) if self.net.reads_query_prior else unmasked_map(prior_HW, text_HW, is_taught)
+
+
+def seen_by(source: NameEvidence, features: Features) -> Any:
+    """By a source that reads the backbone's features alone."""
+    return source.see(features.maps[0].new_empty(0), features)
 
 
 class Swapped:

@@ -31,6 +31,8 @@ from tlg.evaluation.answerers import (
 )
 from tlg.evaluation.hints import boxes_around, hinted, points_on
 from tlg.evidence import Prior
+from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.hub.zoo import load
 from tlg.training.spec import EvaluateSpec
 
@@ -121,7 +123,12 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
         given = hinted(masks, HINTS[spec.method], features)
     encoder = model.text_encoder(str(device)) if model.network.spec.text else None
     query_prior = None if spec.method == "pixel" else prior
-    return Network(model.network, query_prior, encoder, features, spec.mirrored, given)
+
+    # Episodes are answered from kept features; a CLIP of the model's own would look at pictures.
+    def source(name: str) -> NameEvidence | None:
+        return name_evidence(None, Asked([name], model.backbone, model.input_size, kinds=model.kinds))
+
+    return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source)
 
 
 def summary(tally: IoUTally, episodes: EvaluationSet) -> dict[str, Any]:

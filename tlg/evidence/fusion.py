@@ -14,6 +14,8 @@ from torch import Tensor
 
 # How much the text's log-odds count beside the exemplars'.
 TEXT_SHARE = 0.5
+# The same of a name that was taught with masks.
+TAUGHT_SHARE = 0.85
 # The power that makes doubtful places of an unmasked exemplar count less.
 DOUBT = 3
 # A probability is never taken for certain, or one witness could silence the other.
@@ -30,10 +32,10 @@ def fuse(exemplar: Tensor, text: Tensor | None, text_share: float = TEXT_SHARE) 
     return torch.sigmoid(odds)
 
 
-def unmasked_map(exemplar: Tensor, text: Tensor | None) -> Tensor:
+def unmasked_map(exemplar: Tensor, text: Tensor | None, taught: bool = False) -> Tensor:
     """An exemplar's map of its own class where nobody drew a mask. Doubtful places speak little: a wrong one costs more
-    than a missing one, since the class shows itself in many."""
-    return fuse(exemplar, text) ** DOUBT
+    than a missing one, since the class shows itself in many. What was taught with masks tells places well."""
+    return fuse(exemplar, text, TAUGHT_SHARE) if taught else fuse(exemplar, text) ** DOUBT
 
 
 def bounded_log_odds(probability: Tensor) -> Tensor:

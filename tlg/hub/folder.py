@@ -7,6 +7,7 @@ named in `model.json` and proven by what the backbone makes of a fixed picture.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from torch import Tensor
 from tlg import store
 from tlg.errors import CheckpointError, StorageError
 from tlg.evidence.background import Background
+from tlg.evidence.names.taught import TaughtKinds, width_of
 from tlg.evidence.text_encoder import TextEncoder, build_text_encoder
 from tlg.hub.backbones import load_recorded, record_of
 from tlg.hub.model_file import (
@@ -46,6 +48,7 @@ BACKBONE_FILE = "backbone.safetensors"
 HEAD_FILE = "network.safetensors"
 PRIOR_FILE = "prior.safetensors"
 CLIP_FILE = "clip.safetensors"
+KINDS_FILE = "kinds.safetensors"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Model:
     background: Background | None = None  # what the exemplar prior knows of ordinary pictures
     clip: TinyClip | None = None
     names: str | None = None  # the source that says what names mean; None leaves the choice to the registry
+    kinds: TaughtKinds | None = None  # what was taught by name, with masks
 
     def text_encoder(self, device: str = "cpu") -> TextEncoder | None:
         """The encoder of class names, or None where the network reads no text. Nothing is loaded before this."""
@@ -75,6 +79,8 @@ class Model:
             self.network.to(device)
         if self.clip is not None:
             self.clip.to(device)
+        if self.kinds is not None:
+            self.kinds.to(device)
         return self
 
 
@@ -88,6 +94,7 @@ def save_model(
     input_size: tuple[int, int] = (400, 400),
     background: Background | None = None,
     clip: TinyClip | None = None,
+    kinds: TaughtKinds | None = None,
     card: Card | None = None,
     backbone_weights: str | None = None,
 ) -> ModelFile:
@@ -102,6 +109,8 @@ def save_model(
         contents[PRIOR_FILE] = background.tensors()
     if clip is not None:
         contents[CLIP_FILE] = {key: half(value) for key, value in tensors(clip.clip).items()}
+    if kinds is not None:
+        contents[KINDS_FILE] = tensors(kinds)
     files = {}
     for file, state in contents.items():
         data = save_safetensors(state)
@@ -114,6 +123,7 @@ def save_model(
         network=None if network is None else network.spec,
         text=text,
         clip=None if clip is None else ClipSpec(config=clip.config, words=clip.tokenizer.words),
+        kinds=None if kinds is None else kinds.kinds,
         input_size=input_size,
         backbone_weights=backbone_weights,
         backbone_record=None if backbone_weights is None else record_of(backbone, backbone_weights),
@@ -164,8 +174,19 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         background,
         clip,
         written.names,
+        None if written.kinds is None else loaded_kinds(folder, backbone, written.kinds, states),
     )
     return model if device is None else model.to(device)
+
+
+def loaded_kinds(
+    folder: str | Path, backbone: Backbone, kinds: Sequence[str], states: dict[str, dict[str, Tensor]]
+) -> TaughtKinds:
+    if KINDS_FILE not in states:
+        raise CheckpointError(f"{folder} describes taught kinds, but lists no {KINDS_FILE}; save the model anew")
+    taught = TaughtKinds(backbone, kinds, width_of(states[KINDS_FILE]))
+    fill(taught, states[KINDS_FILE], f"{folder}/{KINDS_FILE}")
+    return taught.eval()
 
 
 def folder_backbone(folder: str | Path, written: ModelFile, states: dict[str, dict[str, Tensor]]) -> Backbone:

@@ -70,6 +70,9 @@ class ModelFile(BaseModel):
     names: str | None = Field(
         None, description="Who says what names mean: see tlg.evidence.names.registry; null: `clip`, else the classifier"
     )
+    kinds: tuple[str, ...] | None = Field(
+        None, description="Kinds of things that were taught by name, see tlg.evidence.names.taught; null: none"
+    )
     input_size: tuple[int, int] = Field((400, 400), description="Height and width images are resized to")
     backbone_weights: str | None = Field(
         None,

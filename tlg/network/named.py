@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+NAME_CUES = 3
 # Brings log-odds to the range of the other cues.
 SCALE = 1 / 4
 
@@ -20,7 +21,9 @@ class Named:
 
     place: Tensor  # (B, N, h, w)
     picture: Tensor  # (B, N)
+    taught: Tensor  # (B, N), 1 where the name was learned with masks, so that its places can be taken at their word
 
     def cues(self) -> Tensor:
-        """(B, N, 2, h, w)"""
-        return SCALE * torch.stack([self.place, self.picture[..., None, None].expand_as(self.place)], 2)
+        """(B, N, NAME_CUES, h, w)"""
+        of_picture = [plane[..., None, None].expand_as(self.place) for plane in (SCALE * self.picture, self.taught)]
+        return torch.stack([SCALE * self.place, *of_picture], 2)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from wcmatch import glob
 
 from tlg.errors import StorageError
+from tlg.store import archives
 from tlg.store.local import local_state
 from tlg.store.places import DEFAULT_ACCESS, Access, Entry, join, local_path, parent, path_in_store, scheme
 from tlg.store.protocol import LeftOut, Store
@@ -38,15 +39,18 @@ __all__ = [
     "local_path",
     "local_state",
     "matcher",
+    "members",
     "open_input",
     "parent",
     "path_in_store",
     "read",
+    "read_member",
     "read_range",
     "read_text",
     "s3_client",
     "scheme",
     "size",
+    "stat",
     "upload",
     "write",
 ]
@@ -76,6 +80,26 @@ def read_text(uri: str, access: Access = DEFAULT_ACCESS) -> str:
         return read(uri, access).decode("utf-8")
     except UnicodeDecodeError as error:
         raise StorageError(f"{uri}: not UTF-8 text: {error}") from None
+
+
+def stat(uri: str, access: Access = DEFAULT_ACCESS) -> Entry:
+    """The object's version and size, without its bytes."""
+    store = store_of(uri, access)
+    return patiently(lambda: store.stat(uri), access.patience_seconds)
+
+
+def members(archive: Entry, access: Access = DEFAULT_ACCESS) -> Iterator[archives.Member]:
+    """What is in a zip, tar or Parquet file, in its order, by its index alone."""
+    return archives.members(archive, store_of(archive.uri, access))
+
+
+def read_member(
+    uri: str, place: archives.Place, etag: str | None, access: Access = DEFAULT_ACCESS, max_bytes: int | None = None
+) -> bytes:
+    """A member's bytes from where `members` found it, or the reason why it or its archive cannot be read."""
+    parts = archives.parted(uri)
+    store = store_of(parts[0] if parts else uri, access)
+    return archives.read_member(uri, store, place, etag, max_bytes)
 
 
 def size(uri: str, access: Access = DEFAULT_ACCESS) -> int:

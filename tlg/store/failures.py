@@ -28,6 +28,7 @@ CREDENTIAL_CODES = {
     "UnrecognizedClientException",
     # Azure
     "AuthenticationFailed",
+    "AuthorizationFailure",
     "InvalidAuthenticationInfo",
     "NoAuthenticationInformation",
 }

@@ -48,6 +48,11 @@ class LocalStore(Store):
                 raise not_a_file(uri, "a named pipe, a device or the like")
             return os.fdopen(descriptor, "rb")
 
+    def stat(self, uri: str) -> Entry:
+        with explained(uri):
+            state = os.stat(path_in_store(uri))
+        return Entry(uri, version(state), state.st_size)
+
     def size(self, uri: str) -> int:
         with explained(uri):
             return os.stat(path_in_store(uri)).st_size
@@ -139,7 +144,11 @@ def local_state(path: str) -> Entry | None:
         state = os.stat(path)
     except (OSError, ValueError):
         return None
-    return Entry(local_uri(path), f"{state.st_mtime_ns:x}-{state.st_size:x}", state.st_size)
+    return Entry(local_uri(path), version(state), state.st_size)
+
+
+def version(state: os.stat_result) -> str:
+    return f"{state.st_mtime_ns:x}-{state.st_size:x}"
 
 
 def _is_linked_folder(child: os.DirEntry) -> bool:

@@ -36,6 +36,8 @@ EXTRAS = {
 # Whose `mode="create"` is one conditional put; elsewhere fsspec looks first and writes then, which keeps nobody apart.
 EXCLUSIVE_CREATE = {"gs", "gcs", "az", "abfs", "abfss", "memory"}
 ENDPOINT_OPTIONS = {"gs": "endpoint_url", "gcs": "endpoint_url", "hf": "endpoint"}
+# Every other package remembers listings that it is told to forget; a hub would then ask for the repository each time.
+ASKS_ANEW = {"hf": {"refresh": True}}
 # What identifies a version, by the name each package gives it.
 VERSIONS = ("etag", "ETag", "generation", "blob_id", "md5Hash")
 CHANGED = ("mtime", "last_modified", "LastModified", "updated", "modified", "created")
@@ -68,6 +70,12 @@ class ObjectStore(Store):
             return patiently(attempt, self.access.patience_seconds)
 
         return cast(BinaryIO, RangeFile(self.size(uri), part))
+
+    def stat(self, uri: str) -> Entry:
+        filesystem, path = self._at(uri)
+        with _explained(uri):
+            info = filesystem.info(path)
+        return Entry(uri, _version(info), int(info["size"] or 0))
 
     def size(self, uri: str) -> int:
         filesystem, path = self._at(uri)
@@ -152,8 +160,11 @@ class ObjectStore(Store):
 
     def _children(self, uri: str, filesystem: Any, folder: str) -> list[dict[str, Any]]:
         def scan() -> list[dict[str, Any]]:
+            anew = ASKS_ANEW.get(scheme(uri), {})
             with _explained(uri):
-                found = filesystem.ls(folder, detail=True, refresh=True)
+                if not anew:
+                    filesystem.invalidate_cache()
+                found = filesystem.ls(folder, detail=True, **anew)
                 return sorted(found, key=lambda info: info["name"])
 
         return patiently(scan, self.access.patience_seconds)
@@ -164,7 +175,8 @@ def filesystem_of(uri: str, access: Access) -> tuple[Any, str]:
     name = scheme(uri)
     try:
         options = _options(name, access)
-        return url_to_fs(uri, **options)
+        with explained(uri):  # some connect at once
+            return url_to_fs(uri, **options)
     except ImportError as error:
         extra = EXTRAS.get(name)
         way_out = f'pip install "tlg[{extra}]"' if extra else f"pip install what fsspec names: {error}"
@@ -194,6 +206,9 @@ def _explained(uri: str) -> Iterator[None]:
 
 def _options(name: str, access: Access) -> dict[str, Any]:
     options: dict[str, Any] = {}
+    if name in ("gs", "gcs") and (access.endpoint or os.environ.get("STORAGE_EMULATOR_HOST")):
+        # Google's own control plane knows nothing of such a server, and gcsfs would wait for it at every call.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     if access.endpoint and name in ENDPOINT_OPTIONS:
         options[ENDPOINT_OPTIONS[name]] = access.endpoint
     if name in ("az", "abfs", "abfss"):

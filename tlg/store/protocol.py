@@ -28,6 +28,10 @@ class Store:
     def open_input(self, uri: str) -> BinaryIO:
         raise _refusal(uri, "reads no ranges")
 
+    def stat(self, uri: str) -> Entry:
+        """The object with its version and size, unread."""
+        raise _refusal(uri, "knows no versions of its objects")
+
     def size(self, uri: str) -> int:
         raise _refusal(uri, "knows no sizes")
 

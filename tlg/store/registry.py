@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from tlg.errors import StorageError
 from tlg.registry import Registry
+from tlg.store.archives.addresses import parted
+from tlg.store.archives.reading import MemberStore
 from tlg.store.local import LocalStore
 from tlg.store.objects import ObjectStore
 from tlg.store.places import Access, scheme
@@ -14,17 +16,28 @@ from tlg.store.protocol import Store
 from tlg.store.s3 import S3Store
 from tlg.store.web import WebStore
 
+
+def _label_studio(access: Access) -> Store:
+    from tlg.store.label_studio import LabelStudioStore
+
+    return LabelStudioStore(access, store_of)
+
+
 OWN: dict[str, Callable[[Access], Store]] = {
     "file": LocalStore,
     "s3": S3Store,
     "http": WebStore,
     "https": WebStore,
+    "label-studio+http": _label_studio,
+    "label-studio+https": _label_studio,
 }
 STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OWN, StorageError)
 
 
 def store_of(uri: str, access: Access) -> Store:
-    return _made(scheme(uri), access)
+    """A member of an archive has a store of its own, which reads the archive in its."""
+    made = _made(scheme(uri), access)
+    return made if parted(uri) is None else MemberStore(made)
 
 
 @lru_cache(maxsize=64)

@@ -46,9 +46,13 @@ class S3Store(Store):
 
         return cast(BinaryIO, RangeFile(head["ContentLength"], part))
 
-    def size(self, uri: str) -> int:
+    def stat(self, uri: str) -> Entry:
         with explained(uri):
-            return self._client.head_object(**_place(uri))["ContentLength"]
+            head = self._client.head_object(**_place(uri))
+        return Entry(uri, head["ETag"].strip('"'), head["ContentLength"])
+
+    def size(self, uri: str) -> int:
+        return self.stat(uri).size
 
     def exists(self, uri: str) -> bool:
         try:

@@ -23,8 +23,8 @@ NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONA
 
 class WebStore(Store):
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
-        with _explained(uri), _client().stream("GET", uri) as answer:
-            _check(uri, answer)
+        with explained(uri), client().stream("GET", uri) as answer:
+            check(uri, answer)
             return bodies.whole(uri, answer.iter_bytes(), max_bytes)
 
     def open_input(self, uri: str) -> BinaryIO:
@@ -47,7 +47,7 @@ class WebStore(Store):
 
 
 @lru_cache(maxsize=1)
-def _client() -> httpx.Client:
+def client() -> httpx.Client:
     """One for the process: making one costs more than most downloads, and connections are kept."""
     return httpx.Client(
         timeout=httpx.Timeout(bodies.STALL_SECONDS, connect=bodies.CONNECT_SECONDS),
@@ -56,7 +56,7 @@ def _client() -> httpx.Client:
     )
 
 
-def _check(uri: str, answer: httpx.Response) -> None:
+def check(uri: str, answer: httpx.Response) -> None:
     status = answer.status_code
     if status in (404, 410):
         raise missing(uri)
@@ -72,7 +72,7 @@ def _check(uri: str, answer: httpx.Response) -> None:
 
 
 @contextlib.contextmanager
-def _explained(uri: str) -> Iterator[None]:
+def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:

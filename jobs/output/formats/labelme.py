@@ -1,12 +1,13 @@
 """`labelme`: `labelme/<image>.json`, a document for each image.
 
-A picture on this disk is named by a relative path, one of another store travels inside its document.
+A picture on this disk is named by a relative path, one of another store or in an archive travels inside its document.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from jobs.output.parts import Rows
 from jobs.output.selection import Exported, Selection
 from tlg import store
 from tlg.answers.formats import labelme
+from tlg.store.archives import parted
 
 FOLDER = "labelme"
 
@@ -47,6 +49,6 @@ def _files(answers: Selection) -> ImageFiles:
 def _picture(uri: str, document: str, access: store.Access) -> tuple[str, bytes | None]:
     """How a document names its picture: by a path, or by a name with the bytes."""
     picture, file = store.local_path(uri), store.local_path(document)
-    if picture is not None and file is not None:
+    if picture is not None and file is not None and parted(uri) is None:
         return os.path.relpath(picture, file.parent).replace(os.sep, "/"), None
-    return f"{uri.rsplit('/', 1)[-1]}.png", as_png(store.read(uri, access))
+    return f"{re.split('[/#]', uri)[-1]}.png", as_png(store.read(uri, access))

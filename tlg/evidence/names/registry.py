@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tlg.errors import CheckpointError
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
 from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.taught import TaughtKinds, TaughtNames
 from tlg.evidence.names.tiny_clip import TinyClipNames
 from tlg.evidence.tiny_clip import TinyClip
 from tlg.network.backbones.backbone import Backbone
@@ -24,7 +25,8 @@ from tlg.registry import Registry
 class Asked:
     """The names of an exemplar set, and what the model has to tell them by.
 
-    `text` are the names as the model's own CLIP writes them, where it carries a CLIP; maps are made of `size`.
+    `text` are the names as the model's own CLIP writes them, where it carries a CLIP; `kinds` were taught with masks,
+    and speak before any source. Maps are made of `size`.
     """
 
     names: Sequence[str]
@@ -32,6 +34,7 @@ class Asked:
     size: tuple[int, int]
     clip: TinyClip | None = None
     text: TextVectors | None = None
+    kinds: TaughtKinds | None = None
 
 
 Source = Callable[[Asked], NameEvidence | None]
@@ -60,7 +63,7 @@ SOURCES: Registry[Source] = Registry(
 
 def name_evidence(chosen: str | None, asked: Asked) -> NameEvidence | None:
     """Who says what names mean: the chosen source, else the model's own CLIP, else its classifier, else nobody."""
-    if chosen is not None:
-        return SOURCES.load(chosen)(asked)
-    found = (source(asked) for source in OWN.values())
-    return next((evidence for evidence in found if evidence is not None), None)
+    sources = OWN.values() if chosen is None else [SOURCES.load(chosen)]
+    offers = (source(asked) for source in sources)
+    evidence = next((evidence for evidence in offers if evidence is not None), None)
+    return evidence if asked.kinds is None else TaughtNames(asked.kinds, asked.names, asked.size, evidence)

@@ -1,15 +1,17 @@
-"""Which of ImageNet's thousand classes a name stands for: its own, those below it ("dog"), or the nearest above it.
+"""What a name stands for: ImageNet's own classes, those below it ("dog") or the nearest above it, and a taught kind.
 
-The table is made by `python -m tlg.recipes.words` from WordNet 3.0 and ImageNet's list of classes.
+The tables are made by `python -m tlg.recipes.words` from WordNet 3.0 and ImageNet's list of classes.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("words.json")
+KINDS = Path(__file__).with_name("kinds.json")
 # Endings of English plurals, and what stands in their place; WordNet's own list for nouns.
 PLURALS = (
     ("ches", "ch"),
@@ -30,17 +32,24 @@ def imagenet_rows(name: str) -> tuple[int, ...]:
 
     A longer name that WordNet does not list goes by its last word: "brown cow" is a cow.
     """
+    noun = next((noun for noun in nouns_of(name) if noun in _table()), None)
+    return () if noun is None else _rows(_table()[noun])
+
+
+def kind_of(name: str) -> str | None:
+    """The kind of thing that models are taught with masks, of those in `kinds.json`, under which `name` falls."""
+    return next((_kinds()[noun] for noun in nouns_of(name) if noun in _kinds()), None)
+
+
+def nouns_of(name: str) -> Iterator[str]:
+    """What WordNet may list a name under, likeliest first."""
     words = name.lower().replace("_", " ").replace("-", " ").split()
-    if not words:
-        return ()
-    phrases = [" ".join(words)]
+    phrases = [" ".join(words)] if words else []
     if len(words) > 1 and len(words[-1]) >= SHORTEST_HEAD:
         phrases.append(words[-1])
     for phrase in phrases:
-        for noun in (phrase, *singulars(phrase)):
-            if noun in _table():
-                return _rows(_table()[noun])
-    return ()
+        yield phrase
+        yield from singulars(phrase)
 
 
 def singulars(phrase: str) -> list[str]:
@@ -55,6 +64,13 @@ def known_words() -> list[str]:
 @lru_cache(maxsize=1)
 def _table() -> dict[str, str]:
     return json.loads(TABLE.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> dict[str, str]:
+    """Word -> kind."""
+    listed: dict[str, list[str]] = json.loads(KINDS.read_text(encoding="utf-8"))
+    return {word: kind for kind, words in listed.items() for word in words}
 
 
 def _rows(spans: str) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.features import Features
-from tlg.network.named import Named
+from tlg.network.named import NAME_CUES, Named
 from tlg.network.reading.cues import CUES, level_cues
 from tlg.network.reading.memory import LevelMemory, remember
 from tlg.network.reading.mixer import Mixer
@@ -36,8 +36,6 @@ LEAST_VOTE = 1e-3
 # A deepest map this much wider than the level before it was widened for the classifier and sees nothing more.
 WIDENED = 3
 LOGIT_SCALE = 1 / 4
-# Of a place, and of the picture.
-NAME_CUES = 2
 
 
 @dataclass(frozen=True)
@@ -111,14 +109,14 @@ class ReadingHead(nn.Module):
 
     def segment(self, query: Features, supports: Sequence[ReadingSupport], named: Named | None) -> Tensor:
         B, look = len(query), self.look(query)
-        name_BN2hw = self.name_cues(look, len(supports), named)
+        name_BNChw = self.name_cues(look, len(supports), named)
         answers: dict[int, Tensor] = {}
         for columns in classes_of_equal_shots(supports, max(1, PAIRS_AT_ONCE // B)):
             memory = ReadingSupport.cat([supports[column] for column in columns])
             pairs = [(row, column) for row in range(B) for column in range(len(columns))]
             rows, classes = (torch.tensor(part, device=query.maps[0].device) for part in zip(*pairs, strict=True))
-            name_X2hw = None if name_BN2hw is None else name_BN2hw[:, columns].flatten(0, 1)
-            logit_X1hw = self.answers(look[rows], memory[classes], name_X2hw)[-1]
+            name_XChw = None if name_BNChw is None else name_BNChw[:, columns].flatten(0, 1)
+            logit_X1hw = self.answers(look[rows], memory[classes], name_XChw)[-1]
             answers |= dict(zip(columns, logit_X1hw.unflatten(0, (B, -1)).unbind(1), strict=True))
         logit_BNhw = torch.cat([answers[column] for column in range(len(supports))], dim=1)
         return two_logits(at_size(logit_BNhw, query.size))
@@ -129,8 +127,8 @@ class ReadingHead(nn.Module):
         """Support images are B * K, class by class; each exemplar is answered by its own class's memory."""
         shown, asked = self.look(support), self.look(query)
         memory = self.describe(shown, support_prior_BKHW, shots)
-        name_BN2hw = self.name_cues(asked, 1, named)
-        query_B1hw = self.answers(asked, memory, None if name_BN2hw is None else name_BN2hw[:, 0])[-1]
+        name_BNChw = self.name_cues(asked, 1, named)
+        query_B1hw = self.answers(asked, memory, None if name_BNChw is None else name_BNChw[:, 0])[-1]
         owner_I = torch.arange(len(query), device=query_B1hw.device).repeat_interleave(shots)
         support_I1hw = self.answers(shown, memory[owner_I])[-1]
         return EpisodeAnswer(
@@ -159,10 +157,10 @@ class ReadingHead(nn.Module):
         levels = [remember(level, inside_AKhw, outside_AKhw, side) for level in look.levels]
         return ReadingSupport(levels, inside_AKhw)
 
-    def answers(self, look: Look, memory: ReadingSupport, name_X2hw: Tensor | None = None) -> list[Tensor]:
+    def answers(self, look: Look, memory: ReadingSupport, name_XChw: Tensor | None = None) -> list[Tensor]:
         """Logits (X, 1, h, w) of the first and the second look, for pairs that stand in equal rows of all."""
         evidence_XMhw = self._evidence(look, memory)
-        seen_XDhw = self.first(self._with_names(evidence_XMhw, name_X2hw))
+        seen_XDhw = self.first(self._with_names(evidence_XMhw, name_XChw))
         first_X1hw = self.first_answer(seen_XDhw)
         sure_X1hw = first_X1hw.detach().sigmoid()
         own = self.describe(look, *votes(sure_X1hw))
@@ -177,17 +175,17 @@ class ReadingHead(nn.Module):
         return torch.cat(cues, 1)
 
     def name_cues(self, look: Look, classes: int, named: Named | None) -> Tensor | None:
-        """(B, N, 2, h, w); None where nothing is known of any name, or the network does not read names."""
+        """(B, N, C, h, w), C = NAME_CUES; None where no name says anything, or the network does not read names."""
         if named is None or not self.spec.names:
             return None
         return at_size(named.cues().flatten(0, 1), look.grid).unflatten(0, (-1, classes))
 
-    def _with_names(self, evidence_XMhw: Tensor, name_X2hw: Tensor | None) -> Tensor:
+    def _with_names(self, evidence_XMhw: Tensor, name_XChw: Tensor | None) -> Tensor:
         if not self.spec.names:
             return evidence_XMhw
-        if name_X2hw is None:
-            name_X2hw = torch.zeros_like(evidence_XMhw[:, :NAME_CUES])
-        return torch.cat([evidence_XMhw, name_X2hw], 1)
+        if name_XChw is None:
+            name_XChw = torch.zeros_like(evidence_XMhw[:, :NAME_CUES])
+        return torch.cat([evidence_XMhw, name_XChw], 1)
 
 
 def votes(sure_X1hw: Tensor) -> tuple[Tensor, int, Tensor]:

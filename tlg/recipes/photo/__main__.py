@@ -1,7 +1,8 @@
 """`python -m tlg.recipes.photo STAGE...`: makes `tlg-photo`, stage by stage; a stopped stage goes on where it was.
 
-`bank` makes pictures and keeps what the backbone makes of them, `train` trains the head, `export` writes the model
-folder. A fold other than `none` leaves out the photographs and the classes that its episodes are judged on.
+`bank` makes pictures and keeps what the backbone makes of them, `kinds` teaches kinds of things by name, `train` trains
+the head, `export` writes the model folder. A fold other than `none` leaves out the photographs and the classes that its
+episodes are judged on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from tlg.allocation import keep_freed_memory
 from tlg.evidence.background import Background
 from tlg.evidence.exemplar import Prior
+from tlg.evidence.names.taught import TaughtKinds
 from tlg.hub.backbones import load_backbone
 from tlg.hub.folder import tensors
 from tlg.network.tlg import TLG
@@ -26,6 +29,7 @@ from tlg.recipes.photo.bank import Bank, Witnesses, drawn_bank, photo_bank, plai
 from tlg.recipes.photo.config import Recipe, read_recipe
 from tlg.recipes.photo.episodes import EpisodeDrawer
 from tlg.recipes.photo.export import NAME, export, fitted_background
+from tlg.recipes.photo.kinds import as_bank_names, kinds_of_fold, taught_kinds
 from tlg.recipes.photo.photographs import NO_FOLD, base_photographs, class_names
 from tlg.recipes.photo.training import learn_head
 
@@ -34,6 +38,7 @@ log = logging.getLogger("tlg.recipes.photo")
 TIMES_FILE = "times.json"
 HEAD_FILE = "head.safetensors"
 BACKGROUND_FILE = "background.safetensors"
+KINDS_FILE = "kinds.safetensors"
 
 
 class Workshop:
@@ -68,8 +73,27 @@ class Workshop:
     def bank(self) -> None:
         log.info("pictures: %s", [len(bank) for bank in self.banks()])
 
+    def kinds(self) -> None:
+        plain, photo, _ = self.banks()
+        taught, _ = self.taught(plain, photo)
+        if taught is not None:
+            save_file(tensors(taught), self.work / KINDS_FILE)
+
+    def taught(self, plain: Bank, photo: Bank) -> tuple[TaughtKinds | None, tuple[Bank, Bank]]:
+        """What was taught by name, and the banks with what it says of their pictures."""
+        data, kinds = self.recipe.data, kinds_of_fold(self.recipe.data, self.fold)
+        if not kinds:
+            return None, (plain, photo)
+        taught, told = taught_kinds(self.recipe.kinds, self.backbone, [plain, photo], kinds, self.work)
+        with_names = [
+            replace(bank, taught=as_bank_names(self.work / name, taught, places, data))
+            for bank, name, places in zip((plain, photo), ("plain", "photo"), told, strict=True)
+        ]
+        return taught, (with_names[0], with_names[1])
+
     def train(self) -> None:
         plain, photo, drawn = self.banks()
+        _, (plain, photo) = self.taught(plain, photo)
         crowds = self.recipe.bank.drawn.crowds
         groups = [
             (plain, ["plain"] * len(plain)),
@@ -86,7 +110,11 @@ class Workshop:
         net = TLG(self.recipe.training.network, self.backbone)
         net.head.load_state_dict(load_file(self.work / HEAD_FILE))
         side, weights = self.recipe.bank.side, self.recipe.backbone.weights
-        export(net.eval(), self.work / NAME, self.background(), side, weights)
+        kinds, taught = kinds_of_fold(self.recipe.data, self.fold), None
+        if kinds:
+            taught = TaughtKinds(self.backbone, list(kinds), self.recipe.kinds.width)
+            taught.load_state_dict(load_file(self.work / KINDS_FILE))
+        export(net.eval(), self.work / NAME, self.background(), taught, side, weights)
 
     def took(self, stage: str, seconds: float) -> None:
         """Adds to the time the stage has taken so far."""
@@ -98,6 +126,7 @@ class Workshop:
 
 STAGES: dict[str, Callable[[Workshop], None]] = {
     "bank": Workshop.bank,
+    "kinds": Workshop.kinds,
     "train": Workshop.train,
     "export": Workshop.export,
 }

@@ -52,12 +52,14 @@ class Bank:
     """`maps` are the ones that the reading head relates, float16 (N,C,h,w), on disk; `labels` int16 (N,S/2,S/2).
 
     `own` float16 (N,s,s) is what the exemplar prior makes of every picture alone, whatever class it is shown for.
+    `taught` is what a classifier that did not learn from a picture says of the classes that are taught by name.
     """
 
     maps: list[np.ndarray]
     labels: np.ndarray
     names: BankNames
     own: np.ndarray
+    taught: BankNames | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,7 +67,7 @@ class Bank:
 
 @dataclass(frozen=True)
 class BankNames:
-    """What the backbone's classifier says of the names of `classes`, in their order: probabilities, and log-odds."""
+    """What somebody says of the names of `classes`, in their order: probabilities, and log-odds."""
 
     classes: tuple[int, ...]
     place: np.ndarray  # float16 (N,M,n,n), the probability that a place shows the class

@@ -26,12 +26,14 @@ class DataStage(Strict):
     """`indexed` holds label maps and `episodes.json` with its folds, `pairs` one group's object a folder.
 
     Objects of the classes `whole_things` can be cut out; pieces of the classes `surfaces` can be a ground for flaws.
+    `kinds` are taught by name: words of `tlg/evidence/names/kinds.json`, each with the classes that fall under it.
     """
 
     indexed: Path
     pairs: Path
     whole_things: tuple[int, ...]
     surfaces: tuple[int, ...]
+    kinds: dict[str, tuple[int, ...]] = {}
 
 
 class PhotoCounts(Strict):
@@ -61,6 +63,17 @@ class BankStage(Strict):
     drawn: DrawnCounts
 
 
+class KindsStage(Strict):
+    """How the kinds of `data` are taught."""
+
+    seed: int
+    steps: int
+    batch_size: int
+    width: int
+    learning_rate: float
+    weight_decay: float
+
+
 class TrainingStage(Strict):
     """`mix` weighs the groups that queries come from; the rate rises over `warmup` steps and follows a cosine.
 
@@ -87,6 +100,7 @@ class Recipe(Strict):
     backbone: BackboneStage
     data: DataStage
     bank: BankStage
+    kinds: KindsStage
     training: TrainingStage
 
 

@@ -1,14 +1,14 @@
 """Episodes from banks: queries that show several things are asked for two of them, or for what they do not show.
 
 Shapes: B queries, K shots, S pixels of a label map a side, G cells of the finest map's grid, C channels, h x w a grid,
-n x n the grid of names, s x s
-that of the prior's maps.
+n x n the grid of names, s x s that of the prior's maps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.evidence.fusion import bounded_log_odds, unmasked_map
+from tlg.evidence.names.said import DENIED
 from tlg.network.named import Named
 from tlg.recipes.photo.bank import NAME_CELLS, Bank
 from tlg.recipes.photo.drawing import chance, pick, sample, whole
@@ -27,8 +28,27 @@ LEAST_SHOWN = 0.0025
 ABSENT = 0.3
 # Of all questions: how many are asked by a name that says nothing, whether it would or not.
 NAMELESS = 0.4
+# Of those that are asked by name: how many may hear what was taught.
+TAUGHT = 0.5
 # Of all queries: how many give part of themselves to another query's picture.
 SHARED = 0.25
+
+
+class Voice(Enum):
+    """Who speaks for a name: nobody, the backbone's classifier, or what was taught, then the classifier."""
+
+    NOBODY = auto()
+    CLASSIFIER = auto()
+    TAUGHT = auto()
+
+
+@dataclass(frozen=True)
+class Said:
+    """The probability of each place, the log-odds of the picture, and whether the name was taught with masks."""
+
+    place: Tensor  # (n,n)
+    picture: float
+    taught: bool
 
 
 @dataclass(frozen=True)
@@ -50,21 +70,26 @@ class Picture:
         label = torch.from_numpy(self.bank.labels[self.number].astype(np.int64))
         return label.flip(-1) if mirrored else label
 
-    def said(self, class_id: int, mirrored: bool) -> tuple[Tensor, float] | None:
-        """What the class's name says: the probability (n,n) of each place, the picture's log-odds; None: nothing."""
-        names = self.bank.names
-        if class_id not in names.classes:
+    def said(self, class_id: int, voice: Voice, mirrored: bool) -> Said | None:
+        """What the class's name says; None: nothing."""
+        taught = self.bank.taught if voice is Voice.TAUGHT else None
+        is_taught = taught is not None and class_id in taught.classes
+        names = taught if taught is not None and is_taught else self.bank.names
+        if voice is Voice.NOBODY or class_id not in names.classes:
             return None
         row, column = self.number, names.classes.index(class_id)
         place_nn = torch.from_numpy(names.place[row, column].astype(np.float32))
-        return place_nn.flip(-1) if mirrored else place_nn, float(names.picture[row, column])
+        place_nn = at_grid(place_nn.flip(-1) if mirrored else place_nn, NAME_CELLS)
+        return Said(place_nn, float(names.picture[row, column]), is_taught)
 
-    def unmasked(self, class_id: int, by_name: bool, mirrored: bool) -> Tensor:
+    def unmasked(self, class_id: int, voice: Voice, mirrored: bool) -> Tensor:
         """(s,s): the picture's own map of the class where no person drew one, as an annotator makes it."""
         own_ss = torch.from_numpy(self.bank.own[self.number].astype(np.float32))
         own_ss = own_ss.flip(-1) if mirrored else own_ss
-        said = self.said(class_id, mirrored) if by_name else None
-        return unmasked_map(own_ss, None if said is None or said[1] <= 0 else at_grid(said[0], len(own_ss)))
+        said = self.said(class_id, voice, mirrored)
+        if said is None or said.picture <= (DENIED if said.taught else 0):
+            return unmasked_map(own_ss, None)
+        return unmasked_map(own_ss, at_grid(said.place, len(own_ss)), said.taught)
 
 
 def at_grid(map_nn: Tensor, side: int) -> Tensor:
@@ -78,17 +103,19 @@ class Asked:
     picture: Picture
     class_id: int
     mirrored: bool
-    by_name: bool = False
+    voice: Voice = Voice.NOBODY
 
     def target(self) -> Tensor:
         """(S,S): 1 the class, 0 not, -1 unknown."""
         label = self.picture.label(self.mirrored)
         return torch.where(label < 0, -1.0, (label == self.class_id).float())
 
-    def said(self) -> tuple[Tensor, float]:
-        """Log-odds (n,n) of places and of the picture; zeros where the name says nothing."""
-        said = self.picture.said(self.class_id, self.mirrored) if self.by_name else None
-        return (torch.zeros(NAME_CELLS, NAME_CELLS), 0.0) if said is None else (bounded_log_odds(said[0]), said[1])
+    def said(self) -> Said:
+        """With log-odds of the places; zeros where the name says nothing."""
+        said = self.picture.said(self.class_id, self.voice, self.mirrored)
+        if said is None:
+            return Said(torch.zeros(NAME_CELLS, NAME_CELLS), 0.0, False)
+        return replace(said, place=bounded_log_odds(said.place))
 
 
 @dataclass(frozen=True)
@@ -141,23 +168,24 @@ class EpisodeDrawer:
         query = [torch.stack(level) for level in zip(*(one.picture.maps(one.mirrored) for one in asked), strict=True)]
         target = torch.stack([one.target() for one in asked])
         said = [question.said() for question in asked]
-        place = torch.stack([place_nn for place_nn, _ in said])
+        place = torch.stack([one.place for one in said])
         grid = query[0].shape[-1]
         exemplars = [self.exemplars(rng, one, shots) for one in asked]
         shown, inside, outside = [], [], []
         for one, pictures in zip(asked, exemplars, strict=True):
             for exemplar in pictures:
                 shown.append(exemplar.maps(mirrored := chance(rng, 0.5)))
-                unmasked_ss = exemplar.unmasked(one.class_id, one.by_name, mirrored)
+                unmasked_ss = exemplar.unmasked(one.class_id, one.voice, mirrored)
                 pair = given(rng, exemplar.label(mirrored), one.class_id, grid, unmasked_ss)
                 inside.append(pair[0])
                 outside.append(pair[1])
-        picture = torch.tensor([odds for _, odds in said])
+        picture = torch.tensor([one.picture for one in said])
+        taught = torch.tensor([float(one.taught) for one in said])
         for row, there in share_pictures(rng, asked, [place, *query], target).items():
-            picture[row] = torch.maximum(picture[row], torch.tensor(there.said()[1]))
+            picture[row] = torch.maximum(picture[row], torch.tensor(there.said().picture))
         return Episodes(
             query,
-            Named(place[:, None], picture[:, None]),
+            Named(place[:, None], picture[:, None], taught[:, None]),
             target,
             [torch.stack(level) for level in zip(*shown, strict=True)],
             torch.stack(inside).unflatten(0, (count, shots)),
@@ -180,12 +208,18 @@ class EpisodeDrawer:
         elif chance(rng, ABSENT):
             absent = pick(rng, pick(rng, group).shows)
             classes += [absent] if absent not in one.holds else []
-        return [Asked(one, class_id, mirrored, not chance(rng, NAMELESS)) for class_id in classes]
+        return [Asked(one, class_id, mirrored, voice(rng)) for class_id in classes]
 
     def exemplars(self, rng: np.random.Generator, asked: Asked, shots: int) -> list[Picture]:
         """Other pictures of the class; one comes again only where there are fewer than `shots`."""
         others = [one for one in self.showing[asked.class_id] if one is not asked.picture]
         return sample(rng, others, shots) if len(others) >= shots else [pick(rng, others) for _ in range(shots)]
+
+
+def voice(rng: np.random.Generator) -> Voice:
+    if chance(rng, NAMELESS):
+        return Voice.NOBODY
+    return Voice.TAUGHT if chance(rng, TAUGHT) else Voice.CLASSIFIER
 
 
 def areas(label_SS: np.ndarray) -> dict[int, float]:
@@ -211,8 +245,8 @@ def share_pictures(
         at, upright, first = whole(rng, cells // 3, 2 * cells // 3), chance(rng, 0.5), chance(rng, 0.5)
         if asked[other].picture is one.picture:
             continue
-        there = Asked(asked[other].picture, one.class_id, asked[other].mirrored, one.by_name)
-        sources = [there.said()[0], *(kept[other] for kept in before[1:-1]), there.target()]
+        there = Asked(asked[other].picture, one.class_id, asked[other].mirrored, one.voice)
+        sources = [there.said().place, *(kept[other] for kept in before[1:-1]), there.target()]
         for plane, source in zip(pictures, sources, strict=True):
             side = plane.shape[-1]
             border = at * side // cells

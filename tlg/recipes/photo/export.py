@@ -11,6 +11,7 @@ import torch
 
 from tlg.errors import CheckpointError
 from tlg.evidence.background import Background
+from tlg.evidence.names.taught import TaughtKinds
 from tlg.hub.folder import save_model
 from tlg.hub.model_file import Card, ModelFile
 from tlg.network.backbones.backbone import Backbone
@@ -31,7 +32,9 @@ LARGEST_FOLDER = 10_000_000
 BACKGROUND_PHOTOGRAPHS = 120
 
 
-def export(net: TLG, folder: Path, background: Background, side: int, backbone_weights: str) -> ModelFile:
+def export(
+    net: TLG, folder: Path, background: Background, kinds: TaughtKinds | None, side: int, backbone_weights: str
+) -> ModelFile:
     written = save_model(
         folder,
         NAME,
@@ -39,6 +42,7 @@ def export(net: TLG, folder: Path, background: Background, side: int, backbone_w
         net,
         input_size=(side, side),
         background=background,
+        kinds=kinds,
         card=CARD,
         backbone_weights=backbone_weights,
     )

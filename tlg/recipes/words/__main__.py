@@ -1,4 +1,4 @@
-"""`python -m tlg.recipes.words [--wordnet FOLDER] [--out FILE]`: makes `tlg/evidence/names/words.json`.
+"""`python -m tlg.recipes.words [--wordnet FOLDER] [--out FOLDER]`: makes `words.json` and `kinds.json`.
 
 It reads WordNet 3.0's noun files (Debian: `apt-get install wordnet-base`), whose offsets are ImageNet's synset ids, and
 the thousand ids in the order of the usual classifier, which timm ships. For every noun that has ImageNet classes below
@@ -23,20 +23,50 @@ BROADEST_ABOVE = 12
 # Senses that come late in WordNet's order are rare; a word is taken in its first sense that has classes, if that is
 # among these.
 SENSES = 2
+# The kinds of things that models may be taught with masks, and WordNet's senses (counted from 1) on top of each.
+KINDS: dict[str, tuple[tuple[str, int], ...]] = {
+    "airplane": (("airplane", 1),),
+    "bicycle": (("bicycle", 1),),
+    "bird": (("bird", 1),),
+    "boat": (("boat", 1), ("ship", 1)),
+    "book": (("book", 1), ("book", 2)),
+    "building": (("building", 1), ("house", 1)),
+    "car": (("car", 1),),
+    "cat": (("cat", 1),),
+    "chair": (("chair", 1),),
+    "cow": (("cattle", 1), ("cow", 2)),
+    "dog": (("dog", 1),),
+    "flower": (("flower", 1), ("flower", 2)),
+    "grass": (("grass", 1), ("lawn", 1)),
+    "horse": (("horse", 1),),
+    "mountain": (("mountain", 1), ("hill", 1)),
+    "person": (("person", 1), ("people", 1)),
+    "road": (("road", 1), ("street", 1)),
+    "sheep": (("sheep", 1),),
+    "sign": (("signboard", 1), ("street_sign", 1)),
+    "sky": (("sky", 1),),
+    "tree": (("tree", 1),),
+    "water": (("body_of_water", 1), ("water", 1)),
+}
 
 
 @dataclass(frozen=True)
 class Nouns:
-    """WordNet's nouns: what lies above and below a synset, and which synsets a word may mean, commonest first."""
+    """WordNet's nouns: what lies above and below a synset, and which synsets a word may mean, commonest first.
+
+    `instances` are no kinds of things but single ones: persons of history, rivers, towns.
+    """
 
     above: dict[int, list[int]]
     below: dict[int, list[int]]
     senses: dict[str, list[int]]
+    instances: set[int]
 
 
 def read_nouns(folder: Path) -> Nouns:
     above: dict[int, list[int]] = {}
     below: dict[int, list[int]] = {}
+    instances: set[int] = set()
     for line in (folder / "data.noun").read_text(encoding="latin-1").splitlines():
         if line.startswith(" "):
             continue  # the licence
@@ -48,6 +78,8 @@ def read_nouns(folder: Path) -> Nouns:
             if pointers[start] in ("@", "@i") and pointers[start + 2] == "n":
                 above.setdefault(offset, []).append(int(pointers[start + 1]))
                 below.setdefault(int(pointers[start + 1]), []).append(offset)
+                if pointers[start] == "@i":
+                    instances.add(offset)
     senses = {}
     for line in (folder / "index.noun").read_text(encoding="latin-1").splitlines():
         if line.startswith(" "):
@@ -55,7 +87,7 @@ def read_nouns(folder: Path) -> Nouns:
         fields = line.split()
         pointer_kinds = int(fields[3])
         senses[fields[0]] = [int(offset) for offset in fields[6 + pointer_kinds :]]
-    return Nouns(above, below, senses)
+    return Nouns(above, below, senses, instances)
 
 
 def classes_below(nouns: Nouns, row_of: dict[int, int]) -> dict[int, frozenset[int]]:
@@ -100,6 +132,31 @@ def table(folder: Path) -> dict[str, list[int]]:
     return {word: sorted(rows) for word, rows in found.items() if rows}
 
 
+def words_of_kinds(nouns: Nouns) -> dict[str, list[str]]:
+    """Every kind's words: those whose commonest sense lies below it, and below no other kind that is nearer."""
+    kind_of_synset = {nouns.senses[word][sense - 1]: kind for kind, roots in KINDS.items() for word, sense in roots}
+    listed: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for word, (commonest, *_) in sorted(nouns.senses.items()):
+        own = next((kind for kind, roots in KINDS.items() if word == kind or word in dict(roots)), None)
+        is_kind = commonest not in nouns.instances
+        kind = own or (nearest_kind(nouns, kind_of_synset, commonest) if is_kind else None)
+        if kind is not None:
+            listed[kind].append(word.replace("_", " "))
+    return listed
+
+
+def nearest_kind(nouns: Nouns, kind_of_synset: dict[int, str], synset: int) -> str | None:
+    waiting, visited = deque([synset]), set[int]()
+    while waiting:
+        nearest = waiting.popleft()
+        if nearest in kind_of_synset:
+            return kind_of_synset[nearest]
+        if nearest not in visited:
+            visited.add(nearest)
+            waiting.extend(nouns.above.get(nearest, []))
+    return None
+
+
 def spans(rows: list[int]) -> str:
     """Row numbers as `3-7,12`: most words stand for runs of neighbouring rows."""
     runs: list[list[int]] = []
@@ -114,11 +171,13 @@ def spans(rows: list[int]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tlg.recipes.words", description=__doc__)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
-    parser.add_argument("--out", type=Path, default=Path("tlg/evidence/names/words.json"))
+    parser.add_argument("--out", type=Path, default=Path("tlg/evidence/names"), help="where both tables are written")
     options = parser.parse_args()
     words = {word.replace("_", " "): spans(rows) for word, rows in table(options.wordnet).items()}
-    options.out.write_text(json.dumps(words, ensure_ascii=False, separators=(",", ":"), sort_keys=True) + "\n")
-    print(f"{len(words):,} words, {options.out.stat().st_size:,} bytes")
+    for file, content in (("words.json", words), ("kinds.json", words_of_kinds(read_nouns(options.wordnet)))):
+        written = options.out / file
+        written.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True) + "\n")
+        print(f"{file}: {len(content):,} entries, {written.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+// The keys of the large view.
+import { addShortcuts } from "../core/shortcuts.js";
+
+export function addViewerKeys(viewer) {
+  const { looks } = viewer.host, decide = (kind) => () => viewer.current && viewer.decide(viewer.current.name, kind);
+  addShortcuts("Large view", () => viewer.isOpen, [
+    { key: "ArrowLeft p", does: "previous picture", run: () => viewer.go(-1) },
+    { key: "ArrowRight n", does: "next picture", run: () => viewer.go(1) },
+    { key: "ArrowUp", does: "class above", run: () => viewer.step(-1) },
+    { key: "ArrowDown", does: "class below", run: () => viewer.step(1) },
+    { key: "Enter", does: "accept what is open, then the next picture", run: () => viewer.acceptAll() },
+    { key: "a", does: "accept the class", run: decide("accepted") },
+    { key: "r", does: "reject its mask", run: decide("rejected") },
+    { key: "x", does: "the class is not there", run: decide("absent") },
+    { key: "b", does: "brush", run: () => viewer.take("brush") },
+    { key: "e", does: "eraser", run: () => viewer.take("erase") },
+    { key: "v", does: "move the picture", run: () => viewer.take("move") },
+    { key: "[", does: "smaller brush", run: () => viewer.resize(0.8) },
+    { key: "]", does: "larger brush", run: () => viewer.resize(1.25) },
+    { key: "z", does: "undo", run: () => viewer.undo() },
+    { key: "u", does: "use as exemplar", run: () => viewer.teach() },
+    { key: "m", does: "masks on and off", run: () => { viewer.isBare = !viewer.isBare; viewer.refresh(); } },
+    { key: "h", does: "hide or show the class", run: () => viewer.current && looks.toggle(viewer.current.name) },
+    { key: "s", does: "filled, outlined or both", run: () => looks.nextStyle() },
+    { key: "o", does: "original beside the mask", run: () => { looks.set({ beside: !looks.beside }); viewer.fit(); } },
+    { key: "+ =", does: "zoom in", run: () => viewer.stage.zoom(1.25) },
+    { key: "-", does: "zoom out", run: () => viewer.stage.zoom(0.8) },
+    { key: "0", does: "fit", run: () => viewer.fit() },
+    { key: "Escape", does: "close", run: () => viewer.close() },
+  ]);
+}

@@ -1,0 +1,120 @@
+"""Whether a cluster's other nodes can do the job: each is asked once before it starts, and one error tells all.
+
+Nodes that come later, from an autoscaler, are not asked; they come from the same image as a rule.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+from typing import Any
+
+from jobs.flow.manifest import Work
+from tlg.errors import ClusterError
+
+log = logging.getLogger(__name__)
+ASK_SECONDS = 120.0
+# They have to agree, or objects do not pass from one process to the other.
+SAME = ("python", "ray", "tlg")
+# Where they differ, answers may differ in the last digits.
+LIKE = ("torch", "numpy")
+
+
+def check(model: str, model_digest: str, work: Work) -> None:
+    """Raises ClusterError where a node lacks the product, its versions, the model, or the way to the store."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here and node["Resources"].get("CPU")]
+    if not others:
+        return
+    asked = {node["NodeID"]: _asked(node["NodeID"], model, f"{work.folder}/000000.parquet", work) for node in others}
+    expected = versions()
+    faults = []
+    for node in others:
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        faults += [f"{name}: {fault}" for fault in _faults(asked[node["NodeID"]], expected, model, model_digest)]
+    if faults:
+        raise ClusterError(
+            f"the cluster cannot run this job: {'; '.join(faults)}. Every node needs the "
+            "same installation as the driver: start them from one image, or install the same wheel and constraints"
+        )
+
+
+def versions() -> dict[str, str]:
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in (*SAME[1:], *LIKE):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def _asked(node: str, model: str, file: str, work: Work) -> Any:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    access = (work.access.endpoint, work.access.region)
+
+    def told() -> dict[str, Any]:
+        # Sent by value: it has to run where the product is not installed.
+        from importlib.metadata import PackageNotFoundError, version
+        from platform import python_version_tuple
+
+        answer: dict[str, Any] = {"python": ".".join(python_version_tuple()[:2])}
+        for name in ("ray", "tlg", "torch", "numpy"):
+            try:
+                answer[name] = version(name)
+            except PackageNotFoundError:
+                answer[name] = "none"
+        try:
+            from tlg import store
+            from tlg.annotators.registry import model_digest
+        except ImportError as error:
+            return answer | {"missing": str(error)}
+        for key, look in (
+            ("model", lambda: model_digest(model)),
+            ("store", lambda: len(store.read_range(file, 0, 4, store.Access(*access)))),
+        ):
+            try:
+                answer[key] = look()
+            except Exception as error:  # whatever it is, the driver tells it
+                answer[f"no_{key}"] = " ".join(str(error).split())
+        return answer
+
+    where = NodeAffinitySchedulingStrategy(node, soft=False)
+    # Ray's types lack this strategy, its documentation has it.
+    return ray.remote(num_cpus=0, scheduling_strategy=where, max_retries=0)(told).remote()  # type: ignore[call-overload]
+
+
+def _faults(answer: Any, expected: dict[str, str], model: str, digest: str) -> list[str]:
+    import ray
+
+    try:
+        told = ray.get(answer, timeout=ASK_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        return [f"did not answer within {ASK_SECONDS:g} s"]
+    except ray.exceptions.RayError as error:
+        return [" ".join(str(error).split())[-300:]]
+    return faults_of(told, expected, model, digest)
+
+
+def faults_of(told: dict[str, Any], expected: dict[str, str], model: str, digest: str) -> list[str]:
+    """What a node told, against what the driver has."""
+    if "missing" in told:
+        return [f"the product is not installed there ({told['missing']})"]
+    faults = [
+        f"{name} is {told[name]}, the driver has {expected[name]}" for name in SAME if told[name] != expected[name]
+    ]
+    if "no_model" in told:
+        faults.append(f"model {model}: {told['no_model']}")
+    elif told["model"] != digest:
+        faults.append(f"model {model} is another one there ({told['model'][:12]}, the driver has {digest[:12]})")
+    if "no_store" in told:
+        faults.append(f"the output's store cannot be read there: {told['no_store']}")
+    for name in LIKE:
+        if told[name] != expected[name]:
+            log.warning("a node has %s %s, the driver has %s: answers may differ", name, told[name], expected[name])
+    return faults

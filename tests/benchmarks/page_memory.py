@@ -1,0 +1,98 @@
+"""What 300 pictures of 12 megapixels weigh in a browser's tab: `python tests/benchmarks/page_memory.py [COUNT]`.
+
+The rehearsal model answers; the figure is the proportional memory of the tab's process, watched ten times a second.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.servers import browser as browsers  # noqa: E402
+from tests.servers import chromium  # noqa: E402
+from tests.servers.endpoint import Endpoint  # noqa: E402
+
+SIZE = (4000, 3000)
+LIMIT_MB = 500
+
+
+def renderers(folder: Path) -> list[int]:
+    """Tabs of the browser whose profile is in `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "--type=renderer" in command and str(folder) in command:
+            found.append(int(entry.name))
+    return found
+
+
+def memory_mb(process: int) -> float:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+
+
+class Watch(threading.Thread):
+    def __init__(self, folder: Path):
+        super().__init__(daemon=True)
+        self.folder, self.most, self.now, self.stopped = folder, 0.0, 0.0, threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.1):
+            self.now = max((memory_mb(process) for process in renderers(self.folder)), default=0.0)
+            self.most = max(self.most, self.now)
+
+
+def picture(path: Path, seed: int) -> Path:
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 90, (30, 40, 3), dtype=np.uint8)
+    small[8:20, 10:26] += 150
+    Image.fromarray(small).resize(SIZE, Image.Resampling.BICUBIC).save(path, quality=85)
+    return path
+
+
+def main(count: int) -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = [picture(folder / f"{number:03}.jpg", number) for number in range(count)]
+        total = sum(path.stat().st_size for path in paths) / 1e6
+        print(f"{count} pictures of {SIZE[0]}x{SIZE[1]}, {total:.0f} MB", flush=True)
+        with Endpoint(folder) as endpoint, browsers.started(chromium.find_or_install(), folder) as browser:
+            watch = Watch(folder)
+            watch.start()
+            browser.open(endpoint.url)
+            print(f"empty page: {watch.now:.0f} MB", flush=True)
+            browser.one(".class-name").send_keys("bright")
+            browser.choose(".class input[type=file]", paths[:1])
+            began = time.monotonic()
+            browser.choose("#pictures", paths)
+            browser.until_message(f"{count} of {count} annotated.", 500)
+            print(f"answered in {time.monotonic() - began:.0f} s, most so far {watch.most:.0f} MB", flush=True)
+            for share in range(0, 11):
+                browser.script(f"scrollTo(0, document.body.scrollHeight * {share / 10})")
+                time.sleep(1)
+            browser.click(".tile .picture")
+            for _ in range(5):
+                time.sleep(1)
+                browser.one("#viewer canvas").send_keys("n")
+            watch.stopped.set()
+            print(f"after scrolling and looking: now {watch.now:.0f} MB, most {watch.most:.0f} MB, limit {LIMIT_MB} MB")
+            return watch.most > LIMIT_MB
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 300))
