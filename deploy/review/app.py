@@ -89,9 +89,9 @@ def _add_page(app: FastAPI) -> None:
     def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
-    @app.get("/ui/masks.js")
+    @app.get("/ui/rle.js")
     def masks() -> FileResponse:
-        return FileResponse(OTHER_PAGE / "masks.js", media_type="text/javascript")
+        return FileResponse(OTHER_PAGE / "masks" / "rle.js", media_type="text/javascript")
 
     @app.get("/ui/icon.svg")
     def icon() -> FileResponse:

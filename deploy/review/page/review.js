@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Brush, encodeMask } from "./brush.js";
-import { decodeMask } from "./masks.js";
+import { decodeMask } from "./rle.js";
 import { Stage } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
