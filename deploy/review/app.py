@@ -25,7 +25,7 @@ from tlg.answers.records import Rle
 from tlg.errors import InputError
 
 PAGE = Path(__file__).parent / "page"
-MASKS = Path(__file__).parents[1] / "page" / "masks" / "rle.js"
+OTHER_PAGE = Path(__file__).parents[1] / "page"
 # Nothing but this very server is asked for anything, and no other page may show this one.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -89,9 +89,13 @@ def _add_page(app: FastAPI) -> None:
     def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
-    @app.get("/ui/masks.js")
+    @app.get("/ui/rle.js")
     def masks() -> FileResponse:
-        return FileResponse(MASKS, media_type="text/javascript")
+        return FileResponse(OTHER_PAGE / "masks" / "rle.js", media_type="text/javascript")
+
+    @app.get("/ui/icon.svg")
+    def icon() -> FileResponse:
+        return FileResponse(OTHER_PAGE / "icon.svg", media_type="image/svg+xml")
 
     app.mount("/ui", StaticFiles(directory=PAGE), name="ui")
 

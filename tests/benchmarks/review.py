@@ -83,10 +83,14 @@ def measure(reviews: int = REVIEWS) -> list[Row]:
         ratio = float(np.mean(tally.widths) / np.mean(tally.random_widths))
         inputs = f"{reviews} reviews of {PICTURES} among {COLLECTION:,} pictures, {len(kind.shares)} classes"
         rows += [
-            Row(f"{kind.name}: interval holds the precision", float(np.mean(tally.holds)), "share", HOLDS, 0.0),
-            Row(f"{kind.name}: interval holds the missed rate", float(np.mean(tally.missed_holds)), "share"),
+            Row(
+                f"{kind.name}: interval holds the precision", float(np.mean(tally.holds)), "share", HOLDS, inputs=inputs
+            ),
             Row(f"{kind.name}: width against random pictures", ratio, "ratio", WIDTH, inputs=inputs),
         ]
+        if tally.missed_holds:
+            held = float(np.mean(tally.missed_holds))
+            rows.append(Row(f"{kind.name}: interval holds the missed rate", held, "share", HOLDS, inputs=inputs))
     return rows
 
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Brush, encodeMask } from "./brush.js";
-import { decodeMask } from "./masks.js";
+import { decodeMask } from "./rle.js";
 import { Stage } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
@@ -15,6 +15,7 @@ const KEYS = {
 let pictures = [], at = 0, step = 0, shown = null, image = null, brush = null, isHidden = false, isBusy = false;
 let loading = 0;
 
+const spoken = ({ status, said }) => status !== "mask" && said.verdict === "right" ? "rightly absent" : words[said.verdict];
 const masked = () => shown.answers.filter((answer) => answer.status === "mask");
 /** The likeliest first. */
 const absent = () => shown.answers.filter((answer) => answer.status !== "mask").sort((a, b) => b.presence - a.presence);
@@ -51,10 +52,11 @@ function render() {
   byId("verdicts").hidden = Boolean(brush) || !answer;
   byId("missing").hidden = Boolean(brush) || Boolean(answer);
   byId("mending").hidden = !brush;
+  byId("moves").hidden = Boolean(brush);
   if (!answer) renderClasses();
   const said = (answer ? [answer] : absent()).filter((one) => one.said);
   byId("said").textContent = said.slice(0, 3)
-    .map((one) => `${one.class_name}: ${words[one.said.verdict]}, says ${one.said.reviewer}`).join("; ");
+    .map((one) => `${one.class_name}: ${spoken(one)}, says ${one.said.reviewer}`).join("; ");
   byId("stage").classList.toggle("drawing", Boolean(brush));
   byId("stage").setAttribute("aria-label", answer ? `${name} with the mask of ${answer.class_name}` : name);
   paint();
@@ -238,6 +240,8 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
   }
 });
+
+addEventListener("resize", () => stage.fit());
 
 let last = null;
 byId("stage").addEventListener("pointerdown", (event) => {
