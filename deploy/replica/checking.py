@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deploy.endpoint.problems import ProblemError, problem_of
 from tlg.annotators.protocol import LoadedModel
+from tlg.annotators.tiled import TiledModel
 from tlg.errors import TlgError
 from tlg.exemplars import LoadedExemplars
 
@@ -49,6 +50,7 @@ def checked(load_model: Callable[[], LoadedModel], load_set: Callable[[], Loaded
 def _checks(loaded: LoadedModel, exemplars: LoadedExemplars) -> list[ExemplarCheck]:
     # A model of the network's has imported its module; for any other the network's libraries are not worth the wait.
     network = sys.modules.get("tlg.annotators.network")
+    loaded = loaded.model if isinstance(loaded, TiledModel) else loaded
     if network is None or not isinstance(loaded, network.NetworkModel):
         raise ProblemError(422, "no-check", "this model looks at no exemplars; name a `model` that has a network")
     from tlg.annotators.check import ExemplarChecker

@@ -240,7 +240,8 @@ def test_verdicts_come_back_as_cvat_exports_coco(out: Path, tmp_path: Path) -> N
     images = {one["id"]: one for one in document["images"]}
     dropped = next(one for one in document["annotations"] if one["category_id"] == fox)
     document["annotations"].remove(dropped)
-    wrong_size = next(one for one in document["images"] if one["id"] != dropped["image_id"])
+    annotated = {one["image_id"] for one in [dropped, *document["annotations"]]}
+    wrong_size = next(one for one in document["images"] if one["id"] not in annotated)
     wrong_size["width"] += 1
     document["images"].append({"id": 999, "file_name": "other/picture.jpg", "width": 5, "height": 5})
     file = tmp_path / "cvat.json"
