@@ -67,4 +67,4 @@ def test_every_failure_has_its_code_and_its_way_out(job, tmp_path, monkeypatch, 
     code, _, err = tlg(monkeypatch, capsys, "status", tmp_path)
     assert (code, "no runs recorded here" in err) == (5, True)
     code, _, err = tlg(monkeypatch, capsys, "export", tmp_path, "--to", tmp_path / "e", "--format", "voc")
-    assert (code, "format 'voc' is unknown" in err) == (2, True)
+    assert (code, "unknown format 'voc'" in err) == (2, True)
