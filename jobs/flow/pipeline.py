@@ -9,13 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,8 +36,6 @@ FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
 SHUTDOWN_SECONDS = 60.0
-# In the text of the bare RuntimeError with which Ray refuses a cluster of another Python or another Ray.
-OTHER_VERSIONS = "Version mismatch"
 # In the text of the bare Exception with which Ray gives up on its own processes.
 SLOW_START = "timed out during startup"
 
@@ -174,7 +169,7 @@ def connect(**options: Any) -> None:
     import ray
 
     if options["address"] == "local":
-        _need_no_home()
+        nodes.need_no_home()
     for is_last in (False, True):
         try:
             ray.init(**options)
@@ -185,10 +180,8 @@ def connect(**options: Any) -> None:
             is_slow = SLOW_START in text
             if is_slow and not is_last:
                 continue
-            if OTHER_VERSIONS in text:
-                way_out = (
-                    f"start the head with this installation's `ray start` ({sys.prefix}), or run the job with its own"
-                )
+            if nodes.OTHER_VERSIONS in text:
+                way_out = nodes.start_ours()
             elif options["address"] != "local":
                 way_out = "check the address and the token"
             elif is_slow:
@@ -196,21 +189,6 @@ def connect(**options: Any) -> None:
             else:
                 way_out = "free some memory and disk, or use a running Ray (--address)"
             raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
-
-
-def _need_no_home() -> None:
-    """Ray keeps a cluster's token in the home folder; one that ends with this process needs none that lasts."""
-    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
-        return
-    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    if kept.exists():
-        return
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        (kept.parent / ".probe").touch()
-        (kept.parent / ".probe").unlink()
-    except OSError:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
 
 
 def receipts(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:

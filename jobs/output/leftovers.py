@@ -27,9 +27,10 @@ def remove_older_work(output: str, lease_number: int, access: store.Access) -> N
 
 
 def remove_work(output: str, lease_number: int, access: store.Access) -> None:
-    """This run's own, and the folder around it where nothing else is in it."""
+    """This run's own, what a killed run's workers wrote since it began, and the folder around where it is empty."""
     base = f"{output.rstrip('/')}/{WORK_FOLDER}"
     store.delete_folder(work_folder(output, lease_number), access)
+    remove_older_work(output, lease_number, access)
     if not store.listed(base, "**/*", access):
         store.delete_folder(base, access)
 
