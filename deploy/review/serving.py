@@ -44,6 +44,8 @@ def _bound(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        # The address is shown before the server accepts; whoever is faster than that waits and is not refused.
+        bound.listen()
     except OSError as error:
         raise SpecError(f"--host {host} --port {port}: {error}; choose another with --port") from None
     return bound
