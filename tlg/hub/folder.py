@@ -6,7 +6,6 @@ named in `model.json` and proven by what the backbone makes of a fixed picture.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,13 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from tlg import store
-from tlg.errors import CheckpointError, StorageError
+from tlg.errors import CheckpointError
 from tlg.evidence.background import Background
+from tlg.evidence.names.registry import OPEN_CLIP
 from tlg.evidence.names.taught import TaughtKinds, width_of
 from tlg.evidence.text_encoder import TextEncoder, build_text_encoder
 from tlg.hub.backbones import load_recorded, record_of
+from tlg.hub.digests import sha256, verified_bytes
 from tlg.hub.model_file import (
     MODEL_FILE,
     Card,
@@ -42,6 +43,7 @@ from tlg.network.text_spec import TextSpec
 from tlg.network.tlg import TLG
 
 if TYPE_CHECKING:
+    from tlg.evidence.open_clip.image_prior import TextSide
     from tlg.evidence.tiny_clip import TinyClip
 
 BACKBONE_FILE = "backbone.safetensors"
@@ -65,6 +67,7 @@ class Model:
     clip: TinyClip | None = None
     names: str | None = None  # the source that says what names mean; None leaves the choice to the registry
     kinds: TaughtKinds | None = None  # what was taught by name, with masks
+    open_clip: TextSide | None = None  # what `names: open_clip` means
 
     def text_encoder(self, device: str = "cpu") -> TextEncoder | None:
         """The encoder of class names, or None where the network reads no text. Nothing is loaded before this."""
@@ -81,6 +84,8 @@ class Model:
             self.clip.to(device)
         if self.kinds is not None:
             self.kinds.to(device)
+        if self.open_clip is not None:
+            self.open_clip.model.to(device)
         return self
 
 
@@ -114,7 +119,7 @@ def save_model(
     files = {}
     for file, state in contents.items():
         data = save_safetensors(state)
-        files[file] = hashlib.sha256(data).hexdigest()
+        files[file] = sha256(data)
         store.write(store.join(str(folder), file), data)
     written = ModelFile(
         name=name,
@@ -147,7 +152,8 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
     """The model of a folder or URI; every file's digest is verified first."""
     content = read_content(folder)
     written = checked(content, str(folder))
-    states = {file: verified(folder, file, digest) for file, digest in written.files.items()}
+    foreign = None if written.open_clip is None else written.open_clip.file
+    states = {file: verified(folder, file, digest) for file, digest in written.files.items() if file != foreign}
     if written.network is not None and HEAD_FILE not in states:
         raise CheckpointError(f"{folder} describes a network, but lists no {HEAD_FILE}; save the model anew")
     backbone = folder_backbone(folder, written, states)
@@ -175,8 +181,22 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         clip,
         written.names,
         None if written.kinds is None else loaded_kinds(folder, backbone, written.kinds, states),
+        folder_open_clip(folder, written),
     )
     return model if device is None else model.to(device)
+
+
+def folder_open_clip(folder: str | Path, written: ModelFile) -> TextSide | None:
+    if written.open_clip is None:
+        if written.names == OPEN_CLIP:
+            raise CheckpointError(
+                f"{folder}/{MODEL_FILE} leaves names to `{OPEN_CLIP}` and describes none;"
+                " make the folder with `tlg models add-clip`"
+            )
+        return None
+    from tlg.hub.open_clip import loaded_open_clip  # open_clip takes a second to import
+
+    return loaded_open_clip(folder, written.open_clip, written.files | written.carried)
 
 
 def loaded_kinds(
@@ -207,21 +227,10 @@ def folder_backbone(folder: str | Path, written: ModelFile, states: dict[str, di
 
 
 def verified(folder: str | Path, file: str, digest: str) -> dict[str, Tensor]:
-    place = store.join(str(folder), file)
     try:
-        data = store.read(place)
-    except StorageError as error:
-        raise CheckpointError(f"{folder} is not whole: {error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
-        raise CheckpointError(
-            f"{place} is damaged or not the file it was: its SHA-256 is {found[:16]}..., {MODEL_FILE} says"
-            f" {digest[:16]}...; copy or export the model again"
-        )
-    try:
-        return load_safetensors(data)
+        return load_safetensors(verified_bytes(folder, file, digest))
     except SafetensorError as error:
-        raise CheckpointError(f"{place} is not a safetensors file ({error})") from error
+        raise CheckpointError(f"{store.join(str(folder), file)} is not a safetensors file ({error})") from error
 
 
 def fill(module: torch.nn.Module, state: dict[str, Tensor], source: str) -> None:
