@@ -62,7 +62,8 @@ class PackedSet:
             for path, content in self.files.items()
         }
         classes = [
-            one | {"exemplars": [_moved(ref, places) for ref in one["exemplars"]]} for one in self.document["classes"]
+            of_class | {"exemplars": [_moved(ref, places) for ref in of_class["exemplars"]]}
+            for of_class in self.document["classes"]
         ]
         negatives = [places[path] for path in self.document.get("negatives", [])]
         document = self.document | {"classes": classes, "negatives": negatives}
@@ -186,19 +187,19 @@ class ExemplarStore:
     def get(self, reference: str) -> StoredSet:
         """The set behind a name or a digest; a 404 problem if there is none."""
         self._checked(reference)
-        found = self._of_digest(reference) if DIGEST.fullmatch(reference) else self._named(reference)
-        if found is None:
+        record = self._of_digest(reference) if DIGEST.fullmatch(reference) else self._named(reference)
+        if record is None:
             raise ProblemError(
                 404,
                 "no-such-exemplar-set",
                 f"no exemplar set '{reference}'; PUT /v1/exemplar-sets/{reference} makes one",
             )
-        return self._told(found)
+        return self._told(record)
 
     @_of_no_place
     def list(self) -> list[StoredSet]:
-        found = store.listed(f"{self.uri}/names", "*.json", self.access)
-        records = (self._record(entry.uri) for entry in found)
+        entries = store.listed(f"{self.uri}/names", "*.json", self.access)
+        records = (self._record(entry.uri) for entry in entries)
         return [self._told(record) for record in records if record is not None]
 
     @_of_no_place
@@ -244,9 +245,9 @@ class ExemplarStore:
     def sweep(self) -> None:
         """Remove content that no name means and that was not used for `keep_days`."""
         base = f"{self.uri}/sets"
-        found = {_digest_in(uri) for uri in self._files(base)}
+        digests = {_digest_in(uri) for uri in self._files(base)}
         named = {record.digest for record in self.list()}
-        for digest in sorted(digest for digest in found if digest and digest not in named):
+        for digest in sorted(digest for digest in digests if digest and digest not in named):
             if self._last_used(digest) is None:
                 self._mark_used(digest)  # from an earlier version: its time begins now
             else:
@@ -270,10 +271,10 @@ class ExemplarStore:
         try:
             current = self._named(name)
             if (current.digest if current else NO_CONTENT) != expected:
-                found = f"'{name}' means {current.digest} now" if current else f"there is no set '{name}' any more"
+                meaning = f"'{name}' means {current.digest} now" if current else f"there is no set '{name}' any more"
                 wanted = f"expected {expected}" if expected else "expected a new name"
                 raise ProblemError(
-                    412, "changed", f"{found}, {wanted}; read it again, or send no condition to overwrite it"
+                    412, "changed", f"{meaning}, {wanted}; read it again, or send no condition to overwrite it"
                 )
             yield
         finally:
@@ -394,15 +395,15 @@ class ExemplarStore:
     def _described(self, name: str, digest: str, document: dict) -> StoredSet:
         classes = [
             StoredClass(
-                name=one["name"],
+                name=of_class["name"],
                 class_id=number,
-                attributes=one.get("attributes"),
-                context=one.get("context") or [],
-                exemplars=len(one["exemplars"]),
-                masks=sum(bool(ref.get("mask")) for ref in one["exemplars"]),
-                drawings=sum(any(ref.get(kind) for kind in Drawing.model_fields) for ref in one["exemplars"]),
+                attributes=of_class.get("attributes"),
+                context=of_class.get("context") or [],
+                exemplars=len(of_class["exemplars"]),
+                masks=sum(bool(ref.get("mask")) for ref in of_class["exemplars"]),
+                drawings=sum(any(ref.get(kind) for kind in Drawing.model_fields) for ref in of_class["exemplars"]),
             )
-            for number, one in enumerate(document["classes"], start=1)
+            for number, of_class in enumerate(document["classes"], start=1)
         ]
         negatives = len(document.get("negatives", []))
         uri = self.document_uri(digest)
@@ -446,10 +447,10 @@ def _moved(ref: dict, places: dict[str, str]) -> dict:
 def _paths(document: dict) -> list[str]:
     """Every file that a set's document names."""
     written = parse(exemplars.ExemplarDocument, document, DOCUMENT)
-    refs = [ref for one in written.classes for ref in one.exemplars]
+    refs = [ref for of_class in written.classes for ref in of_class.exemplars]
     return [*(ref.image for ref in refs), *(ref.mask for ref in refs if ref.mask), *written.negatives]
 
 
 def _digest_in(uri: str) -> str | None:
-    found = re.search(r"/sets/([0-9a-f]{32})/", uri)
-    return found.group(1) if found else None
+    match = re.search(r"/sets/([0-9a-f]{32})/", uri)
+    return match.group(1) if match else None

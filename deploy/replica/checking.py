@@ -56,8 +56,8 @@ def _checks(loaded: LoadedModel, exemplars: LoadedExemplars) -> list[ExemplarChe
     from tlg.annotators.check import ExemplarChecker
 
     positions = [number for of in exemplars.classes for number in range(1, len(of.exemplars) + 1)]
-    found = ExemplarChecker(loaded.model, exemplars).check()
+    checks = ExemplarChecker(loaded.model, exemplars).check()
     return [
-        ExemplarCheck(one.class_name, position, one.presence, one.overlap, one.rival, one.warning)
-        for position, one in zip(positions, found, strict=True)
+        ExemplarCheck(check.class_name, position, check.presence, check.overlap, check.rival, check.warning)
+        for position, check in zip(positions, checks, strict=True)
     ]

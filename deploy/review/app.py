@@ -132,11 +132,14 @@ def _add_routes(app: FastAPI, session: Session) -> None:
 
     @app.post("/api/pictures/{image_id}/verdicts")
     def judge(image_id: str, said: Said) -> dict[str, Any]:
-        made = [(one.class_name, one.answer, one.verdict, _as_rle(one.mask)) for one in said.verdicts]
+        made = [
+            (verdict.class_name, verdict.answer, verdict.verdict, _as_rle(verdict.mask)) for verdict in said.verdicts
+        ]
         others = session.judge(image_id, said.reviewer.strip(), made)
         return {
             "others": [
-                {"class_name": one.class_name, "verdict": one.verdict, "reviewer": one.reviewer} for one in others
+                {"class_name": other.class_name, "verdict": other.verdict, "reviewer": other.reviewer}
+                for other in others
             ]
         }
 

@@ -42,7 +42,7 @@ WORK_SCHEMA = pa.schema(
         ("uri", pa.string()),
         ("etag", pa.string()),
         ("size", pa.int64()),
-        ("asked", pa.list_(pa.string())),
+        ("labels", pa.list_(pa.string())),
         ("put_off_at", pa.float64()),  # since when the image could not be had, null if it never was tried in vain
         ("place", pa.string()),  # where in its archive the image lies, null for one that is a file of its own
     ]
@@ -51,8 +51,8 @@ WORK_SCHEMA = pa.schema(
 
 @dataclass
 class Listed:
-    """A batch of images: parallel columns; `asked` is None where every class is asked, `places` where none is in an
-    archive.
+    """A batch of images: parallel columns; `labels` is None where every class is looked for, `places` where none is in
+    an archive.
 
     `left_out` counts what was found beside them since the batch before, by reason.
     """
@@ -60,7 +60,7 @@ class Listed:
     uris: list[str]
     etags: list[str | None]
     sizes: list[int | None]
-    asked: list[list[str] | None] | None = None
+    labels: list[list[str] | None] | None = None
     left_out: Counter[str] = field(default_factory=Counter)
     places: list[str | None] | None = None
 
@@ -95,8 +95,8 @@ def listed(
         left_out += batch.left_out
         yield batch
     if not images:
-        found = f"found {_counted(left_out)}" if left_out else reason
-        raise EmptyCollectionError(f"{spec.manifest or spec.uri}: no images: {found}")
+        cause = f"found {_counted(left_out)}" if left_out else reason
+        raise EmptyCollectionError(f"{spec.manifest or spec.uri}: no images: {cause}")
 
 
 def _below(spec: ImagesSpec, access: store.Access, output: str | None, indices: str | None) -> Iterator[Listed]:
@@ -237,21 +237,21 @@ def plan_work(
         image_ids = [records.image_id(uri) for uri in batch.uris]
         numbers = image_numbers(pa.chunked_array([pa.array(image_ids, pa.string())]))
         keys = ledger.image_keys(image_ids, batch.etags)
-        if batch.asked is None:
-            asked, chosen = np.full(len(keys), everything), np.ones(len(keys), bool)
+        if batch.labels is None:
+            classes_keys, chosen = np.full(len(keys), everything), np.ones(len(keys), bool)
         else:
-            batch.asked = [_known_only(names, class_ids, work.unknown_labels) for names in batch.asked]
+            batch.labels = [_known_only(names, class_ids, work.unknown_labels) for names in batch.labels]
             sums = [
-                everything if names is None else ledger.classes_key([class_ids[one] for one in names])
-                for names in batch.asked
+                everything if names is None else ledger.classes_key([class_ids[name] for name in names])
+                for names in batch.labels
             ]
-            asked = np.asarray(sums, np.uint64)
-            chosen = np.asarray([names is None or len(names) > 0 for names in batch.asked])
+            classes_keys = np.asarray(sums, np.uint64)
+            chosen = np.asarray([names is None or len(names) > 0 for names in batch.labels])
             work.nothing_asked += int((~chosen).sum())
         if only_failed:
             chosen &= is_in(numbers, done.failed_images)
         elif not force:
-            chosen &= ~done.is_done(keys, asked)
+            chosen &= ~done.is_done(keys, classes_keys)
         fresh = np.zeros(len(numbers), bool)
         fresh[np.unique(numbers, return_index=True)[1]] = True
         fresh &= ~seen.has(numbers)
@@ -279,7 +279,7 @@ def _rows(batch: Listed, chosen: np.ndarray, put_off: Mapping[str, float]) -> pa
         "uri": take(batch.uris),
         "etag": take(batch.etags),
         "size": take(batch.sizes),
-        "asked": [None] * len(chosen) if batch.asked is None else take(batch.asked),
+        "labels": [None] * len(chosen) if batch.labels is None else take(batch.labels),
         "put_off_at": [put_off.get(uri) for uri in take(batch.uris)],
         "place": [None] * len(chosen) if batch.places is None else take(batch.places),
     }
@@ -423,14 +423,14 @@ def _names(value: object) -> list[str] | None:
     if value is None:
         return None
     if isinstance(value, list):
-        return [str(one) for one in value]
+        return [str(name) for name in value]
     text = str(value).strip()
     if text.startswith("["):
         try:
-            return [str(one) for one in json.loads(text)]
+            return [str(name) for name in json.loads(text)]
         except json.JSONDecodeError:
             raise SpecError(f"labels {text!r}: neither a JSON list nor names between commas") from None
-    return [one.strip() for one in text.replace(";", ",").split(",") if one.strip()]
+    return [name.strip() for name in text.replace(";", ",").split(",") if name.strip()]
 
 
 def _web_list(uri: str, access: store.Access) -> Iterator[Listed]:

@@ -77,14 +77,14 @@ def test_cells_of_a_csv_are_text_whatever_stands_above_them(tmp_path):
     many = "".join(f"/in/{number}.jpg,{number:05d},7,\n" for number in range(50_000))
     spec = written(tmp_path / "m.csv", f"uri,etag,size,labels\n{many}/in/last.jpg,00123,,fox;hare\n")
     work, rows = planned(spec, tmp_path)
-    assert [(row["etag"], row["size"], row["asked"]) for row in rows] == [("00123", None, ["fox", "hare"])]
+    assert [(row["etag"], row["size"], row["labels"]) for row in rows] == [("00123", None, ["fox", "hare"])]
     assert work.remarks() == ["50,000 images have labels that ask for no class; they are not looked at"]
 
 
 def test_lines_of_json_may_begin_with_nulls(tmp_path):
     lines = [{"uri": "/a.jpg", "labels": None}, {"uri": "/b.jpg", "labels": ["hare"]}, {"uri": "/c.jpg"}]
     work, rows = planned(written(tmp_path / "m.jsonl", "\n".join(map(json.dumps, lines))), tmp_path)
-    assert [row["asked"] for row in rows] == [None, ["hare"], None]
+    assert [row["labels"] for row in rows] == [None, ["hare"], None]
     assert not work.remarks()
 
 

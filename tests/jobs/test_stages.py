@@ -34,7 +34,7 @@ class Down:
 
     def fetched(self, put_off_at=None, now=0.0, size=10, max_bytes=None):
         fetcher = fetch.Fetcher(None, store.DEFAULT_ACCESS, 10**6, max_bytes, lambda: now)
-        row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": size, "asked": None}
+        row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": size, "labels": None}
         (one,) = fetcher._decoded([row | {"put_off_at": put_off_at}])
         return one
 

@@ -212,10 +212,10 @@ def verified(folder: str | Path, file: str, digest: str) -> dict[str, Tensor]:
         data = store.read(place)
     except StorageError as error:
         raise CheckpointError(f"{folder} is not whole: {error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != digest:
         raise CheckpointError(
-            f"{place} is damaged or not the file it was: its SHA-256 is {found[:16]}..., {MODEL_FILE} says"
+            f"{place} is damaged or not the file it was: its SHA-256 is {actual[:16]}..., {MODEL_FILE} says"
             f" {digest[:16]}...; copy or export the model again"
         )
     try:

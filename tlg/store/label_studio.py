@@ -97,11 +97,15 @@ def tasks(project_uri: str, patience_seconds: float) -> Iterator[Task]:
     seen, page = 0, 0
     while True:
         page += 1
-        asked = {"project": project, "page": page, "page_size": TASKS_PER_PAGE, **FIELDS}
-        answer = patiently(lambda asked=asked: api.get("/api/tasks/", **asked), patience_seconds)  # type: ignore[misc]
+        query = {"project": project, "page": page, "page_size": TASKS_PER_PAGE, **FIELDS}
+        answer = patiently(lambda query=query: api.get("/api/tasks/", **query), patience_seconds)  # type: ignore[misc]
         for task in answer["tasks"]:
             versions = str(task.get("predictions_model_versions") or "").split(",")
-            yield Task(task["id"], _image(task.get("data")) or "", frozenset(one.strip() for one in versions if one))
+            yield Task(
+                task["id"],
+                _image(task.get("data")) or "",
+                frozenset(version.strip() for version in versions if version),
+            )
         seen += len(answer["tasks"])
         if not answer["tasks"] or seen >= answer["total"]:
             return
@@ -113,10 +117,10 @@ def project_of(uri: str) -> tuple[Studio, int]:
 
 
 def _parsed(uri: str) -> tuple[Studio, int, int | None]:
-    found = PROJECT.fullmatch(uri)
-    if found is None:
+    match = PROJECT.fullmatch(uri)
+    if match is None:
         raise StorageError(f"{uri}: names no project; expected {PREFIX}http://HOST/projects/7")
-    return studio(found[1]), int(found[2]), int(found[3]) if found[3] else None
+    return studio(match[1]), int(match[2]), int(match[3]) if match[3] else None
 
 
 def _image(data: Any) -> str | None:

@@ -165,9 +165,9 @@ class Trainer:
         """What is learnt from, and the base photographs kept to choose the best checkpoint."""
         learning, held = [], []
         for collection, photos in self._sources():
-            kept = [photo for photo in photos if is_held_out(photo, self.spec.data.held_out)]
-            held.append((collection, kept))
-            learning.append((collection, [photo for photo in photos if photo not in kept]))
+            unseen = [photo for photo in photos if is_held_out(photo, self.spec.data.held_out)]
+            held.append((collection, unseen))
+            learning.append((collection, [photo for photo in photos if photo not in unseen]))
         return Pool(learning), Pool(held)
 
     def _features(self, pool: Pool, backbone: nn.Module, variants: int) -> FeatureSource:
