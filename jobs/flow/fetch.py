@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from jobs.flow import logbook
 from jobs.flow.logbook import Logbook, Notes
-from jobs.flow.manifest import Work
+from jobs.flow.work import Work
 from tlg import pictures as images
 from tlg import store
 from tlg.errors import CredentialsError, InputError, StorageError

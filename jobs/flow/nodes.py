@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.flow.manifest import Work
+from jobs.flow.work import Work
 from tlg.errors import ClusterError
 
 log = logging.getLogger(__name__)

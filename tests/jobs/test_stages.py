@@ -7,6 +7,7 @@ import pytest
 from jobs.flow import fetch, ledger, manifest, segment
 from jobs.flow.fetch import Fetched
 from jobs.flow.progress import Progress, line
+from jobs.flow.work import plan_work
 from jobs.output.runs import RunSummary, duration
 from tlg import store
 from tlg.answers import records
@@ -18,7 +19,7 @@ from tlg.pictures import Picture
 def work_of(spec, tmp_path):
     """All images of a spec, nothing answered yet."""
     nothing = ledger.load(str(tmp_path / "none"), Provenance("m", "e", "p", "r"))
-    return manifest.plan_work(
+    return plan_work(
         manifest.listed(spec.images), nothing, ["fox", "hare"], str(tmp_path / "work"), store.DEFAULT_ACCESS
     )
 
@@ -70,10 +71,10 @@ def test_pixels_travel_unchanged():
     sent.insert(1, Fetched(9, "bad.jpg", "e", ["fox"], error_type="empty", error_message="0 bytes"))
     received = fetch.from_table(pa.concat_tables([fetch.to_table(sent[:2]), fetch.to_table(sent[2:])]))
     for one, other in zip(sent, received, strict=True):
-        assert (one.position, one.uri, one.asked, one.error_type) == (
+        assert (one.position, one.uri, one.labels, one.error_type) == (
             other.position,
             other.uri,
-            other.asked,
+            other.labels,
             other.error_type,
         )
         if one.picture:
