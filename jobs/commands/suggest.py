@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jobs.commands.review import load
-from jobs.output import reviewed
+from jobs.output import measured
 from jobs.output.catalogue import Catalogue
 from jobs.review import sample, scan, verdicts
 from tlg import store
@@ -96,7 +96,7 @@ def _doubts(catalogue: Catalogue, names: tuple[str, ...], judged: set[int]) -> l
 
 def _need(catalogue: Catalogue, names: tuple[str, ...], doubts: list[Doubts]) -> np.ndarray:
     """How many answers of each class more labels may mend."""
-    figures = reviewed.read(catalogue.output, catalogue.access)
+    figures = measured.REVIEW.read(catalogue.output, catalogue.access)
     known = {} if figures is None else figures["classes"]
     need = []
     for name, of_class in zip(names, doubts, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from jobs.output import marker as markers
-from jobs.output import quarantine, reviewed, scored
+from jobs.output import measured, quarantine
 from jobs.output.catalogue import Catalogue
 from jobs.output.identity import image_numbers
 from jobs.output.index import BINS, Index
@@ -66,9 +66,9 @@ class Thumbnail:
 def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_per_hour: float | None) -> list[str]:
     """Write the report where answers, settings, score or review changed since it was; returns what was written."""
     output, access = catalogue.output, catalogue.access
-    score = scored.read(output, access)
+    score = measured.SCORE.read(output, access)
     settings = {"format": 1, "name": summary.name, "min_score": min_score, "price": price_per_hour}
-    review = reviewed.read(output, access)
+    review = measured.REVIEW.read(output, access)
     shown = {name: figures for name, figures in (("score", score), ("review", review)) if figures is not None}
     digest = markers.digest(settings | shown)
     marker = markers.read(output, "report", access)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jobs.output import report, reviewed, runs
+from jobs.output import measured, report, runs
 from jobs.output.catalogue import Catalogue
 from jobs.review import sample, scan, verdicts
 from jobs.review.verdicts import Sorted
@@ -115,7 +115,7 @@ def _told(estimate: Mapping[str, float] | None) -> tuple[str, str]:
 def keep(catalogue: Catalogue, told: dict[str, Any]) -> Iterator[str]:
     """Keep the figures in the output and show them in its report; an output that is only read is no reason to stop."""
     try:
-        yield f"kept in {reviewed.write(catalogue.output, told, catalogue.access)}"
+        yield f"kept in {measured.REVIEW.write(catalogue.output, told, catalogue.access)}"
         recorded = runs.recorded(catalogue.output, catalogue.access, last=1)
         for uri in report.show_score(catalogue, recorded[0]) if recorded else ():
             yield f"shown in {uri}"
