@@ -55,7 +55,7 @@ def _checks(loaded: LoadedModel, exemplars: LoadedExemplars) -> list[ExemplarChe
         raise ProblemError(422, "no-check", "this model looks at no exemplars; name a `model` that has a network")
     from tlg.annotators.check import ExemplarChecker
 
-    positions = [number for of in exemplars.classes for number in range(1, len(of.exemplars) + 1)]
+    positions = [number for of_class in exemplars.classes for number in range(1, len(of_class.exemplars) + 1)]
     checks = ExemplarChecker(loaded.model, exemplars).check()
     return [
         ExemplarCheck(check.class_name, position, check.presence, check.overlap, check.rival, check.warning)
