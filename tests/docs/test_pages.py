@@ -166,7 +166,7 @@ def exposed_of_runs(folder: Path) -> set[str]:
 
 
 def test_alerts_ask_for_metrics_that_are_there(tmp_path: Path) -> None:
-    """promtool is in no registry: names are checked, and that every rule says what to do."""
+    """And every rule says what to do; tests/deploy/test_alerts.py lets each one fire in Prometheus' own tool."""
     exposed = exposed_of_runs(tmp_path) | {"tlg_build_info"}
     families = {family.name for family in metrics.Meters().registry.collect()}
     groups = yaml.safe_load(ALERTS.read_text())["groups"]
