@@ -126,7 +126,9 @@ def test_answers_are_pushed_once_however_often_the_command_is_stopped(
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
     label_studio_api.studio.cache_clear()
     uri, out = f"label-studio+{studio.url}/projects/{project}", str(tmp_path / "out")
-    job = collection.spec(uri, exemplar_folder, out)
+    images = {"label_studio": {"url": studio.url, "project": project}}
+    job = collection.spec("", exemplar_folder, out, images=images)
+    assert job.images.uri == uri
     assert annotate(job).done == PICTURES
     monkeypatch.setattr(pushing, "IMAGES_PER_PAGE", 2)
     lines = pushing.push(out)
