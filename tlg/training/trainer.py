@@ -165,9 +165,11 @@ class Trainer:
         """What is learnt from, and the base photographs kept to choose the best checkpoint."""
         learning, held = [], []
         for collection, photos in self._sources():
-            kept = [photo for photo in photos if is_held_out(photo, self.spec.data.held_out)]
-            held.append((collection, kept))
-            learning.append((collection, [photo for photo in photos if photo not in kept]))
+            parts: tuple[list[Photo], list[Photo]] = ([], [])
+            for photo in photos:
+                parts[is_held_out(photo, self.spec.data.held_out)].append(photo)
+            learning.append((collection, parts[False]))
+            held.append((collection, parts[True]))
         return Pool(learning), Pool(held)
 
     def _features(self, pool: Pool, backbone: nn.Module, variants: int) -> FeatureSource:
