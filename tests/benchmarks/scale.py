@@ -1,6 +1,7 @@
 """Very many tiny images through the rehearsal model: listing, ledger, pipeline, commit, COCO and report; then again.
 
-Five classes are asked, the first of which gets a mask. `python tests/benchmarks/scale.py --images 1000000` for more than the table's hundred thousand.
+Five classes are asked, the first of which gets a mask.
+`python tests/benchmarks/scale.py --images 1000000` for more than the table's hundred thousand.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def measure(count: int = 100_000, repeats: int = REPEATS) -> list[Row]:
         return [1000 * first[name] / count for first in firsts]
 
     return [
-        row("tiny images listed, answered and committed", [count / x["seconds"] for x in firsts], "images/s", ">= 2500"),
+        row(
+            "tiny images listed, answered and committed", [count / x["seconds"] for x in firsts], "images/s", ">= 2500"
+        ),
         row("the same from start to exit, COCO and report written", [count / x["wall"] for x in firsts], "images/s"),
         row("driver, until all is committed", cores("cpu"), "cores per 1,000 images/s", "< 0.1"),
         row("driver, COCO and report included", cores("cpu_whole"), "cores per 1,000 images/s"),
