@@ -74,6 +74,10 @@ def runs_of(job_id: str, config: ServeConfig) -> list[dict[str, Any]]:
     return [_run(record) for record in runs.recorded(job.output or "", config.access, last=MAX_RUNS)]
 
 
+def output_of(job_id: str, config: ServeConfig) -> str:
+    return _own(job_id, config).output or ""
+
+
 def report(job_id: str, config: ServeConfig) -> bytes:
     job = _own(job_id, config)
     try:

@@ -65,7 +65,7 @@ export function startJobs({ isShown, settings }) {
       run && element("progress", { max: Math.max(1, run.images), value: run.done, "aria-label": `${run.done} of ${run.images} images` }),
       element("p", { class: "hint" }, said(job)),
       job.message && job.status === "FAILED" && element("p", { class: "problem wrap" }, job.message),
-      element("div", { class: "row" }, report(job, run), stop), job.output && nights);
+      element("div", { class: "row" }, report(job, run), review(job), stop), job.output && nights);
   }
 
   function said({ run, started_at: startedAt, ended_at: endedAt, output }) {
@@ -87,6 +87,13 @@ export function startJobs({ isShown, settings }) {
       try { save(await (await call("GET", path)).blob(), `${job.id}-report.html`); } catch (error) { tell(error); }
     }, { id: `report-${job.id}` });
     setReason(made, why);
+    return made;
+  }
+
+  function review(job) {
+    if (job.output) return element("a", { class: "button", id: `review-${job.id}`, href: `/review?job=${encodeURIComponent(job.id)}` }, "Review answers");
+    const made = button("Review answers", () => {}, { id: `review-${job.id}` });
+    setReason(made, "It writes where this endpoint may not read: review it with `tlg review`.");
     return made;
   }
 
