@@ -93,6 +93,7 @@ function refresh() {
   setReason(byId("clear"), collection.pictures.length ? "" : "There are no pictures.");
   byId("empty").hidden = collection.pictures.length > 0;
   byId("controls").hidden = !collection.pictures.length;
+  byId("pictures-panel").classList.toggle("filled", collection.pictures.length > 0);
   refreshControls();
 }
 

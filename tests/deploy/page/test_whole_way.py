@@ -55,7 +55,7 @@ def test_from_a_first_box_to_a_reviewed_job(make_endpoint, with_exemplars, brows
     browser.until(lambda: len(browser.all(".class .thumbs img[src]")) == 3, "three exemplars are shown")
     browser.click(".thumbs .open")
     browser.until(lambda: browser.script("return document.querySelector('#drawer canvas')?.width > 300"), "it is drawn")
-    drag(browser, "#drawer canvas", (-150, -120), (300, 240))
+    drag(browser, "#drawer canvas", (-400, -140), (285, 285))  # around the disc
     browser.until(lambda: "1 box." in "".join(browser.texts("#drawer p")), "a box is drawn")
     look("02-box")
     browser.click("#drawer .primary")
@@ -66,8 +66,9 @@ def test_from_a_first_box_to_a_reviewed_job(make_endpoint, with_exemplars, brows
     look("03-asking")
     browser.until_message(f"{PICTURES} of {PICTURES} annotated.", 300)
     browser.script("document.getElementById('summary').open = true")
-    browser.click("#sort")
-    browser.script("const s = document.getElementById('sort'); s.value = 'uncertain'; s.dispatchEvent(new Event('change'))")
+    browser.script(
+        "const s = document.getElementById('sort'); s.value = 'uncertain'; s.dispatchEvent(new Event('change'))"
+    )
     look("04-answered")
 
     # Three masks are mended.
