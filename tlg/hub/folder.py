@@ -51,6 +51,7 @@ HEAD_FILE = "network.safetensors"
 PRIOR_FILE = "prior.safetensors"
 CLIP_FILE = "clip.safetensors"
 KINDS_FILE = "kinds.safetensors"
+TEXT_FILE = "text.npz"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ def save_model(
         data = save_safetensors(state)
         files[file] = sha256(data)
         store.write(store.join(str(folder), file), data)
+    if text is not None and text.table is not None:
+        # The folder says everything: a table that lay elsewhere could change, and would not travel.
+        data = store.read(text.table)
+        files[TEXT_FILE] = sha256(data)
+        store.write(store.join(str(folder), TEXT_FILE), data)
+        text = text.model_copy(update={"table": TEXT_FILE})
     written = ModelFile(
         name=name,
         backbone=backbone.name,
@@ -152,8 +159,9 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
     """The model of a folder or URI; every file's digest is verified first."""
     content = read_content(folder)
     written = checked(content, str(folder))
-    foreign = None if written.open_clip is None else written.open_clip.file
-    states = {file: verified(folder, file, digest) for file, digest in written.files.items() if file != foreign}
+    # These two are read in their own ways.
+    others = {TEXT_FILE, *(() if written.open_clip is None else (written.open_clip.file,))}
+    states = {file: verified(folder, file, digest) for file, digest in written.files.items() if file not in others}
     if written.network is not None and HEAD_FILE not in states:
         raise CheckpointError(f"{folder} describes a network, but lists no {HEAD_FILE}; save the model anew")
     backbone = folder_backbone(folder, written, states)
@@ -175,7 +183,7 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         digest_of_content(content),
         backbone,
         network,
-        written.text,
+        text_in(folder, written),
         written.input_size,
         background,
         clip,
@@ -224,6 +232,14 @@ def folder_backbone(folder: str | Path, written: ModelFile, states: dict[str, di
     if weights is not None and record is not None:
         check_probe(backbone, record.probe, weights)
     return backbone
+
+
+def text_in(folder: str | Path, written: ModelFile) -> TextSpec | None:
+    """Where the folder's table of text vectors is, if it has one."""
+    if written.text is None or TEXT_FILE not in written.files:
+        return written.text
+    verified_bytes(folder, TEXT_FILE, written.files[TEXT_FILE])
+    return written.text.model_copy(update={"table": store.join(str(folder), TEXT_FILE)})
 
 
 def verified(folder: str | Path, file: str, digest: str) -> dict[str, Tensor]:
