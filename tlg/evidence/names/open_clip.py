@@ -49,12 +49,13 @@ class OpenClipNames:
     def __init__(self, clip: TextSide, names: Sequence[str], size: tuple[int, int]) -> None:
         self.known = [True] * len(names)
         self._clip, self._size = clip, size
-        self._texts = clip.texts(names, "")
+        # Class activation follows gradients, which tensors of inference mode do not carry; so below.
+        with torch.inference_mode(False):
+            self._texts = clip.texts(names, "")
         # A name that fits no better than any one of the prompts has this.
         self._chance = -math.log(len(clip.prior.spec.background))
 
     def see(self, images_B3HW: Tensor, features: Features) -> Pictures:
-        # Class activation follows gradients, which tensors of inference mode do not carry.
         with torch.inference_mode(False), torch.no_grad():
             images_B3SS = self._clip.input_of(images_B3HW.clone())
             odds_BN = bounded(self._clip.prior.presence_evidence(images_B3SS, self._texts) - self._chance)

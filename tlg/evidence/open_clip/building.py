@@ -58,7 +58,7 @@ def built_text_side(
             f"CLIP weights {source} are not those of {spec.architecture} ({reason}); name their own model"
         ) from error
     text = config["text_cfg"]
-    tokenize = open_clip.SimpleTokenizer(model.context_length, **text.get("tokenizer_kwargs", {}))
+    tokenize = open_clip.SimpleTokenizer(context_length=model.context_length, **text.get("tokenizer_kwargs", {}))
     return text_side(model, tokenize, spec, mean, std)
 
 
