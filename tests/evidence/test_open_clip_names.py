@@ -146,10 +146,10 @@ def test_what_was_taught_speaks_before_it(folder: Path) -> None:
     assert isinstance(names, TaughtNames)
     assert (list(names.taught), list(names.known)) == ([True, False], [True, True])
     assert names.looks_at_pictures
+    below = source(folder, ("man", "microscope"))
     with torch.inference_mode():
         features = model.backbone.encode(images())
         seen = names.see(images(), features)
-        below = source(folder, ("man", "microscope"))
         of_below = below.see(images(), features)
         assert torch.equal(names.odds(seen)[:, 1], below.odds(of_below)[:, 1])
         assert not torch.equal(names.odds(seen)[:, 0], below.odds(of_below)[:, 0])
