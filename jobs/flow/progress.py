@@ -64,8 +64,12 @@ class Progress:
         self._came.set()
 
     def _say_again(self, text: str, began: float) -> None:
+        shown = ""
         while not self._came.wait(TERMINAL_SECONDS if self._on_terminal else LOG_SECONDS):
-            self._show(f"{text}, {duration(self._clock() - began)}")
+            waited = f"{text}, {duration(self._clock() - began)}"
+            if waited != shown:  # after a minute and a half a log has a line a minute
+                shown = waited
+                self._show(waited)
 
     def say(self, text: str) -> None:
         """A line that stays."""
