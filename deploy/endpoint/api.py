@@ -33,6 +33,7 @@ from deploy.endpoint.service import Service
 from deploy.guard.auth import AccessMiddleware, Keys
 from deploy.guard.limits import BodyLimitMiddleware, DeadlineMiddleware, MemoryBudget, RequestMiddleware
 from deploy.replica.pool import Segmenter
+from deploy.review import of_jobs
 from tlg.answers.wire import Answers, Coco, Health
 from tlg.spec import AnnotateSpec
 
@@ -66,6 +67,7 @@ def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Me
     app.include_router(set_routes.router(service))
     app.include_router(picture_routes.router(config, service))
     app.include_router(job_routes.router(config, service))
+    app.include_router(of_jobs.router(config, service))
     app.include_router(label_studio.router(config, service))
     app.include_router(x_anylabeling.router(config, service))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -87,6 +89,10 @@ def _add_pages(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(UI / "index.html")
+
+    @app.get("/review", include_in_schema=False)
+    def review() -> FileResponse:
+        return FileResponse(UI / "review.html")
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> FileResponse:

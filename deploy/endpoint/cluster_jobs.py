@@ -17,6 +17,7 @@ from jobs.output import runs
 from tlg import store
 from tlg.answers.wire import JobState
 from tlg.errors import ClusterError, StorageError
+from tlg.exemplars import is_names
 from tlg.spec import AnnotateSpec
 
 REPORT = "report/index.html"
@@ -32,9 +33,11 @@ RUN_KEYS = (
 def submit(spec: AnnotateSpec, config: ServeConfig, sets: ExemplarStore) -> JobState:
     address = _address(config)
     allowed = _allowed(spec, config)
-    digest = sets.get(spec.exemplars).digest
-    sets.mark_used(digest)  # the job may wait, and its name may be given new content meanwhile
-    submitted = cluster.submit(allowed.model_copy(update={"exemplars": sets.document_uri(digest)}), address)
+    if not is_names(spec.exemplars):
+        digest = sets.get(spec.exemplars).digest
+        sets.mark_used(digest)  # the job may wait, and its name may be given new content meanwhile
+        allowed = allowed.model_copy(update={"exemplars": sets.document_uri(digest)})
+    submitted = cluster.submit(allowed, address)
     return JobState(id=submitted.id, status=submitted.status)
 
 
@@ -72,6 +75,10 @@ def stop(job_id: str, config: ServeConfig) -> bool:
 def runs_of(job_id: str, config: ServeConfig) -> list[dict[str, Any]]:
     job = _own(job_id, config)
     return [_run(record) for record in runs.recorded(job.output or "", config.access, last=MAX_RUNS)]
+
+
+def output_of(job_id: str, config: ServeConfig) -> str:
+    return _own(job_id, config).output or ""
 
 
 def report(job_id: str, config: ServeConfig) -> bytes:

@@ -62,8 +62,8 @@ class Execution:
         if self._here is not None:
             self._here.close()
         self._say(f"starting Ray and {_counted(workers)}")
-        self._stack.enter_context(pipeline.ray_session(self._address, workers))
-        return pipeline.OnRay(self._stages)
+        vitals = self._stack.enter_context(pipeline.ray_session(self._address, workers))
+        return pipeline.OnRay(self._stages, vitals)
 
     def _start_here(self) -> Here:
         if self._here is None:

@@ -73,7 +73,7 @@ class Session:
         before = self.holding()
         with self._lock:
             self._file.add(made)
-            self._said = [*self._said, *made]
+            self._said = verdicts.standing([*self._said, *made])
         return [
             other
             for verdict in made

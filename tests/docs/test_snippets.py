@@ -50,7 +50,7 @@ NOT_RUN = {
     "curl": "asks a running endpoint, as test_the_endpoint_answers_what_its_page_asks does",
     "tlg review answers --take": "needs a tool's export; tests/review/test_review.py takes both kinds",
     "tlg review answers --pictures 60": "runs until it is stopped; tests/review/test_page.py starts it",
-    "tlg push": "needs a Label Studio; tests/deploy/test_label_studio_server.py pushes to one",
+    "tlg push": "needs a labelling tool; tests/deploy/test_push.py and test_label_studio_server.py push to both",
     "tlg exemplars add": "needs a review; tests/review/test_review.py adds its corrections",
     "tlg serve": "runs until it is stopped; tests/deploy/test_served.py starts it",
     "serve run": "needs a Ray cluster; tests/deploy/test_served.py builds the same application",

@@ -73,6 +73,21 @@ def test_each_finding_is_told_as_it_comes(monkeypatch):
     assert subjects[-1] == "Ray"
 
 
+def test_an_output_that_a_job_takes_meanwhile_stays(tmp_path, monkeypatch):
+    """The probe's own folder goes, and nothing that somebody else put into it."""
+    out, delete = tmp_path / "out", store.delete
+
+    def slow_delete(*given):
+        delete(*given)
+        (out / "_lease").mkdir()
+
+    doctor.check_output(str(out), store.DEFAULT_ACCESS)
+    assert not out.exists()
+    monkeypatch.setattr(store, "delete", slow_delete)
+    doctor.check_output(str(out), store.DEFAULT_ACCESS)
+    assert (out / "_lease").exists()
+
+
 def test_a_store_that_creates_twice_cannot_carry_a_lease(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "create", lambda uri, content, access: store.write(uri, content, access) or True)
     finding = doctor.check_output(str(tmp_path), store.DEFAULT_ACCESS)
