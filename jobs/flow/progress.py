@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from jobs.output.runs import RunSummary, duration
+from jobs.output.runs import RunSummary, duration, pace
 
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 15.0
@@ -84,7 +84,7 @@ class Progress:
 def line(summary: RunSummary, received: int) -> str:
     parts = [f"{received:,} / {summary.images:,} images"]
     if summary.images_per_second:
-        parts.append(f"{summary.images_per_second:,.1f}/s")
+        parts.append(pace(summary.images_per_second))
     parts += [f"{summary.masks:,} masks", f"{summary.errors:,} errors"]
     if summary.deferred:
         parts.append(f"{summary.deferred:,} deferred")
