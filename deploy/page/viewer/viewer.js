@@ -13,7 +13,7 @@ import { button, element, setReason } from "../core/dom.js";
 import { say } from "../core/messages.js";
 import { counted } from "../core/words.js";
 import { decodeMask, encodeMask } from "../masks/rle.js";
-import { standings } from "../masks/verdicts.js";
+import { hasMask, standings } from "../masks/verdicts.js";
 import { brush } from "./brush.js";
 import { decoded } from "./decoding.js";
 import { addViewerKeys } from "./keys.js";
@@ -211,7 +211,7 @@ export class Viewer {
     this.remember(name, before);
     this.masks.delete(name);
     if (before?.verdict === kind) { this.judge(name, null); return; }
-    const rle = before?.rle || one.mask?.rle || (one.row.status === "mask" ? one.row.rle : null);
+    const rle = before?.rle || one.mask?.rle || (hasMask(one.row) ? one.row.rle : null);
     // Where nothing was found, accepting says that it is not there.
     const said = kind === "accepted" && !rle ? "absent" : kind;
     this.judge(name, { verdict: said, rle: said === "absent" ? null : rle });
