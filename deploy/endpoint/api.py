@@ -15,8 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.staticfiles import StaticFiles
 
 from deploy.connectors import label_studio, x_anylabeling
-from deploy.endpoint import bodies, examples, job_routes, picture_routes, problems, set_routes
-from deploy.endpoint import formats as render
+from deploy.endpoint import bodies, examples, formats, job_routes, picture_routes, problems, set_routes
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.described import REFERENCE, body
 from deploy.endpoint.metrics import Meters
@@ -134,11 +133,11 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
     )
     async def annotate(request: Request) -> Response:
         """Masks for one image. `png` gives an indexed picture whose values are class ids."""
-        asked = await bodies.read_request(request, AnnotateRequest)
-        rows, classes = await service.annotate(asked, run_id(request))
-        if asked.format == "png":
-            return Response(await asyncio.to_thread(render.png, rows), media_type="image/png")
-        return await _answer(rows, classes, asked.format)
+        order = await bodies.read_request(request, AnnotateRequest)
+        rows, classes = await service.annotate(order, run_id(request))
+        if order.format == "png":
+            return Response(await asyncio.to_thread(formats.png, rows), media_type="image/png")
+        return await _answer(rows, classes, order.format)
 
     @app.post(
         "/v1/annotate/batch",
@@ -149,17 +148,17 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
     )
     async def annotate_batch(request: Request) -> Response:
         """Masks for up to 64 images. An image that cannot be read is a row with status `error`."""
-        asked = await bodies.read_request(request, BatchRequest)
-        rows, classes = await service.annotate(asked, run_id(request))
-        return await _answer(rows, classes, asked.format)
+        order = await bodies.read_request(request, BatchRequest)
+        rows, classes = await service.annotate(order, run_id(request))
+        return await _answer(rows, classes, order.format)
 
 
-async def _answer(rows: list[render.Row], classes: list[str], form: Literal["rle", "polygon", "coco"]) -> Response:
+async def _answer(rows: list[formats.Row], classes: list[str], form: Literal["rle", "polygon", "coco"]) -> Response:
     if form == "coco":
-        document = await asyncio.to_thread(render.coco, rows, classes)
+        document = await asyncio.to_thread(formats.coco, rows, classes)
         return Response(document, media_type="application/json")
     if form == "polygon":
-        rows = await asyncio.to_thread(render.with_polygons, rows)
+        rows = await asyncio.to_thread(formats.with_polygons, rows)
     return JSONResponse({"rows": rows})
 
 

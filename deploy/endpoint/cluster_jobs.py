@@ -42,15 +42,15 @@ def submit(spec: AnnotateSpec, config: ServeConfig, sets: ExemplarStore) -> JobS
 
 
 def state(job_id: str, config: ServeConfig) -> JobState:
-    found = _known(job_id, config)
-    return JobState(id=found.id, status=found.status, message=_progress(found, config) or found.message or None)
+    job = _known(job_id, config)
+    return JobState(id=job.id, status=job.status, message=_progress(job, config) or job.message or None)
 
 
 def listed(config: ServeConfig) -> list[dict[str, Any]]:
     """Every job that the cluster remembers, newest first; live ones with their newest run."""
-    found = reversed(cluster.jobs(_address(config)))
+    newest_first = reversed(cluster.jobs(_address(config)))
     jobs = []
-    for number, job in enumerate(itertools.islice(found, MAX_JOBS)):
+    for number, job in enumerate(itertools.islice(newest_first, MAX_JOBS)):
         reads_output = _may_read(job, config)
         newest = _newest_run(job, config) if reads_output and (job.live or number < RUNS_READ) else None
         jobs.append(
@@ -132,12 +132,12 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def _progress(found: cluster.JobState, config: ServeConfig) -> str | None:
+def _progress(job: cluster.JobState, config: ServeConfig) -> str | None:
     """How far the job is; of jobs that write elsewhere this endpoint tells no more than their state."""
-    if not _may_read(found, config):
+    if not _may_read(job, config):
         return None
     try:
-        return cluster.progress(found, config.access)
+        return cluster.progress(job, config.access)
     except StorageError:
         return None  # the store does not answer, the cluster did
 

@@ -112,6 +112,11 @@ def stop(job_id: str, address: str) -> bool:
         return api.stop(job_id)
 
 
+def dashboard(job_id: str, address: str) -> str:
+    """The job's page in Ray's own dashboard."""
+    return f"{address.rstrip('/')}/#/jobs/{job_id}"
+
+
 def follow(
     job_id: str,
     address: str,
@@ -205,6 +210,8 @@ def _show_news(api: JobApi, job: JobState, shown: int, show: Callable[[str], Non
     if job.status == "PENDING":
         return shown
     text = api.logs(job.id)
+    if len(text) < shown:  # the head has begun a new file
+        shown = 0
     if news := text[shown:].rstrip("\n"):
         show(news)
     return len(text)

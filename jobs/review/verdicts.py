@@ -145,15 +145,15 @@ def _as_row(verdict: Verdict) -> dict[str, Any]:
 
 def read(output: str, access: store.Access = store.DEFAULT_ACCESS) -> list[Verdict]:
     """Everything anybody said and did not take back, oldest first. A damaged file is said and left alone."""
-    found = []
+    judged = []
     for entry in store.listed(f"{output.rstrip('/')}/{FOLDER}", PATTERN, access):
         try:
             content = io.BytesIO(store.read(entry.uri, access))
             rows = pq.read_table(content, schema=SCHEMA, page_checksum_verification=True).to_pylist()
-            found += [Verdict(**row) for row in rows]
+            judged += [Verdict(**row) for row in rows]
         except (pa.ArrowException, OSError, TypeError) as error:
             log.warning("%s: damaged (%s); its verdicts do not count", entry.uri, " ".join(str(error).split()))
-    return standing(sorted(found, key=lambda verdict: verdict.judged_at))
+    return standing(sorted(judged, key=lambda verdict: verdict.judged_at))
 
 
 def standing(said: Sequence[Verdict]) -> list[Verdict]:
