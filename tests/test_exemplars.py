@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlg import exemplars
+from tlg import exemplars, pictures
 from tlg.errors import SpecError
 from tlg.exemplars import loaded
 
@@ -58,6 +58,19 @@ def test_mask_of_another_size_names_both_files(tmp_path):
     (tmp_path / "s.yaml").write_text("name: s\nclasses: [{name: fox, exemplars: [{image: 1.png, mask: m.png}]}]\n")
     with pytest.raises(SpecError, match=r"class 'fox': mask .*m.png is 5x5, its image .*1.png is 8x6"):
         exemplars.load(str(tmp_path / "s.yaml"))
+
+
+def test_the_mask_of_a_very_large_exemplar_is_scaled_with_it(tmp_path, monkeypatch):
+    decode = pictures.guarded_decode
+    monkeypatch.setattr(pictures, "guarded_decode", lambda content: decode(content, max_pixels=48 * 64))
+    picture(tmp_path / "1.png", size=(128, 96))
+    mask = np.zeros((96, 128), np.uint8)
+    mask[:48, 64:] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    (tmp_path / "s.yaml").write_text("name: s\nclasses: [{name: fox, exemplars: [{image: 1.png, mask: m.png}]}]\n")
+    exemplar = exemplars.load(str(tmp_path / "s.yaml")).classes[0].exemplars[0]
+    assert exemplar.pixels.shape == (48, 64, 3)
+    assert np.array_equal(exemplar.mask, mask[::2, ::2] > 0)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,8 @@ def _show_news(api: JobApi, job: JobState, shown: int, show: Callable[[str], Non
     if job.status == "PENDING":
         return shown
     text = api.logs(job.id)
+    if len(text) < shown:  # the head has begun a new file
+        shown = 0
     if news := text[shown:].rstrip("\n"):
         show(news)
     return len(text)

@@ -14,8 +14,8 @@ from typing import Any
 
 from jobs.flow import pipeline
 from jobs.flow.here import Here
-from jobs.flow.manifest import Work
 from jobs.flow.stages import Executor, Stages
+from jobs.flow.work import Work
 from tlg.spec import WorkersSpec
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class Execution:
         if self._here is not None:
             self._here.close()
         self._say(f"starting Ray and {_counted(workers)}")
-        self._stack.enter_context(pipeline.ray_session(self._address, workers))
-        return pipeline.OnRay(self._stages)
+        vitals = self._stack.enter_context(pipeline.ray_session(self._address, workers))
+        return pipeline.OnRay(self._stages, vitals)
 
     def _start_here(self) -> Here:
         if self._here is None:

@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from jobs.flow import nodes
+from jobs.flow import nodes, vitals
 from jobs.flow.logbook import Notes, shared_notes
-from jobs.flow.manifest import Work
 from jobs.flow.segment import started_worker
 from jobs.flow.stages import Stages
+from jobs.flow.vitals import RayLost, Vitals
 from jobs.flow.watched import Stalled, watched
+from jobs.flow.work import Work
 from tlg.errors import ClusterError, TlgError
 from tlg.spec import WorkersSpec
 
@@ -35,7 +36,8 @@ BLOCK_BYTES = 32 * 2**20
 FETCH_MEMORY_BYTES = 512 * 2**20
 OBJECT_STORE_BYTES = 512 * 2**20
 EMBEDDED_DECODERS = 1
-SHUTDOWN_SECONDS = 60.0
+LOOK_SECONDS = 1.0
+SHUTDOWN_SECONDS = 10.0
 # In the text of the bare Exception with which Ray gives up on its own processes.
 SLOW_START = "timed out during startup"
 
@@ -43,18 +45,23 @@ SLOW_START = "timed out during startup"
 class OnRay:
     """See `jobs.flow.stages.Executor`; inside of a `ray_session`."""
 
-    def __init__(self, stages: Stages):
-        self._stages = stages
+    def __init__(self, stages: Stages, signs: Vitals):
+        self._stages, self._vitals = stages, signs
 
     def receipts(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
-        return receipts(self._stages, work, units)
+        return receipts(self._stages, work, units, self._vitals)
 
     def call(self, action: Callable[..., R], *arguments: Any) -> R:
         """In a worker's process, beside everything else; here where Ray is lost."""
         import ray
 
         try:
-            return ray.get(ray.remote(num_cpus=0)(action).remote(*arguments))
+            answer = ray.remote(num_cpus=0)(action).remote(*arguments)
+            while not ray.wait([answer], timeout=LOOK_SECONDS)[0]:
+                self._vitals.check()
+            return ray.get(answer)
+        except RayLost:
+            pass
         except ray.exceptions.RayTaskError as error:
             raise _own_error(error) from error
         except Exception as error:
@@ -64,13 +71,13 @@ class OnRay:
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
+def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[Vitals]:
     """Ray, as found: the running one, the one at `address` or in RAY_ADDRESS, else one of our own for this run."""
     import ray
 
     if ray.is_initialized():
         with losses_explained():
-            yield
+            yield vitals.of_this_driver(is_own=False)
         return
     address = address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -86,8 +93,8 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[None]:
         _catch_signals_again()
         _check_room(workers, is_embedded=not address)
         with losses_explained():
-            yield
-    except Stalled:
+            yield vitals.of_this_driver(is_own=not address)
+    except (RayLost, Stalled):
         # What does not answer may not end either.
         ending = threading.Thread(target=ray.shutdown, daemon=True)
         ending.start()
@@ -191,7 +198,7 @@ def connect(**options: Any) -> None:
             raise ClusterError(f"Ray at {options['address']} did not start: {text}; {way_out}") from None
 
 
-def receipts(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
+def receipts(stages: Stages, work: Work, units: np.ndarray, signs: Vitals) -> Generator[pa.Table, None, None]:
     """See `jobs.flow.stages.Executor`."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext
@@ -232,7 +239,7 @@ def receipts(stages: Stages, work: Work, units: np.ndarray) -> Generator[pa.Tabl
         )
         tables = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
         try:
-            yield from watched(iter(tables), notes.seconds_silent)
+            yield from watched(iter(tables), signs.check, notes.seconds_silent)
         except ray.exceptions.RayError as error:
             raise _own_error(error) from error
 

@@ -13,7 +13,7 @@ from tlg.errors import ClusterError
 
 # A batch of the largest pictures on a slow worker takes minutes; a cluster may need as many to start a node.
 STALL_SECONDS = 1800.0
-LOOK_SECONDS = 15.0
+LOOK_SECONDS = 1.0
 # After a table that is not wanted any more the source is closed; nobody waits longer for that.
 CLOSE_SECONDS = 5.0
 T = TypeVar("T")
@@ -65,8 +65,11 @@ class _Source(Generic[T]):
         return False
 
 
-def watched(tables: Iterator[T], seconds_silent: Callable[[], float]) -> Generator[T, None, None]:
-    """The tables as they come. `seconds_silent` tells how long ago the workers gave a sign of life."""
+def watched(
+    tables: Iterator[T], check: Callable[[], object], seconds_silent: Callable[[], float]
+) -> Generator[T, None, None]:
+    """The tables as they come. `check` raises where no more can come, `seconds_silent` tells how long ago the workers
+    gave a sign of life."""
     source = _Source(tables)
     came = time.monotonic()
     try:
@@ -74,6 +77,7 @@ def watched(tables: Iterator[T], seconds_silent: Callable[[], float]) -> Generat
             try:
                 ready = source.ready.get(timeout=LOOK_SECONDS)
             except queue.Empty:
+                check()
                 if time.monotonic() - came > STALL_SECONDS and seconds_silent() > STALL_SECONDS:
                     raise Stalled(
                         f"no answer and no sign of life from Ray's workers for {STALL_SECONDS / 60:g} minutes; "

@@ -1,6 +1,5 @@
 """What platforms ask of a job: their schemas, a linter, the standard `restricted`, a queue, proxies, roles."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -20,7 +19,6 @@ from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, load_annotate_spec
 
 REPOSITORY = Path(__file__).parents[2]
-VALIDATOR = REPOSITORY / "../shared/kuberay/validate.py"
 CONFIGS = REPOSITORY / "configs/jobs"
 # CPU, GPU, Kueue, restricted pod security, nights with a time zone.
 SHAPES = {
@@ -79,16 +77,6 @@ def cluster_of(rendered: list[dict]) -> dict:
     spec = ray_of(rendered)["spec"]
     spec = spec.get("jobTemplate", spec)
     return spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec
-
-
-@pytest.fixture(scope="module")
-def crds():
-    if not VALIDATOR.exists():
-        pytest.skip("KubeRay's CRDs are not beside the repository: ../shared/kuberay")
-    found = importlib.util.spec_from_file_location("kuberay_validate", VALIDATOR)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module.validators()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

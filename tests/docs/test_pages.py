@@ -113,10 +113,10 @@ def test_the_configuration_reference_is_up_to_date() -> None:
     assert script.PAGE.read_text() == script.written(), "run `make configuration`"
 
 
-def test_every_key_of_a_job_and_of_its_exemplars_is_explained() -> None:
+def test_every_key_of_a_job_its_exemplars_and_an_endpoint_is_explained() -> None:
     text = (DOCS / "configuration.md").read_text()
-    job = text[text.index("## The job spec") : text.index("## The endpoint")]
-    unexplained = [line for line in job.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    annotation = text[text.index("## The job spec") : text.index("## Training")]
+    unexplained = [line for line in annotation.splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert unexplained == []
 
 

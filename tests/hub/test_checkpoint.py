@@ -7,20 +7,23 @@ import pickle
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from tests.network import parity_recipe as recipe
 from tlg.errors import CheckpointError
+from tlg.evidence.text_encoder import ClassText
 from tlg.hub import zoo
 from tlg.hub.backbones import load_backbone
-from tlg.hub.folder import import_checkpoint, load_model, save_model
+from tlg.hub.folder import TEXT_FILE, import_checkpoint, load_model, save_model
 from tlg.hub.model_file import MODEL_FILE
 from tlg.hub.weights import read_state_dict
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.backbones.registry import build_backbone
 from tlg.network.spec import NetworkSpec
+from tlg.network.text_spec import TextSpec
 from tlg.network.tlg import TLG
 
 
@@ -47,6 +50,25 @@ def test_saved_is_loaded(folder: Path) -> None:
     assert not model.backbone.training
     for name, value in network.state_dict().items():
         assert torch.equal(model.network.state_dict()[name], value)
+
+
+def test_a_table_of_text_vectors_travels_in_the_folder_and_counts(tmp_path: Path) -> None:
+    """Whatever becomes of the file that it was made of."""
+    digests = []
+    for value in (1.0, 2.0):
+        np.savez(tmp_path / "table.npz", names=["cat", "dog"], vectors=np.array([[value, 0], [0, 1]], np.float32))
+        save_model(tmp_path / f"model-{value}", "mine", *tiny(), text=TextSpec(table=str(tmp_path / "table.npz")))
+        (tmp_path / "table.npz").unlink()
+        (tmp_path / f"model-{value}").rename(tmp_path / f"moved-{value}")
+        model = load_model(tmp_path / f"moved-{value}")
+        encoder = model.text_encoder()
+        assert encoder is not None
+        assert encoder.encode([ClassText("dog")]).foreground.tolist() == [[0, 1]]
+        digests.append(model.digest)
+    assert digests[0] != digests[1]
+    (tmp_path / "moved-1.0" / TEXT_FILE).write_bytes(b"another")
+    with pytest.raises(CheckpointError, match=r"text\.npz is damaged or not the file it was"):
+        load_model(tmp_path / "moved-1.0")
 
 
 def test_a_key_of_earlier_versions_is_read_and_stays_part_of_the_digest(folder: Path) -> None:

@@ -19,6 +19,7 @@ from deploy.endpoint.metrics import Meters
 from deploy.guard.auth import Keys
 from deploy.replica.pool import LocalSegmenter
 from jobs.cluster import submit
+from jobs.cluster.job_api import JobState
 from tests.jobs import collection
 from tests.servers.ray_cluster import RayCluster
 from tests.servers.swift import ACCESS_KEY, SECRET_KEY
@@ -51,6 +52,16 @@ def job_file(tmp_path: Path) -> Path:
         " workers: {min: 1, max: 2}, run: {batch_size: 2}}"
     )
     return path
+
+
+def test_a_log_that_its_head_begins_anew_is_shown_further(monkeypatch):
+    logs = iter(["first line\n", "first line\nsecond line\n", "third\n", "third\nlast\n"])
+    states = iter(["RUNNING", "RUNNING", "RUNNING", "SUCCEEDED"])
+    monkeypatch.setattr(submit.JobApi, "job", lambda _, name: JobState(name, next(states)))
+    monkeypatch.setattr(submit.JobApi, "logs", lambda *_: next(logs))
+    shown: list[str] = []
+    submit.follow("job", "http://head:8265", show=shown.append, poll_seconds=0)
+    assert [text.strip() for text in shown] == ["first line", "second line", "third", "last"]
 
 
 def load(path: Path, *overrides: str) -> AnnotateSpec:

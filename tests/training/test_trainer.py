@@ -12,13 +12,13 @@ import torch
 import yaml
 
 from tlg.answers.metrics import IoUTally
-from tlg.datasets.episodes import EpisodesFile
+from tlg.datasets.episodes import EpisodesFile, Photo
 from tlg.errors import CheckpointError, SpecError
 from tlg.hub.folder import load_model
 from tlg.network.backbones.registry import build_backbone
 from tlg.training.processes import Processes
 from tlg.training.reporter import Reporter
-from tlg.training.trainer import ALL_FOLDS, EpisodeLoss, Trainer, load_spec, train
+from tlg.training.trainer import ALL_FOLDS, EpisodeLoss, Trainer, load_spec, parted, train
 
 
 @pytest.fixture
@@ -56,6 +56,15 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_photographs_are_held_out_by_their_names_and_never_compared(monkeypatch):
+    """Of eighty thousand photographs comparing takes minutes."""
+    photos = [Photo(f"photo {number}", Path("none"), frozenset()) for number in range(1000)]
+    monkeypatch.setattr(Photo, "__eq__", lambda *_: pytest.fail("two photographs were compared"))
+    learning, held = ({photo.id for photo in photos} for photos in parted(photos, 0.1))
+    assert not learning & held
+    assert (len(learning) + len(held), 50 < len(held) < 150) == (1000, True)
 
 
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(config: Path, tmp_path: Path, monkeypatch):

@@ -52,7 +52,7 @@ def _load_exemplar(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: exemplar {ref.image} cannot be used: {error}") from None
     feed(digest, "image", hashlib.blake2b(content, digest_size=16).hexdigest())
-    mask = None if ref.mask is None else _load_mask(ref.mask, ref.image, picture.pixels, where, digest, access)
+    mask = None if ref.mask is None else _load_mask(ref.mask, ref.image, picture, where, digest, access)
     drawing = ref.drawing
     try:
         check_fits(drawing, picture.height, picture.width, ref.image)
@@ -69,15 +69,16 @@ def _load_exemplar(ref: ExemplarRef, where: str, digest: hashlib.blake2b, access
 
 
 def _load_mask(
-    uri: str, image: str, pixels: np.ndarray, where: str, digest: hashlib.blake2b, access: store.Access
+    uri: str, image: str, picture: pictures.Picture, where: str, digest: hashlib.blake2b, access: store.Access
 ) -> np.ndarray:
+    """At the size of the picture's pixels, which are scaled down where the image is very large."""
     try:
         content = store.read(uri, access)
         mask = pictures.guarded_decode_mask(content)
     except (InputError, StorageError) as error:
         raise SpecError(f"{where}: mask {uri} cannot be used: {error}") from None
-    if mask.shape != pixels.shape[:2]:
-        of_mask, of_image = "x".join(map(str, mask.shape[::-1])), "x".join(map(str, pixels.shape[1::-1]))
+    if mask.shape != (picture.height, picture.width):
+        of_mask, of_image = "x".join(map(str, mask.shape[::-1])), f"{picture.width}x{picture.height}"
         raise SpecError(f"{where}: mask {uri} is {of_mask}, its image {image} is {of_image}; sizes must agree")
     feed(digest, "mask", hashlib.blake2b(content, digest_size=16).hexdigest())
-    return mask
+    return pictures.Picture(picture.pixels, *picture.pixels.shape[:2]).upscaled_mask(mask)

@@ -49,6 +49,7 @@ HEAD_FILE = "network.safetensors"
 PRIOR_FILE = "prior.safetensors"
 CLIP_FILE = "clip.safetensors"
 KINDS_FILE = "kinds.safetensors"
+TEXT_FILE = "text.npz"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,12 @@ def save_model(
         data = save_safetensors(state)
         files[file] = hashlib.sha256(data).hexdigest()
         store.write(store.join(str(folder), file), data)
+    if text is not None and text.table is not None:
+        # The folder says everything: a table that lay elsewhere could change, and would not travel.
+        data = store.read(text.table)
+        files[TEXT_FILE] = hashlib.sha256(data).hexdigest()
+        store.write(store.join(str(folder), TEXT_FILE), data)
+        text = text.model_copy(update={"table": TEXT_FILE})
     written = ModelFile(
         name=name,
         backbone=backbone.name,
@@ -147,7 +154,7 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
     """The model of a folder or URI; every file's digest is verified first."""
     content = read_content(folder)
     written = checked(content, str(folder))
-    states = {file: verified(folder, file, digest) for file, digest in written.files.items()}
+    states = {file: verified(folder, file, digest) for file, digest in written.files.items() if file != TEXT_FILE}
     if written.network is not None and HEAD_FILE not in states:
         raise CheckpointError(f"{folder} describes a network, but lists no {HEAD_FILE}; save the model anew")
     backbone = folder_backbone(folder, written, states)
@@ -169,7 +176,7 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         digest_of_content(content),
         backbone,
         network,
-        written.text,
+        text_in(folder, written),
         written.input_size,
         background,
         clip,
@@ -206,22 +213,34 @@ def folder_backbone(folder: str | Path, written: ModelFile, states: dict[str, di
     return backbone
 
 
+def text_in(folder: str | Path, written: ModelFile) -> TextSpec | None:
+    """Where the folder's table of text vectors is, if it has one."""
+    if written.text is None or TEXT_FILE not in written.files:
+        return written.text
+    verified_bytes(folder, TEXT_FILE, written.files[TEXT_FILE])
+    return written.text.model_copy(update={"table": store.join(str(folder), TEXT_FILE)})
+
+
 def verified(folder: str | Path, file: str, digest: str) -> dict[str, Tensor]:
+    try:
+        return load_safetensors(verified_bytes(folder, file, digest))
+    except SafetensorError as error:
+        raise CheckpointError(f"{store.join(str(folder), file)} is not a safetensors file ({error})") from error
+
+
+def verified_bytes(folder: str | Path, file: str, digest: str) -> bytes:
     place = store.join(str(folder), file)
     try:
         data = store.read(place)
     except StorageError as error:
         raise CheckpointError(f"{folder} is not whole: {error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != digest:
         raise CheckpointError(
-            f"{place} is damaged or not the file it was: its SHA-256 is {found[:16]}..., {MODEL_FILE} says"
+            f"{place} is damaged or not the file it was: its SHA-256 is {actual[:16]}..., {MODEL_FILE} says"
             f" {digest[:16]}...; copy or export the model again"
         )
-    try:
-        return load_safetensors(data)
-    except SafetensorError as error:
-        raise CheckpointError(f"{place} is not a safetensors file ({error})") from error
+    return data
 
 
 def fill(module: torch.nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -165,9 +165,9 @@ class Trainer:
         """What is learnt from, and the base photographs kept to choose the best checkpoint."""
         learning, held = [], []
         for collection, photos in self._sources():
-            kept = [photo for photo in photos if is_held_out(photo, self.spec.data.held_out)]
-            held.append((collection, kept))
-            learning.append((collection, [photo for photo in photos if photo not in kept]))
+            to_learn, to_hold = parted(photos, self.spec.data.held_out)
+            learning.append((collection, to_learn))
+            held.append((collection, to_hold))
         return Pool(learning), Pool(held)
 
     def _features(self, pool: Pool, backbone: nn.Module, variants: int) -> FeatureSource:
@@ -341,6 +341,14 @@ def learning_rate(spec: TrainSpec, step: int, total: int) -> float:
     optim = spec.optim
     rate = optim.lr * min(1.0, (step + 1) / (optim.warmup + 1))
     return rate * 0.5 * (1 + math.cos(math.pi * step / total)) if optim.schedule == "cosine" else rate
+
+
+def parted(photos: Iterable[Photo], share: float) -> tuple[list[Photo], list[Photo]]:
+    """What is learnt from, and what is held out."""
+    parts: tuple[list[Photo], list[Photo]] = ([], [])
+    for photo in photos:
+        parts[is_held_out(photo, share)].append(photo)
+    return parts
 
 
 def is_held_out(photo: Photo, share: float) -> bool:
