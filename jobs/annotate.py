@@ -19,6 +19,7 @@ from jobs.flow import deferred, ledger, manifest, pipeline
 from jobs.flow.execution import Execution
 from jobs.flow.progress import Progress
 from jobs.flow.stages import Stages, images_per_unit
+from jobs.flow.work import Work, plan_work
 from jobs.output import catalogue as catalogues
 from jobs.output import departed, exports, leftovers, quarantine, runs, webhook
 from jobs.output.aside import Aside
@@ -125,7 +126,7 @@ class _Job:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
         done = ledger.of(catalogue, stages.provenance)
         seen = NumberSet()
-        work = manifest.plan_work(
+        work = plan_work(
             manifest.listed(
                 spec.images, self.access, spec.output.uri, f"{output.rstrip('/')}/{manifest.archives.FOLDER}"
             ),
@@ -163,7 +164,7 @@ class _Job:
         leftovers.remove_older_work(self.spec.output.uri, lease.number, self.access)
         leftovers.sweep_temporaries(self.spec.output.uri, self.access)
 
-    def _answer(self, execution: Execution, stages: Stages, work: manifest.Work, writer: ShardWriter) -> None:
+    def _answer(self, execution: Execution, stages: Stages, work: Work, writer: ShardWriter) -> None:
         executor = execution.executor(work)
         receiver = Receiver(work.count, stages.aside.folder, executor, self.tally, writer)
         per_unit = images_per_unit(work, self.spec.workers.max)

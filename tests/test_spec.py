@@ -41,3 +41,24 @@ def test_overrides_reach_nested_keys(tmp_path):
 def test_workers_must_be_ordered():
     with pytest.raises(SpecError, match=r"workers\.min is 5, above workers\.max 2"):
         documents.parse(spec.AnnotateSpec, MINIMAL | {"workers": {"min": 5, "max": 2}}, "job.yaml")
+
+
+@pytest.mark.parametrize(
+    ("images", "address"),
+    [
+        ({"label_studio": {"url": "http://studio:8080/", "project": 7}}, "label-studio+http://studio:8080/projects/7"),
+        ({"cvat": {"url": "https://app.cvat.ai", "task": 12}}, "cvat+https://app.cvat.ai/tasks/12"),
+    ],
+)
+def test_a_labelling_tool_is_another_spelling_of_an_address(images, address):
+    read = documents.parse(spec.AnnotateSpec, MINIMAL | {"images": images}, "job.yaml")
+    assert read == documents.parse(spec.AnnotateSpec, MINIMAL | {"images": {"uri": address}}, "job.yaml")
+    assert read.model_dump(mode="json", exclude_unset=True)["images"] == {"uri": address}
+    assert documents.parse(spec.AnnotateSpec, read.model_dump(), "again") == read
+
+
+def test_images_come_from_one_place():
+    both = {"uri": "pics", "cvat": {"url": "https://app.cvat.ai", "task": 12}}
+    for images in (both, {}):
+        with pytest.raises(SpecError, match="images: give exactly one of `uri`"):
+            documents.parse(spec.AnnotateSpec, MINIMAL | {"images": images}, "job.yaml")

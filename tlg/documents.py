@@ -37,8 +37,8 @@ def read_text(text: str, source: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise SpecError(f"{source}: not valid YAML or JSON: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
-        raise SpecError(f"{source}: found {found}, expected keys and values; `tlg schema` prints the format")
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise SpecError(f"{source}: found {kind}, expected keys and values; `tlg schema` prints the format")
     return content
 
 
@@ -71,8 +71,8 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
         return f"unknown key '{where}' ({hint})"
     if problem["type"] == "missing":
         return f"key '{where}' is missing"
-    found = problem.get("input")
-    shown = f" (found {found!r})" if isinstance(found, (str, int, float, bool)) else ""
+    value = problem.get("input")
+    shown = f" (found {value!r})" if isinstance(value, (str, int, float, bool)) else ""
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message}{shown}" if where else f"{message}{shown}"
 

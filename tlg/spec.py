@@ -32,6 +32,7 @@ SMALLEST_OBJECT = 50
 SMALLEST_TILE = 64
 Tile = Literal["auto", "off"] | Annotated[int, Field(ge=SMALLEST_TILE)]
 EXPORTS_GROUP = "tlg.exports"
+WEB_ADDRESS = r"^https?://\S+$"
 
 
 def export_formats() -> list[str]:
@@ -39,23 +40,59 @@ def export_formats() -> list[str]:
     return known_names(EXPORTS_GROUP, OUR_EXPORT_FORMATS)
 
 
+class LabelStudioProject(Document):
+    """A project of Label Studio; its token comes from the environment."""
+
+    url: str = Field(pattern=WEB_ADDRESS, description="Where Label Studio is")
+    project: int = Field(ge=1, description="The project's number")
+
+    @property
+    def address(self) -> str:
+        return f"label-studio+{self.url.rstrip('/')}/projects/{self.project}"
+
+
+class CvatTask(Document):
+    """A task of CVAT; its token comes from the environment."""
+
+    url: str = Field(pattern=WEB_ADDRESS, description="Where CVAT is")
+    task: int = Field(ge=1, description="The task's number")
+
+    @property
+    def address(self) -> str:
+        return f"cvat+{self.url.rstrip('/')}/tasks/{self.task}"
+
+
 class ImagesSpec(Document):
-    """Which images: a prefix with a pattern, or a manifest file with a `uri` column."""
+    """Which images: a prefix with a pattern, a manifest file with a `uri` column, or what a labelling tool shows.
+
+    `label_studio` and `cvat` are other spellings of an address: once read, the spec has it as its `uri`.
+    """
 
     uri: str | None = Field(
         None,
-        description="Folder, prefix or list of images: path, s3://, gs://, az://, hf://, http(s)://, label-studio+http://",
+        description="Folder, prefix or list of images: path, s3://, gs://, az://, hf://, http(s)://, "
+        "label-studio+http://, cvat+http://",
     )
     pattern: str = Field("**/*", description="Glob below `uri`; only image files are taken")
     manifest: str | None = Field(None, description="Parquet, CSV or JSONL with a `uri` column")
     labels: str | None = Field(None, description="Manifest column with the candidate class names of each image")
+    label_studio: LabelStudioProject | None = Field(None, description="The images of a Label Studio project")
+    cvat: CvatTask | None = Field(None, description="The images of a CVAT task")
 
     @model_validator(mode="after")
     def one_source(self) -> ImagesSpec:
-        if (self.uri is None) == (self.manifest is None):
-            raise ValueError("give exactly one of `uri` (a prefix) and `manifest` (a file)")
+        tool = self.label_studio or self.cvat
+        if sum(source is not None for source in (self.uri, self.manifest, self.label_studio, self.cvat)) != 1:
+            raise ValueError(
+                "give exactly one of `uri` (a prefix), `manifest` (a file), `label_studio` (a project), `cvat` (a task)"
+            )
         if self.labels and not self.manifest:
             raise ValueError("`labels` names a manifest column, so it needs `manifest`")
+        if tool is not None:
+            # Once, before anybody has the spec: everything that reads it knows one spelling.
+            self.__dict__.update(uri=tool.address, label_studio=None, cvat=None)
+            self.__pydantic_fields_set__.difference_update(("label_studio", "cvat"))
+            self.__pydantic_fields_set__.add("uri")
         return self
 
 

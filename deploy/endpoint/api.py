@@ -15,8 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.staticfiles import StaticFiles
 
 from deploy.connectors import label_studio, x_anylabeling
-from deploy.endpoint import bodies, examples, job_routes, picture_routes, problems, set_routes
-from deploy.endpoint import formats as render
+from deploy.endpoint import bodies, examples, formats, job_routes, picture_routes, problems, set_routes
 from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.described import REFERENCE, body
 from deploy.endpoint.metrics import Meters
@@ -34,6 +33,7 @@ from deploy.endpoint.service import Service
 from deploy.guard.auth import AccessMiddleware, Keys
 from deploy.guard.limits import BodyLimitMiddleware, DeadlineMiddleware, MemoryBudget, RequestMiddleware
 from deploy.replica.pool import Segmenter
+from deploy.review import of_jobs
 from tlg.answers.wire import Answers, Coco, Health
 from tlg.spec import AnnotateSpec
 
@@ -67,6 +67,7 @@ def create_app(config: ServeConfig, keys: Keys, segmenter: Segmenter, meters: Me
     app.include_router(set_routes.router(service))
     app.include_router(picture_routes.router(config, service))
     app.include_router(job_routes.router(config, service))
+    app.include_router(of_jobs.router(config, service))
     app.include_router(label_studio.router(config, service))
     app.include_router(x_anylabeling.router(config, service))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -88,6 +89,10 @@ def _add_pages(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(UI / "index.html")
+
+    @app.get("/review", include_in_schema=False)
+    def review() -> FileResponse:
+        return FileResponse(UI / "review.html")
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> FileResponse:
@@ -128,11 +133,11 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
     )
     async def annotate(request: Request) -> Response:
         """Masks for one image. `png` gives an indexed picture whose values are class ids."""
-        asked = await bodies.read_request(request, AnnotateRequest)
-        rows, classes = await service.annotate(asked, run_id(request))
-        if asked.format == "png":
-            return Response(await asyncio.to_thread(render.png, rows), media_type="image/png")
-        return await _answer(rows, classes, asked.format)
+        order = await bodies.read_request(request, AnnotateRequest)
+        rows, classes = await service.annotate(order, run_id(request))
+        if order.format == "png":
+            return Response(await asyncio.to_thread(formats.png, rows), media_type="image/png")
+        return await _answer(rows, classes, order.format)
 
     @app.post(
         "/v1/annotate/batch",
@@ -143,17 +148,17 @@ def _add_annotation(app: FastAPI, service: Service) -> None:
     )
     async def annotate_batch(request: Request) -> Response:
         """Masks for up to 64 images. An image that cannot be read is a row with status `error`."""
-        asked = await bodies.read_request(request, BatchRequest)
-        rows, classes = await service.annotate(asked, run_id(request))
-        return await _answer(rows, classes, asked.format)
+        order = await bodies.read_request(request, BatchRequest)
+        rows, classes = await service.annotate(order, run_id(request))
+        return await _answer(rows, classes, order.format)
 
 
-async def _answer(rows: list[render.Row], classes: list[str], form: Literal["rle", "polygon", "coco"]) -> Response:
+async def _answer(rows: list[formats.Row], classes: list[str], form: Literal["rle", "polygon", "coco"]) -> Response:
     if form == "coco":
-        document = await asyncio.to_thread(render.coco, rows, classes)
+        document = await asyncio.to_thread(formats.coco, rows, classes)
         return Response(document, media_type="application/json")
     if form == "polygon":
-        rows = await asyncio.to_thread(render.with_polygons, rows)
+        rows = await asyncio.to_thread(formats.with_polygons, rows)
     return JSONResponse({"rows": rows})
 
 

@@ -70,8 +70,8 @@ def is_json(request: Request) -> bool:
         return True
     if media_type == "multipart/form-data":
         return False
-    found = f"found {media_type[:100]}" if media_type else "found no Content-Type"
-    raise ProblemError(415, "media-type", f"{found}, expected application/json or multipart/form-data")
+    sent = f"found {media_type[:100]}" if media_type else "found no Content-Type"
+    raise ProblemError(415, "media-type", f"{sent}, expected application/json or multipart/form-data")
 
 
 async def read_form(request: Request) -> FormData:

@@ -17,6 +17,7 @@ from jobs.output import runs
 from tlg import store
 from tlg.answers.wire import JobState
 from tlg.errors import ClusterError, StorageError
+from tlg.exemplars import is_names
 from tlg.spec import AnnotateSpec
 
 REPORT = "report/index.html"
@@ -32,22 +33,24 @@ RUN_KEYS = (
 def submit(spec: AnnotateSpec, config: ServeConfig, sets: ExemplarStore) -> JobState:
     address = _address(config)
     allowed = _allowed(spec, config)
-    digest = sets.get(spec.exemplars).digest
-    sets.mark_used(digest)  # the job may wait, and its name may be given new content meanwhile
-    submitted = cluster.submit(allowed.model_copy(update={"exemplars": sets.document_uri(digest)}), address)
+    if not is_names(spec.exemplars):
+        digest = sets.get(spec.exemplars).digest
+        sets.mark_used(digest)  # the job may wait, and its name may be given new content meanwhile
+        allowed = allowed.model_copy(update={"exemplars": sets.document_uri(digest)})
+    submitted = cluster.submit(allowed, address)
     return JobState(id=submitted.id, status=submitted.status)
 
 
 def state(job_id: str, config: ServeConfig) -> JobState:
-    found = _known(job_id, config)
-    return JobState(id=found.id, status=found.status, message=_progress(found, config) or found.message or None)
+    job = _known(job_id, config)
+    return JobState(id=job.id, status=job.status, message=_progress(job, config) or job.message or None)
 
 
 def listed(config: ServeConfig) -> list[dict[str, Any]]:
     """Every job that the cluster remembers, newest first; live ones with their newest run."""
-    found = reversed(cluster.jobs(_address(config)))
+    newest_first = reversed(cluster.jobs(_address(config)))
     jobs = []
-    for number, job in enumerate(itertools.islice(found, MAX_JOBS)):
+    for number, job in enumerate(itertools.islice(newest_first, MAX_JOBS)):
         reads_output = _may_read(job, config)
         newest = _newest_run(job, config) if reads_output and (job.live or number < RUNS_READ) else None
         jobs.append(
@@ -72,6 +75,10 @@ def stop(job_id: str, config: ServeConfig) -> bool:
 def runs_of(job_id: str, config: ServeConfig) -> list[dict[str, Any]]:
     job = _own(job_id, config)
     return [_run(record) for record in runs.recorded(job.output or "", config.access, last=MAX_RUNS)]
+
+
+def output_of(job_id: str, config: ServeConfig) -> str:
+    return _own(job_id, config).output or ""
 
 
 def report(job_id: str, config: ServeConfig) -> bytes:
@@ -125,12 +132,12 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def _progress(found: cluster.JobState, config: ServeConfig) -> str | None:
+def _progress(job: cluster.JobState, config: ServeConfig) -> str | None:
     """How far the job is; of jobs that write elsewhere this endpoint tells no more than their state."""
-    if not _may_read(found, config):
+    if not _may_read(job, config):
         return None
     try:
-        return cluster.progress(found, config.access)
+        return cluster.progress(job, config.access)
     except StorageError:
         return None  # the store does not answer, the cluster did
 

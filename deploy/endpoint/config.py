@@ -18,12 +18,14 @@ STORE_PATIENCE_SECONDS = 10.0
 
 
 class LimitsSpec(Document):
+    """What is too much is refused before it costs anything."""
+
     body_mb: float = Field(64, gt=0, description="Larger requests are refused with 413")
     bodies_mb: float = Field(
         1024, gt=0, description="Bodies and fetched images of all requests together, for each API replica; 503 beyond"
     )
     image_pixels: int = Field(50_000_000, ge=1, description="Larger images are refused before decoding")
-    exemplars_per_set: int = Field(200, ge=1)
+    exemplars_per_set: int = Field(200, ge=1, description="Larger exemplar sets are refused with 413")
     requests_per_key: int = Field(64, ge=1, description="Requests of one key at the same time, for each API replica")
     queued: int = Field(256, ge=1, description="Images waiting for a model before requests are refused with 503")
     timeout_seconds: float = Field(60, gt=0, description="From a request's first byte to its answer")
@@ -36,6 +38,8 @@ class LimitsSpec(Document):
 
 
 class BatchingSpec(Document):
+    """Images of different requests go through the network together."""
+
     size: int = Field(8, ge=1, description="At most this many images go through the network together")
     wait_ms: float = Field(10, ge=0, description="How long a batch waits to fill")
 
@@ -43,10 +47,10 @@ class BatchingSpec(Document):
 class ReplicasSpec(Document):
     """Processes that hold models; they scale with the number of waiting images."""
 
-    min: int = Field(1, ge=1)
-    max: int = Field(1, ge=1)
-    cpus: float = Field(1, ge=0)
-    gpus: float = Field(0, ge=0)
+    min: int = Field(1, ge=1, description="As many hold a model while nothing is asked")
+    max: int = Field(1, ge=1, description="At most as many, however many images wait")
+    cpus: float = Field(1, ge=0, description="CPUs that Ray sets aside for each")
+    gpus: float = Field(0, ge=0, description="GPUs of each; 0.5 puts two on one GPU")
     threads: int = Field(1, ge=1, description="CPU threads of one network")
     annotators: int = Field(4, ge=1, description="Pairs of model and exemplar set kept in memory")
     api: int = Field(1, ge=1, description="Processes that answer HTTP")
@@ -67,14 +71,14 @@ class ServeConfig(Document):
         30, ge=0, description="Exemplars that no name means any more are kept so long after their last use by digest"
     )
     storage: StorageSpec = StorageSpec()
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=1, le=65535)
+    host: str = Field("127.0.0.1", description="Where to listen; another host needs API keys")
+    port: int = Field(8000, ge=1, le=65535, description="Of the page and the API")
     insecure: bool = Field(False, description="Serve other machines without API keys")
     keys_file: str | None = Field(None, description="One API key per line; TLG_API_KEYS in the environment adds to it")
     uri_prefixes: list[str] = Field(default=[], description="Images and exemplars may be fetched from below these")
     output_prefixes: list[str] = Field(default=[], description="Jobs submitted here may write below these")
     jobs_address: str | None = Field(None, description="Ray cluster that runs submitted jobs, like http://head:8265")
-    label_studio: LabelStudioSpec | None = None
+    label_studio: LabelStudioSpec | None = Field(None, description="Answer as a Label Studio model under /ls")
     logs: Literal["text", "json"] = Field("text", description="Lines of the log: text, or an object of JSON each")
     limits: LimitsSpec = LimitsSpec()
     batching: BatchingSpec = BatchingSpec()

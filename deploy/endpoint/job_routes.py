@@ -77,11 +77,12 @@ def router(config: ServeConfig, service: Service) -> APIRouter:
     @routes.get("/v1/jobs")
     async def list_jobs() -> Jobs:
         """The jobs that the cluster remembers, newest first, with how far they are."""
-        return Jobs(jobs=[Job(**found) for found in await asyncio.to_thread(cluster_jobs.listed, config)])
+        return Jobs(jobs=[Job(**job) for job in await asyncio.to_thread(cluster_jobs.listed, config)])
 
     @routes.post("/v1/jobs", status_code=202, openapi_extra=body(JOB))
     async def submit(request: Request) -> JobState:
-        """Run a job spec on the cluster. `exemplars` names a stored set; the same spec is the same job."""
+        """Run a job spec on the cluster. `exemplars` names a stored set, or is `names://NAME,NAME` for a model that reads
+        names; the same spec is the same job."""
         if not bodies.is_json(request):
             raise ProblemError(415, "media-type", "found multipart/form-data, expected application/json")
         spec = await bodies.read_json(request, AnnotateSpec)
@@ -100,7 +101,7 @@ def router(config: ServeConfig, service: Service) -> APIRouter:
     @routes.get("/v1/jobs/{job_id}/runs")
     async def runs(job_id: JobId) -> Runs:
         """The last runs that wrote to the job's output: its nights."""
-        return Runs(runs=[Run(**found) for found in await asyncio.to_thread(cluster_jobs.runs_of, job_id, config)])
+        return Runs(runs=[Run(**run) for run in await asyncio.to_thread(cluster_jobs.runs_of, job_id, config)])
 
     @routes.get("/v1/jobs/{job_id}/report", response_class=HTMLResponse)
     async def report(job_id: JobId) -> Response:

@@ -89,7 +89,7 @@ def _row(picture: ExportPicture, mask: ExportMask, places: dict[str, int]) -> Ro
     if mask.class_name not in places:
         raise ProblemError(422, "unknown-class", f"{picture.name}: '{mask.class_name}' is none of `classes`")
     size = [picture.height, picture.width]
-    if _covered(mask.counts) != picture.height * picture.width:
+    if covered(mask.counts) != picture.height * picture.width:
         raise ProblemError(
             422, "invalid", f"{picture.name}: the mask of '{mask.class_name}' does not cover its {size[1]}x{size[0]}"
         )
@@ -105,7 +105,7 @@ def _row(picture: ExportPicture, mask: ExportMask, places: dict[str, int]) -> Ro
     }
 
 
-def _covered(counts: str) -> int:
+def covered(counts: str) -> int:
     """Pixels that the run lengths add up to; -1 where they are none. The library that decodes them checks nothing."""
     if not re.fullmatch(r"[0-o]+", counts):
         return -1

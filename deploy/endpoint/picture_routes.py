@@ -80,8 +80,8 @@ def router(config: ServeConfig, service: Service) -> APIRouter:
     @routes.post("/v1/exports/{kind}", openapi_extra=body(packing.EXAMPLE), response_class=Response, responses=ZIP)
     async def export(kind: Literal["yolo_seg", "label_maps"], request: Request) -> Response:
         """Answers, mended or not, as a zip archive in the layout that the batch job writes."""
-        asked = await bodies.read_json(request, Export)
-        return Response(await asyncio.to_thread(packing.packed, asked, kind), media_type="application/zip")
+        order = await bodies.read_json(request, Export)
+        return Response(await asyncio.to_thread(packing.packed, order, kind), media_type="application/zip")
 
     return routes
 
@@ -92,6 +92,6 @@ ZIP: dict[int | str, dict] = {
 
 
 def _listed(folder: str, config: ServeConfig) -> PictureList:
-    found = (entry.uri for entry in store.entries(folder, "**/*", config.access))
-    images = list(itertools.islice((uri for uri in found if uri.lower().endswith(pictures.EXTENSIONS)), MAX_LISTED + 1))
+    uris = (entry.uri for entry in store.entries(folder, "**/*", config.access))
+    images = list(itertools.islice((uri for uri in uris if uri.lower().endswith(pictures.EXTENSIONS)), MAX_LISTED + 1))
     return PictureList(uris=sorted(images[:MAX_LISTED]), complete=len(images) <= MAX_LISTED)

@@ -23,5 +23,5 @@ def image_response(content: bytes, lasting: bool = False) -> Response:
         media_type = ""
     if not media_type.startswith("image/"):
         raise ProblemError(422, "image-not-an-image", "what lies there is not an image; expected JPEG, PNG, TIFF, ...")
-    kept = f"private, max-age={DAY}, immutable" if lasting else "private, max-age=60"
-    return Response(content, media_type=media_type, headers=SEALED | {"cache-control": kept})
+    caching = f"private, max-age={DAY}, immutable" if lasting else "private, max-age=60"
+    return Response(content, media_type=media_type, headers=SEALED | {"cache-control": caching})

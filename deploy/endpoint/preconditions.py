@@ -18,7 +18,7 @@ def if_unchanged(if_match: str | None, if_none_match: str | None = None) -> str 
         return NO_CONTENT
     if if_match is None:
         return None
-    found = re.fullmatch(r'\s*"?([0-9a-f]{32})"?\s*', if_match)
-    if not found:
+    match = re.fullmatch(r'\s*"?([0-9a-f]{32})"?\s*', if_match)
+    if not match:
         raise ProblemError(422, "invalid", 'If-Match is not the digest of a set, like "0123456789abcdef..." of 32')
-    return found.group(1)
+    return match.group(1)

@@ -89,16 +89,16 @@ class InlineSet(Document):
             return path
 
         document: dict[str, Any] = {"name": "inline", "classes": []}
-        for number, one in enumerate(self.classes, start=1):
+        for number, of_class in enumerate(self.classes, start=1):
             exemplars = []
-            for position, ref in enumerate(one.exemplars, start=1):
+            for position, ref in enumerate(of_class.exemplars, start=1):
                 place = f"images/class-{number}/exemplar-{position}"
                 described = ref.drawing.model_dump(mode="json", exclude_defaults=True)
                 described["image"] = placed(ref.image, place)
                 if ref.mask:
                     described["mask"] = placed(ref.mask, f"{place}-mask")
                 exemplars.append(described)
-            texts = {"name": one.name, "attributes": one.attributes, "context": one.context}
+            texts = {"name": of_class.name, "attributes": of_class.attributes, "context": of_class.context}
             document["classes"].append(texts | {"exemplars": exemplars})
         document["negatives"] = [
             placed(content, f"images/negatives/exemplar-{position}")

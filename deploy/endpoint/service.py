@@ -53,20 +53,22 @@ class Service:
         self.fetcher = Fetcher(tuple(config.uri_prefixes), max_bytes, config.access, fetch.SECONDS)
         self._known: dict[str, tuple[float, StoredSet]] = {}
 
-    async def annotate(self, asked: AnnotateRequest | BatchRequest, run_id: str) -> tuple[list[formats.Row], list[str]]:
+    async def annotate(
+        self, request: AnnotateRequest | BatchRequest, run_id: str
+    ) -> tuple[list[formats.Row], list[str]]:
         """Rows, image after image, and the names of the set's classes.
 
         In a batch a failed image is a row with status `error`; a single failed image is the request's problem.
         """
-        model = self._known_model(asked.model)
-        params = AnnotateParams(min_score=asked.min_score, tile=asked.tile)
+        model = self._known_model(request.model)
+        params = AnnotateParams(min_score=request.min_score, tile=request.tile)
         params_digest = params.digest()
-        single = isinstance(asked, AnnotateRequest)
-        pictures = [asked.image] if isinstance(asked, AnnotateRequest) else asked.images
+        single = isinstance(request, AnnotateRequest)
+        pictures = [request.image] if isinstance(request, AnnotateRequest) else request.images
         gate, trace = asyncio.Semaphore(IMAGES_AT_ONCE), traces.carried()
         with self.budget.share() as take:
-            exemplars, class_names = await self._asked_set(asked.exemplars, take)
-            classes = self._known_classes(asked.classes, class_names)
+            exemplars, class_names = await self._asked_set(request.exemplars, take)
+            classes = self._known_classes(request.classes, class_names)
 
             def origin(answering: str) -> records.Provenance:
                 return records.Provenance(answering, exemplars.digest, params_digest, run_id)
@@ -89,8 +91,8 @@ class Service:
                 # The digest of the model that answered: the one under this name may be another by now.
                 return [records.to_row(answer, uri, None, origin(outcome.model_digest)) for answer in outcome.answers]
 
-            found = await all_or_none(rows_of(picture, i) for i, picture in enumerate(pictures, start=1))
-        return formats.as_read_back([row for rows in found for row in rows]), class_names
+            rows_by_picture = await all_or_none(rows_of(picture, i) for i, picture in enumerate(pictures, start=1))
+        return formats.as_read_back([row for rows in rows_by_picture for row in rows]), class_names
 
     async def check_ready(self) -> None:
         """A 503 problem unless models and store answer."""
@@ -109,12 +111,12 @@ class Service:
 
     async def check_set(self, reference: str, model: str | None) -> tuple[str, list[ExemplarCheck]]:
         """The model that looked, and what it says of each exemplar in the order of the set."""
-        asked = self._known_model(model)
+        model_name = self._known_model(model)
         digest = (await self.get_set(reference)).digest
-        checked = await self.segmenter.check(asked, AskedSet(digest))
+        checked = await self.segmenter.check(model_name, AskedSet(digest))
         if checked.problem is not None:
             raise ProblemError(*checked.problem)
-        return asked, checked.exemplars
+        return model_name, checked.exemplars
 
     async def stored(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """A call of the store's, in a thread that may wait for it."""
@@ -133,7 +135,7 @@ class Service:
 
     async def pack(self, inline: InlineSet, take: Callable[[int], None]) -> PackedSet:
         """The set with all its bytes at hand and every image's header checked."""
-        count = sum(len(one.exemplars) for one in inline.classes) + len(inline.negatives)
+        count = sum(len(of_class.exemplars) for of_class in inline.classes) + len(inline.negatives)
         if count > self.config.limits.exemplars_per_set:
             raise ProblemError(
                 413, "too-many-exemplars", f"found {count} exemplars, at most {self.config.limits.exemplars_per_set}"
@@ -141,7 +143,7 @@ class Service:
         document, contents = inline.laid_out()
         gate = asyncio.Semaphore(IMAGES_AT_ONCE)
 
-        async def kept(path: str, content: Content) -> bytes:
+        async def checked(path: str, content: Content) -> bytes:
             async with gate:
                 try:
                     return await self._checked_content(content, take)
@@ -149,22 +151,22 @@ class Service:
                     where = f"{path} ({content.name or content.uri or 'bytes'})"
                     raise InputError(f"{where}: {error}", error.kind) from None
 
-        found = await all_or_none(kept(path, content) for path, content in contents.items())
-        return PackedSet(document, dict(zip(contents, found, strict=True)))
+        checked_contents = await all_or_none(checked(path, content) for path, content in contents.items())
+        return PackedSet(document, dict(zip(contents, checked_contents, strict=True)))
 
     async def _asked_set(self, reference: str | InlineSet, take: Callable[[int], None]) -> tuple[AskedSet, list[str]]:
         if isinstance(reference, InlineSet):
             packed = await self.pack(reference, take)
             loaded = await asyncio.to_thread(packed.load)
             shared = await self.segmenter.share(packed)
-            return AskedSet(loaded.digest, shared), [one.name for one in reference.classes]
+            return AskedSet(loaded.digest, shared), [of_class.name for of_class in reference.classes]
         seen, known = self._known.get(reference, (0.0, None))
         if known is None or (time.monotonic() - seen > NAME_SECONDS and not DIGEST.fullmatch(reference)):
             known = await self.stored(self.store.get, reference)
             if len(self._known) > 1000:
                 self._known.clear()
             self._known[reference] = (time.monotonic(), known)
-        return AskedSet(known.digest), [one.name for one in known.classes]
+        return AskedSet(known.digest), [of_class.name for of_class in known.classes]
 
     async def _checked_content(self, picture: Content, take: Callable[[int], None]) -> bytes:
         if picture.uri is not None:
@@ -182,24 +184,24 @@ class Service:
         await asyncio.to_thread(checked_header, content, self.config.limits.image_pixels)
         return content
 
-    def _known_model(self, asked: str | None) -> str:
-        if asked is None or asked in self.config.known_models:
-            return asked or self.config.model
+    def _known_model(self, name: str | None) -> str:
+        if name is None or name in self.config.known_models:
+            return name or self.config.model
         raise ProblemError(422, "unknown-model", f"this endpoint serves {', '.join(self.config.known_models)}")
 
     @staticmethod
-    def _known_classes(asked: Sequence[str] | None, known: list[str]) -> tuple[str, ...] | None:
-        if asked is None:
+    def _known_classes(wanted: Sequence[str] | None, known: list[str]) -> tuple[str, ...] | None:
+        if wanted is None:
             return None
-        unknown = [name for name in asked if name not in known]
+        unknown = [name for name in wanted if name not in known]
         if unknown:
             raise ProblemError(422, "unknown-class", f"the set has the classes {', '.join(known)}; not {unknown[0]}")
-        return tuple(asked)
+        return tuple(wanted)
 
 
 async def all_or_none(work: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
     """Every result in order; when one fails, the others are not worked for any more."""
-    tasks = [asyncio.ensure_future(one) for one in work]
+    tasks = [asyncio.ensure_future(part) for part in work]
     try:
         return list(await asyncio.gather(*tasks))
     finally:

@@ -120,8 +120,8 @@ def router(service: Service) -> APIRouter:
     @routes.post("/v1/exemplar-sets/{name}/check")
     async def check_set(name: SetNameInPath, model: str | None = None) -> SetCheck:
         """Does each exemplar help? Each is answered by the others of its class, as if it were a picture."""
-        asked, checks = await service.check_set(name, model)
-        return SetCheck(model=asked, exemplars=[CheckedExemplar(**vars(one)) for one in checks])
+        model_name, checks = await service.check_set(name, model)
+        return SetCheck(model=model_name, exemplars=[CheckedExemplar(**vars(check)) for check in checks])
 
     return routes
 
@@ -136,6 +136,8 @@ def _document(name: str, digest: str, document: dict[str, Any]) -> SetDocument:
     def placed(ref: dict[str, Any]) -> dict[str, Any]:
         return ref | {part: f"{digest}/{ref[part]}" for part in ("image", "mask") if ref.get(part)}
 
-    classes = [one | {"exemplars": [placed(ref) for ref in one["exemplars"]]} for one in document["classes"]]
+    classes = [
+        of_class | {"exemplars": [placed(ref) for ref in of_class["exemplars"]]} for of_class in document["classes"]
+    ]
     negatives = [f"{digest}/{path}" for path in document.get("negatives", [])]
     return SetDocument(name=name, digest=digest, classes=classes, negatives=negatives)

@@ -23,7 +23,7 @@ from tlg.errors import SpecError
 ENVIRONMENT = "TLG_API_KEYS"
 MIN_LENGTH = 16
 # Pages without data, and what a load balancer asks before it has a key.
-OPEN = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})
+OPEN = frozenset({"/", "/review", "/docs", "/openapi.json", "/healthz", "/readyz"})
 OPEN_PREFIX = "/ui/"
 # A process that is busy is alive: what asks for its health is never one request too many.
 HEALTH = frozenset({"/healthz", "/readyz", "/health", "/ls/health"})

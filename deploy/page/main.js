@@ -1,6 +1,6 @@
 // The page: puts its parts together. Each part knows only what it is given here.
 import { getJson } from "./core/api.js";
-import { button, byId, element, setReason } from "./core/dom.js";
+import { byId, setReason } from "./core/dom.js";
 import { ask, say, startMessages, tell } from "./core/messages.js";
 import { addShortcuts, showShortcuts, startShortcuts } from "./core/shortcuts.js";
 import { counted, duration, lastPart, share } from "./core/words.js";
@@ -9,7 +9,8 @@ import { sample } from "./exemplars/sample.js";
 import { ExemplarSet } from "./exemplars/set.js";
 import { digestOf } from "./exemplars/upload.js";
 import { startJobs } from "./jobs/jobs.js";
-import { Collection, SORTS, STATES } from "./pictures/collection.js";
+import { Collection } from "./pictures/collection.js";
+import { startControls } from "./pictures/controls.js";
 import { saveArchive, saveCoco } from "./pictures/downloads.js";
 import { Grid } from "./pictures/grid.js";
 import { exemplarSources, sourcesAt, sourcesOf, startIntake } from "./pictures/intake.js";
@@ -92,30 +93,8 @@ function refresh() {
   setReason(byId("clear"), collection.pictures.length ? "" : "There are no pictures.");
   byId("empty").hidden = collection.pictures.length > 0;
   byId("controls").hidden = !collection.pictures.length;
-  byId("shown").textContent = grid.shown.length === collection.pictures.length ? counted(grid.shown.length, "picture")
-    : `${grid.shown.length} of ${counted(collection.pictures.length, "picture")} shown`;
-  fillClasses();
-}
-
-function fillClasses() {
-  const names = collection.classNames, select = byId("filter-class");
-  const known = [...select.options].slice(1).map((option) => option.value);
-  if (!select.options.length || JSON.stringify(known) !== JSON.stringify(names)) {
-    select.replaceChildren(new Option("All classes", ""), ...names.map((name) => new Option(name, name)));
-    if (!names.includes(collection.className)) collection.className = "";
-    select.value = collection.className;
-  }
-  const place = byId("class-toggles");
-  const look = JSON.stringify(names.map((name, i) => [name, colourOf(name, i + 1), looks.hidden.has(name)]));
-  if (place.dataset.look === look) return;
-  place.dataset.look = look;
-  const focused = document.activeElement?.dataset?.toggles;
-  place.replaceChildren(...names.map((name, i) => {
-    const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
-    swatch.style.background = colourOf(name, i + 1);
-    return button([swatch, name], () => looks.toggle(name), { class: "toggle", "aria-pressed": String(!looks.hidden.has(name)), data: { toggles: name }, title: "Show or hide its masks" });
-  }));
-  if (focused) [...place.children].find((one) => one.dataset.toggles === focused)?.focus();
+  byId("pictures-panel").classList.toggle("filled", collection.pictures.length > 0);
+  refreshControls();
 }
 
 function showProgress() {
@@ -136,11 +115,7 @@ let wasBusy = false;
 
 /* Controls */
 
-for (const [id, options, key] of [["sort", SORTS, "sort"], ["filter-state", STATES, "state"], ["filter-class", null, "className"]]) {
-  const select = byId(id);
-  if (options) select.append(...Object.entries(options).map(([value, text]) => new Option(text, value)));
-  select.addEventListener("change", () => { collection[key] = select.value; collection.changed(); });
-}
+const refreshControls = startControls(collection, { looks, colourOf, shown: () => grid.shown });
 for (const name of settings.models) byId("model").append(new Option(name, name, name === settings.model, name === settings.model));
 byId("model-field").hidden = settings.models.length < 2;
 byId("model").addEventListener("change", refresh);

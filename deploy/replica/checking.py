@@ -55,9 +55,9 @@ def _checks(loaded: LoadedModel, exemplars: LoadedExemplars) -> list[ExemplarChe
         raise ProblemError(422, "no-check", "this model looks at no exemplars; name a `model` that has a network")
     from tlg.annotators.check import ExemplarChecker
 
-    positions = [number for of in exemplars.classes for number in range(1, len(of.exemplars) + 1)]
-    found = ExemplarChecker(loaded.model, exemplars).check()
+    positions = [number for of_class in exemplars.classes for number in range(1, len(of_class.exemplars) + 1)]
+    checks = ExemplarChecker(loaded.model, exemplars).check()
     return [
-        ExemplarCheck(one.class_name, position, one.presence, one.overlap, one.rival, one.warning)
-        for position, one in zip(positions, found, strict=True)
+        ExemplarCheck(check.class_name, position, check.presence, check.overlap, check.rival, check.warning)
+        for position, check in zip(positions, checks, strict=True)
     ]

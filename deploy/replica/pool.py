@@ -93,8 +93,8 @@ def checked_header(content: bytes, max_pixels: int) -> None:
             raise ProblemError(413, "image-too-large", str(error)) from None
         raise
     if width * height > max_pixels:
-        found = f"{width}x{height} = {width * height:,}"
-        raise ProblemError(413, "image-too-large", f"the image has {found} pixels, at most {max_pixels:,} are accepted")
+        size = f"{width}x{height} = {width * height:,}"
+        raise ProblemError(413, "image-too-large", f"the image has {size} pixels, at most {max_pixels:,} are accepted")
 
 
 class AnnotatorPool:
@@ -147,7 +147,7 @@ class AnnotatorPool:
     def _of_one_set(self, some: Sequence[tuple[Task, Picture]]) -> list[Outcome]:
         try:
             annotator = self._annotator(some[0][0])
-            found = annotate_within_memory(
+            results = annotate_within_memory(
                 annotator, [picture for _, picture in some], [task.classes for task, _ in some]
             )
         except TlgError as error:
@@ -158,17 +158,17 @@ class AnnotatorPool:
             if len(some) == 1:
                 return [failed(ProblemError(500, "internal", "the request failed; its id is in the logs"))]
             # Whoever is at fault, the others are not.
-            return [outcome for one in some for outcome in self._of_one_set([one])]
+            return [outcome for item in some for outcome in self._of_one_set([item])]
         self.is_suspect = False
-        return [self._outcome(task, answers, annotator) for (task, _), answers in zip(some, found, strict=True)]
+        return [self._outcome(task, answers, annotator) for (task, _), answers in zip(some, results, strict=True)]
 
     def _outcome(self, task: Task, answers: list[Answer] | InputError, annotator: Annotator) -> Outcome:
         if isinstance(answers, InputError):
             return failed(answers)
-        kept = [at_min_score(answer, task.params.min_score) for answer in answers]
-        for answer in kept:
+        reported = [at_min_score(answer, task.params.min_score) for answer in answers]
+        for answer in reported:
             self._meters.answers.labels(answer.status).inc()
-        return Outcome(kept, annotator.model_digest)
+        return Outcome(reported, annotator.model_digest)
 
     def _annotator(self, task: Task) -> Annotator:
         key = _key(task)
@@ -213,8 +213,8 @@ def _key(task: Task) -> Key:
 
 def failed(error: TlgError | ProblemError) -> Outcome:
     problem = error if isinstance(error, ProblemError) else problem_of(error)
-    kept = error if isinstance(error, InputError) else None
-    return Outcome([], error=kept, problem=(problem.status, problem.kind, problem.detail, problem.headers))
+    cause = error if isinstance(error, InputError) else None
+    return Outcome([], error=cause, problem=(problem.status, problem.kind, problem.detail, problem.headers))
 
 
 class LocalSegmenter:

@@ -112,6 +112,11 @@ def stop(job_id: str, address: str) -> bool:
         return api.stop(job_id)
 
 
+def dashboard(job_id: str, address: str) -> str:
+    """The job's page in Ray's own dashboard."""
+    return f"{address.rstrip('/')}/#/jobs/{job_id}"
+
+
 def follow(
     job_id: str,
     address: str,

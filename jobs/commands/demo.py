@@ -76,8 +76,8 @@ def write_demo(folder: Path, seed: int, model: str) -> DemoFiles:
     if folder.exists() and any(folder.iterdir()) and not marker.exists():
         raise SpecError(f"{folder}: not empty and not a demo; choose another folder with --out")
     shutil.rmtree(folder, ignore_errors=True)
-    for one in (files.images, files.truth, files.exemplars):
-        one.mkdir(parents=True)
+    for place in (files.images, files.truth, files.exemplars):
+        place.mkdir(parents=True)
     marker.touch()
     rng = np.random.default_rng(seed)
     novel = world.NOVEL
@@ -110,17 +110,17 @@ def write_demo(folder: Path, seed: int, model: str) -> DemoFiles:
 def measure(files: DemoFiles, answers: Iterable[dict]) -> float:
     """mIoU of answer rows against the generator's truth, over the demo's classes."""
     names = exemplars.describe(str(files.exemplars))
-    classes = [one.name for one in names.classes]
-    found: dict[tuple[str, str], np.ndarray] = {}
+    classes = [of_class.name for of_class in names.classes]
+    masks: dict[tuple[str, str], np.ndarray] = {}
     for row in answers:
         if row["status"] == "mask":
-            found[Path(row["image_uri"]).stem, row["class_name"]] = records.decode_mask(row["rle"])
+            masks[Path(row["image_uri"]).stem, row["class_name"]] = records.decode_mask(row["rle"])
     inter, union = np.zeros(len(classes)), np.zeros(len(classes))
     for truth_file in sorted(files.truth.glob("*.png")):
         truth_HW = np.asarray(Image.open(truth_file))
         for index, name in enumerate(classes):
             true_HW = truth_HW == index + 1
-            mask_HW = found.get((truth_file.stem, name), np.zeros_like(true_HW))
+            mask_HW = masks.get((truth_file.stem, name), np.zeros_like(true_HW))
             inter[index] += (mask_HW & true_HW).sum()
             union[index] += (mask_HW | true_HW).sum()
     return float(100 * np.mean(inter / np.maximum(union, 1)))
@@ -217,8 +217,8 @@ def _labels(labels_HW: np.ndarray, chosen: list[str]) -> np.ndarray:
 
 def _save_exemplars(folder: Path, scenes: Iterable[world.Scene]) -> None:
     folder.mkdir()
-    for number, one in enumerate(scenes, start=1):
-        Image.fromarray(one.image).save(folder / f"{number}.jpg", quality=92)
+    for number, scene in enumerate(scenes, start=1):
+        Image.fromarray(scene.image).save(folder / f"{number}.jpg", quality=92)
 
 
 def _write_broken(folder: Path) -> None:

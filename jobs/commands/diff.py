@@ -41,7 +41,11 @@ class ClassChange:
 
     def cells(self) -> tuple[str, ...]:
         mean = f"{float(np.mean(self.ious)):.3f}" if self.ious else "-"
-        return (self.name, *(f"{one:,}" for one in (self.pictures, self.unchanged, self.appeared, self.vanished)), mean)
+        return (
+            self.name,
+            *(f"{count:,}" for count in (self.pictures, self.unchanged, self.appeared, self.vanished)),
+            mean,
+        )
 
 
 @dataclass
@@ -56,40 +60,40 @@ class Difference:
 
 
 def diff(before: str, after: str, access: store.Access = store.DEFAULT_ACCESS) -> Iterator[str]:
-    found = compare(load(before, access), load(after, access))
-    if not found.images:
+    difference = compare(load(before, access), load(after, access))
+    if not difference.images:
         raise SpecError(
-            f"{before} and {after} have no picture in common: {found.only_before:,} are answered in the first alone, "
-            f"{found.only_after:,} in the second; compare two runs over one collection"
+            f"{before} and {after} have no picture in common: {difference.only_before:,} are answered in the first "
+            f"alone, {difference.only_after:,} in the second; compare two runs over one collection"
         )
-    yield f"{found.images:,} pictures compared, {found.changed:,} of them changed"
+    yield f"{difference.images:,} pictures compared, {difference.changed:,} of them changed"
     head = ("class", "pictures", "unchanged", "appeared", "vanished", "mean IoU of masks")
-    rows = [head, *(found.classes[name].cells() for name in sorted(found.classes))]
+    rows = [head, *(difference.classes[name].cells() for name in sorted(difference.classes))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         yield "  ".join([row[0].ljust(widths[0]), *cells])
-    if found.only_before or found.only_after:
-        yield f"in the first alone: {found.only_before:,} pictures; in the second alone: {found.only_after:,}"
-    if found.most:
+    if difference.only_before or difference.only_after:
+        yield f"in the first alone: {difference.only_before:,} pictures; in the second alone: {difference.only_after:,}"
+    if difference.most:
         yield "changed most:"
-        yield from (f"  {uri}: {what}" for _, uri, what in sorted(found.most, reverse=True))
+        yield from (f"  {uri}: {what}" for _, uri, what in sorted(difference.most, reverse=True))
 
 
 def compare(before: Catalogue, after: Catalogue) -> Difference:
     """Picture by picture, a part of them at a time."""
-    found = Difference()
+    difference = Difference()
     parts = 1 + max(before.image_count(), after.image_count()) // IMAGES_AT_ONCE
     for part in range(parts):
         known = _images(before, part, parts)
         for image_id, rows in _images(after, part, parts).items():
             earlier = known.pop(image_id, None)
             if earlier is None:
-                found.only_after += 1
+                difference.only_after += 1
             else:
-                _compare(found, earlier, rows)
-        found.only_before += len(known)
-    return found
+                _compare(difference, earlier, rows)
+        difference.only_before += len(known)
+    return difference
 
 
 def _images(catalogue: Catalogue, part: int, parts: int) -> dict[str, dict[str, Any]]:
@@ -106,37 +110,37 @@ def _tables(catalogue: Catalogue, part: int, parts: int) -> Iterator[pa.Table]:
         yield table.filter(pa.array(image_numbers(table["image_id"]) % np.uint64(parts) == part))
 
 
-def _compare(found: Difference, earlier: dict[str, Any], later: dict[str, Any]) -> None:
-    found.images += 1
+def _compare(difference: Difference, earlier: dict[str, Any], later: dict[str, Any]) -> None:
+    difference.images += 1
     is_changed = False
     for name in earlier.keys() & later.keys():
-        one, other = earlier[name], later[name]
-        change = found.classes.setdefault(name, ClassChange(name))
+        old, new = earlier[name], later[name]
+        change = difference.classes.setdefault(name, ClassChange(name))
         change.pictures += 1
-        iou, what = _change(one, other)
-        was, is_now = one["presence"] >= PRESENT, other["presence"] >= PRESENT
+        iou, what = _change(old, new)
+        was, is_now = old["presence"] >= PRESENT, new["presence"] >= PRESENT
         change.appeared += is_now and not was
         change.vanished += was and not is_now
-        if one["rle"] and other["rle"]:
+        if old["rle"] and new["rle"]:
             change.ious.append(iou)
         if iou >= UNCHANGED_IOU and was == is_now:
             change.unchanged += 1
             continue
         is_changed = True
-        heapq.heappush(found.most, (1 - iou, other["image_uri"], f"{name}: {what}"))
-        if len(found.most) > MOST_CHANGED:
-            heapq.heappop(found.most)
-    found.changed += is_changed
+        heapq.heappush(difference.most, (1 - iou, new["image_uri"], f"{name}: {what}"))
+        if len(difference.most) > MOST_CHANGED:
+            heapq.heappop(difference.most)
+    difference.changed += is_changed
 
 
-def _change(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, str]:
+def _change(old: dict[str, Any], new: dict[str, Any]) -> tuple[float, str]:
     """How much of the mask is the same, and what to say."""
-    presence = f"presence {one['presence']:.2f} before, {other['presence']:.2f} after"
-    if (one["rle"] is None) != (other["rle"] is None):
-        return 0.0, f"{'no mask' if one['rle'] is None else 'a mask'} before, {presence}"
-    if one["rle"] is None:
+    presence = f"presence {old['presence']:.2f} before, {new['presence']:.2f} after"
+    if (old["rle"] is None) != (new["rle"] is None):
+        return 0.0, f"{'no mask' if old['rle'] is None else 'a mask'} before, {presence}"
+    if old["rle"] is None:
         return 1.0, presence
-    if list(one["rle"]["size"]) != list(other["rle"]["size"]):
-        return 0.0, f"the picture was {one['width']}x{one['height']} pixels, it is {other['width']}x{other['height']}"
-    iou = overlap(one["rle"], other["rle"])
+    if list(old["rle"]["size"]) != list(new["rle"]["size"]):
+        return 0.0, f"the picture was {old['width']}x{old['height']} pixels, it is {new['width']}x{new['height']}"
+    iou = overlap(old["rle"], new["rle"])
     return iou, f"IoU {iou:.2f} of the two masks"

@@ -41,7 +41,7 @@ class Finding:
 
     subject: str
     ok: bool
-    found: str
+    detail: str
     advice: str = ""
 
 
@@ -75,10 +75,10 @@ def _job_checks(spec_path: str | None) -> Iterator[Finding]:
 
 
 def check_python() -> Finding:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     if sys.version_info < OLDEST_PYTHON:
-        return Finding("Python", False, found, "use Python " + ".".join(map(str, OLDEST_PYTHON)) + " or newer")
-    return Finding("Python", True, found)
+        return Finding("Python", False, detail, "use Python " + ".".join(map(str, OLDEST_PYTHON)) + " or newer")
+    return Finding("Python", True, detail)
 
 
 def check_torch() -> Finding:
@@ -122,10 +122,10 @@ def check_shared_memory() -> Finding:
         free_gb = shutil.disk_usage("/dev/shm").free / 1e9
     except OSError:
         return Finding("shared memory", True, "no /dev/shm; Ray keeps its objects on disk")
-    found = f"{free_gb:.1f} GB free in /dev/shm"
+    detail = f"{free_gb:.1f} GB free in /dev/shm"
     if free_gb < SMALLEST_SHARED_MEMORY_GB:
-        return Finding("shared memory", False, found, "give the container more: docker run --shm-size=1g")
-    return Finding("shared memory", True, found)
+        return Finding("shared memory", False, detail, "give the container more: docker run --shm-size=1g")
+    return Finding("shared memory", True, detail)
 
 
 def check_port(port: int, owner: str) -> Finding:
@@ -166,7 +166,7 @@ def check_exemplars(spec: AnnotateSpec, access: store.Access) -> Finding:
         loaded = exemplars.load(spec.exemplars, access)
     except TlgError as error:
         return Finding("exemplars", False, str(error))
-    counts = ", ".join(f"{one.name} {len(one.exemplars)}" for one in loaded.classes)
+    counts = ", ".join(f"{of_class.name} {len(of_class.exemplars)}" for of_class in loaded.classes)
     return Finding("exemplars", True, f"{counts}; negatives {len(loaded.negatives)}")
 
 

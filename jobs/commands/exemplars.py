@@ -41,19 +41,19 @@ def add(place: str, output: str, access: store.Access = store.DEFAULT_ACCESS) ->
     if exemplars.is_names(place):
         raise SpecError(f"{place}: names have no exemplars to add to; write an exemplar set, see docs/exemplars.md")
     known = exemplars.describe(place, access)
-    found, remarks = corrections(output, {one.name for one in known.classes}, access)
-    fresh = [one for one in found if not _has(known, one)]
+    proposals, remarks = corrections(output, {of_class.name for of_class in known.classes}, access)
+    fresh = [correction for correction in proposals if not _has(known, correction)]
     if store.is_folder(place, access):
         written = _into_folder(place.rstrip("/"), fresh, access)
     else:
         written = _into_document(place, fresh, access)
     exemplars.load(place, access)  # what was written can be read
-    shown = [one for one in fresh if one.class_name is not None]
-    masked = sum(one.rle is not None for one in shown)
+    shown = [correction for correction in fresh if correction.class_name is not None]
+    masked = sum(correction.rle is not None for correction in shown)
     negatives = len(fresh) - len(shown)
     yield f"{place}: {len(shown):,} exemplars added, {masked:,} of them with a mask; {negatives:,} negatives"
-    if len(found) > len(fresh):
-        yield f"{len(found) - len(fresh):,} corrections were in the set before"
+    if len(proposals) > len(fresh):
+        yield f"{len(proposals) - len(fresh):,} corrections were in the set before"
     yield from remarks
     yield from written
     if fresh:
@@ -65,18 +65,18 @@ def corrections(output: str, classes: set[str], access: store.Access) -> tuple[l
     said = verdicts.read(output, access)
     if not said:
         raise SpecError(f"{output}: nobody has reviewed these answers; `tlg review {output}` does")
-    last = {(one.image_id, one.class_name): one for one in said}
+    last = {(verdict.image_id, verdict.class_name): verdict for verdict in said}
     catalogue = load(output, access)
-    found: list[Correction] = []
+    corrected: list[Correction] = []
     elsewhere: set[str] = set()
     mixed: list[str] = []
-    for rows in sample.rows_of_ids(catalogue, {one.image_id for one in said}):
+    for rows in sample.rows_of_ids(catalogue, {verdict.image_id for verdict in said}):
         of_picture = [last[key] for row in rows if (key := (row["image_id"], row["class_name"])) in last]
-        elsewhere |= {one.class_name for one in of_picture} - classes
-        found += _shown([one for one in of_picture if one.class_name in classes], rows)
-        if any(one.verdict == "not_there" for one in of_picture):
+        elsewhere |= {verdict.class_name for verdict in of_picture} - classes
+        corrected += _shown([verdict for verdict in of_picture if verdict.class_name in classes], rows)
+        if any(verdict.verdict == "not_there" for verdict in of_picture):
             if _shows_nothing(rows, of_picture):
-                found.append(Correction(rows[0]["image_uri"], rows[0]["image_id"], None))
+                corrected.append(Correction(rows[0]["image_uri"], rows[0]["image_id"], None))
             else:
                 mixed.append(rows[0]["image_uri"].rsplit("/", 1)[-1])
     remarks = []
@@ -87,28 +87,28 @@ def corrections(output: str, classes: set[str], access: store.Access) -> tuple[l
             f"{len(mixed):,} pictures are no negatives, since they show another class or were not judged whole: "
             + ", ".join(mixed[:EXAMPLES])
         )
-    return found, remarks
+    return corrected, remarks
 
 
 def _shown(of_picture: Sequence[Verdict], rows: Rows) -> Iterator[Correction]:
     size = [rows[0]["height"], rows[0]["width"]]
-    for one in of_picture:
-        if one.verdict in ("mended", "missing") and (one.rle is None or list(one.rle["size"]) == size):
-            yield Correction(one.image_uri, one.image_id, one.class_name, one.rle)
+    for verdict in of_picture:
+        if verdict.verdict in ("mended", "missing") and (verdict.rle is None or list(verdict.rle["size"]) == size):
+            yield Correction(verdict.image_uri, verdict.image_id, verdict.class_name, verdict.rle)
 
 
 def _shows_nothing(rows: Rows, of_picture: Sequence[Verdict]) -> bool:
     """Every mask was said not to be there, and nothing to be there after all."""
-    denied = {one.class_name for one in of_picture if one.verdict == "not_there"}
+    denied = {verdict.class_name for verdict in of_picture if verdict.verdict == "not_there"}
     masked = {row["class_name"] for row in rows if row["status"] == "mask"}
-    return masked <= denied and not any(one.is_there for one in of_picture)
+    return masked <= denied and not any(verdict.is_there for verdict in of_picture)
 
 
 def _has(known: ExemplarDocument, correction: Correction) -> bool:
     if correction.class_name is None:
         uris = known.negatives
     else:
-        refs = next(one.exemplars for one in known.classes if one.name == correction.class_name)
+        refs = next(of_class.exemplars for of_class in known.classes if of_class.name == correction.class_name)
         uris = [ref.image for ref in refs if correction.rle is None or ref.mask is not None]
     own_name = _name(correction)
     return any(uri == correction.image_uri or uri.rsplit("/", 1)[-1].startswith(f"{own_name}.") for uri in uris)
@@ -126,13 +126,13 @@ def _png(rle: records.Rle) -> bytes:
 
 
 def _into_folder(folder: str, fresh: Sequence[Correction], access: store.Access) -> Iterator[str]:
-    for one in fresh:
-        place = f"{folder}/{one.class_name or NEGATIVES_FOLDER}/{_name(one)}"
-        suffix = one.image_uri.rpartition(".")[2].lower()
+    for correction in fresh:
+        place = f"{folder}/{correction.class_name or NEGATIVES_FOLDER}/{_name(correction)}"
+        suffix = correction.image_uri.rpartition(".")[2].lower()
         # The mask first: a picture alone would be another exemplar than the one that is meant.
-        if one.rle is not None:
-            store.write(f"{place}.mask.png", _png(one.rle), access)
-        store.write(f"{place}.{suffix}", store.read(one.image_uri, access), access)
+        if correction.rle is not None:
+            store.write(f"{place}.mask.png", _png(correction.rle), access)
+        store.write(f"{place}.{suffix}", store.read(correction.image_uri, access), access)
     return iter(())
 
 
@@ -144,19 +144,22 @@ def _into_document(place: str, fresh: Sequence[Correction], access: store.Access
     content = read_text(text, place)
     stem, _, suffix = place.rpartition(".")
     masks = f"{stem.rsplit('/', 1)[-1]}-masks"
-    by_name: dict[str, dict[str, Any]] = {str(one["name"]).strip(): one for one in content["classes"]}
-    for one in fresh:
-        if one.class_name is None:
-            content["negatives"] = [*(content.get("negatives") or []), one.image_uri]
+    by_name: dict[str, dict[str, Any]] = {str(of_class["name"]).strip(): of_class for of_class in content["classes"]}
+    for correction in fresh:
+        if correction.class_name is None:
+            content["negatives"] = [*(content.get("negatives") or []), correction.image_uri]
             continue
-        ref: dict[str, str] = {"image": one.image_uri}
-        if one.rle is not None:
-            class_part = re.sub(r"[^A-Za-z0-9_-]+", "-", one.class_name)
-            ref["mask"] = f"{masks}/{_name(one)}-{class_part}.png"
-            store.write(store.join(store.parent(place), ref["mask"]), _png(one.rle), access)
-        refs = by_name[one.class_name]["exemplars"]
+        ref: dict[str, str] = {"image": correction.image_uri}
+        if correction.rle is not None:
+            class_part = re.sub(r"[^A-Za-z0-9_-]+", "-", correction.class_name)
+            ref["mask"] = f"{masks}/{_name(correction)}-{class_part}.png"
+            store.write(store.join(store.parent(place), ref["mask"]), _png(correction.rle), access)
+        refs = by_name[correction.class_name]["exemplars"]
         # What was shown without a mask is shown better with it.
-        by_name[one.class_name]["exemplars"] = [*(old for old in refs if _plain(old) != one.image_uri), ref]
+        by_name[correction.class_name]["exemplars"] = [
+            *(old for old in refs if _plain(old) != correction.image_uri),
+            ref,
+        ]
     parse(ExemplarDocument, content, place)
     before = f"{stem}.before-review.{suffix}"
     store.write(before, text.encode(), access)

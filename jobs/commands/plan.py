@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from jobs.flow import ledger, manifest
 from jobs.flow.fetch import Fetcher
 from jobs.flow.segment import Segmenter
+from jobs.flow.work import plan_work
 from jobs.output.runs import duration
 from tlg import exemplars, store
 from tlg.annotators.protocol import AnnotateParams
@@ -71,7 +72,7 @@ def plan(spec: AnnotateSpec) -> Plan:
     done = ledger.load(spec.output.uri, provenance, access)
     with tempfile.TemporaryDirectory() as scratch:
         listed = manifest.listed(spec.images, access, spec.output.uri)
-        work = manifest.plan_work(listed, done, loaded.class_names, scratch, store.DEFAULT_ACCESS)
+        work = plan_work(listed, done, loaded.class_names, scratch, store.DEFAULT_ACCESS)
         remarks = tuple(work.remarks())
         if not work.count:
             return Plan(work.listed, 0, 0, None, None, spec.workers.max, spec.run.price_per_hour, remarks)

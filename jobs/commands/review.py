@@ -20,20 +20,22 @@ from tlg.errors import StorageError
 def told(output: str, access: store.Access = store.DEFAULT_ACCESS) -> Iterator[str]:
     """The figures of everything that was judged, kept in the output and shown in its report."""
     catalogue = load(output, access)
-    found = figures.figures(catalogue)
-    yield from figures.lines(found)
-    yield from figures.keep(catalogue, found)
+    summary = figures.figures(catalogue)
+    yield from figures.lines(summary)
+    yield from figures.keep(catalogue, summary)
 
 
 def hand_out(output: str, pictures: int, folder: str, access: store.Access = store.DEFAULT_ACCESS) -> Iterator[str]:
     """The sample for labelling tools: tasks for Label Studio, COCO for CVAT, and the list of its pictures."""
     catalogue = load(output, access)
-    rows = [one.rows for one in sample.drawn(catalogue, pictures)]
+    rows = [picture.rows for picture in sample.drawn(catalogue, pictures)]
     tasks, instances = io.StringIO(), io.StringIO()
     label_studio.write(tasks, rows)
-    newest_first = ((one.class_id, one.name) for index in reversed(catalogue.shards) for one in index.classes)
+    newest_first = (
+        (of_class.class_id, of_class.name) for index in reversed(catalogue.shards) for of_class in index.classes
+    )
     coco.write(instances, rows, coco.distinct_categories(newest_first), "rle", _root(catalogue))
-    names = "".join(f"{one[0]['image_uri']}\n" for one in rows)
+    names = "".join(f"{picture_rows[0]['image_uri']}\n" for picture_rows in rows)
     files = {"tasks.json": tasks.getvalue(), "instances.json": instances.getvalue(), "pictures.txt": names}
     for name, content in files.items():
         uri = f"{folder.rstrip('/')}/{name}"
@@ -46,17 +48,17 @@ def take(
 ) -> Iterator[str]:
     """Verdicts out of what a labelling tool exported of the sample."""
     catalogue = load(output, access)
-    answered = [one.rows for one in sample.drawn(catalogue, pictures)]
+    answered = [picture.rows for picture in sample.drawn(catalogue, pictures)]
     text = store.read_text(file, access) if file.endswith(".json") else ""
     if text.lstrip().startswith("["):
-        found = label_studio_file.read(text, file, answered, reviewer)
+        taken = label_studio_file.read(text, file, answered, reviewer)
     else:
-        found = coco_file.read(file, answered, catalogue, _root(catalogue), reviewer)
+        taken = coco_file.read(file, answered, catalogue, _root(catalogue), reviewer)
     keeper = VerdictFile(catalogue.output, access)
-    for start in range(0, len(found.verdicts), PER_FILE):
-        keeper.add(found.verdicts[start : start + PER_FILE])
-    yield f"{len(found.verdicts):,} verdicts on {found.pictures:,} pictures taken from {file}"
-    yield from found.remarks
+    for start in range(0, len(taken.verdicts), PER_FILE):
+        keeper.add(taken.verdicts[start : start + PER_FILE])
+    yield f"{len(taken.verdicts):,} verdicts on {taken.pictures:,} pictures taken from {file}"
+    yield from taken.remarks
     yield from told(output, access)
 
 

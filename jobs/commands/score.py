@@ -12,8 +12,7 @@ import numpy as np
 from jobs.commands import truth as truths
 from jobs.commands.truth import Names, PictureTruth, Truth
 from jobs.output import catalogue as catalogues
-from jobs.output import report, runs, shards
-from jobs.output import scored as score_file
+from jobs.output import measured, report, runs, shards
 from jobs.output.catalogue import Catalogue
 from jobs.output.parts import Rows
 from jobs.output.selection import Selection
@@ -178,7 +177,7 @@ def _share(value: float | None) -> str:
 def _kept(catalogue: Catalogue, figures: dict[str, Any], recorded: list[dict[str, Any]]) -> Iterator[str]:
     """Keep the figures in the output and show them in its report; an output that is only read is no reason to stop."""
     try:
-        yield f"kept in {score_file.write(catalogue.output, figures, catalogue.access)}"
+        yield f"kept in {measured.SCORE.write(catalogue.output, figures, catalogue.access)}"
         if recorded:
             for uri in report.show_score(catalogue, recorded[0]):
                 yield f"shown in {uri}"

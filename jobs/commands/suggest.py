@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jobs.commands.review import load
-from jobs.output import reviewed
+from jobs.output import measured
 from jobs.output.catalogue import Catalogue
 from jobs.review import sample, scan, verdicts
 from tlg import store
@@ -44,12 +44,12 @@ class Suggestion:
 
 
 def suggest(output: str, access: store.Access = store.DEFAULT_ACCESS) -> Iterator[str]:
-    found = suggestions(load(output, access))
-    if not found:
+    suggested = suggestions(load(output, access))
+    if not suggested:
         yield "no answer is doubtful: more exemplars would not change much"
-    for number, one in enumerate(found, start=1):
-        yield f"{number}. {one.image_uri}"
-        yield f"   {one.reason}"
+    for number, suggestion in enumerate(suggested, start=1):
+        yield f"{number}. {suggestion.image_uri}"
+        yield f"   {suggestion.reason}"
 
 
 def suggestions(catalogue: Catalogue, pictures: int = PICTURES) -> list[Suggestion]:
@@ -58,7 +58,7 @@ def suggestions(catalogue: Catalogue, pictures: int = PICTURES) -> list[Suggesti
     Where people reviewed the answers, a class with many errors goes before one with few.
     """
     names = scan.class_names(catalogue)
-    judged = {int(one.image_id[:16], 16) for one in verdicts.read(catalogue.output, catalogue.access)}
+    judged = {int(verdict.image_id[:16], 16) for verdict in verdicts.read(catalogue.output, catalogue.access)}
     doubts = _doubts(catalogue, names, judged)
     need = _need(catalogue, names, doubts)
     chosen: dict[int, int] = {}
@@ -96,7 +96,7 @@ def _doubts(catalogue: Catalogue, names: tuple[str, ...], judged: set[int]) -> l
 
 def _need(catalogue: Catalogue, names: tuple[str, ...], doubts: list[Doubts]) -> np.ndarray:
     """How many answers of each class more labels may mend."""
-    figures = reviewed.read(catalogue.output, catalogue.access)
+    figures = measured.REVIEW.read(catalogue.output, catalogue.access)
     known = {} if figures is None else figures["classes"]
     need = []
     for name, of_class in zip(names, doubts, strict=True):
@@ -114,7 +114,7 @@ def _next(doubts: Doubts, chosen: dict[int, int]) -> int | None:
 def _told(
     catalogue: Catalogue, names: tuple[str, ...], doubts: list[Doubts], chosen: dict[int, int]
 ) -> list[Suggestion]:
-    found = {}
+    by_number = {}
     if not chosen:
         return []
     for rows in sample.rows_of(catalogue, np.array(list(chosen), np.uint64)):
@@ -129,5 +129,5 @@ def _told(
                 f"whether it is there is an open question (presence {row['presence']:.2f}), "
                 f"as in {of_class.near_presence:,} pictures"
             )
-        found[number] = Suggestion(rows[0]["image_uri"], f"{name}: {what}")
-    return [found[number] for number in chosen]
+        by_number[number] = Suggestion(rows[0]["image_uri"], f"{name}: {what}")
+    return [by_number[number] for number in chosen]

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 from jobs.flow import manifest
+from jobs.output.lease import FOLDER as LEASES
 from tlg import exemplars, pictures, store
 from tlg.annotators.registry import model_digest
 from tlg.errors import InputError, StorageError
@@ -24,9 +25,22 @@ def validate(spec: AnnotateSpec) -> Iterator[str]:
     yield _check_output(spec, access)
 
 
+def check_inputs(spec: AnnotateSpec) -> None:
+    """Raise what is wrong with images, exemplars or model before a run has written anything to a new output.
+
+    For a job that somebody starts by hand. A nightly one keeps a record of a night that could not run.
+    """
+    access = store.Access(spec.storage.endpoint, spec.storage.region)
+    if store.listed(f"{spec.output.uri.rstrip('/')}/{LEASES}", "*", access):
+        return
+    exemplars.describe(spec.exemplars, access)
+    model_digest(spec.model)
+    _first(spec, access)
+
+
 def _check_images(spec: AnnotateSpec, access: store.Access) -> str:
     source = spec.images.manifest or f"{spec.images.uri} ({spec.images.pattern})"
-    first = next(batch for batch in manifest.listed(spec.images, access, spec.output.uri) if batch.uris)
+    first = _first(spec, access)
     try:
         picture = pictures.decode(first.read(0, access), spec.run.max_pixels)
         seen = f"{first.uris[0]} is {picture.width}x{picture.height}"
@@ -37,9 +51,13 @@ def _check_images(spec: AnnotateSpec, access: store.Access) -> str:
     return f"images: {source} can be listed and read; {seen}"
 
 
+def _first(spec: AnnotateSpec, access: store.Access) -> manifest.Listed:
+    return next(batch for batch in manifest.listed(spec.images, access, spec.output.uri) if batch.uris)
+
+
 def _check_output(spec: AnnotateSpec, access: store.Access) -> str:
     """A file is made, made again, which must be refused, and removed."""
-    uri = f"{spec.output.uri.rstrip('/')}/_lease/.probe-{uuid.uuid4().hex}"
+    uri = f"{spec.output.uri.rstrip('/')}/{LEASES}/.probe-{uuid.uuid4().hex}"
     if not store.create(uri, b"probe", access):
         raise StorageError(f"{uri}: could not be created")
     try:

@@ -89,6 +89,6 @@ def _kept(place: str, etag: str, access: Access) -> pq.ParquetFile | None:
         raise
     except pa.ArrowInvalid:
         return None
-    found = file.schema_arrow.metadata or {}
+    metadata = file.schema_arrow.metadata or {}
     wanted = {name.encode(): value.encode() for name, value in _version(etag).items()}
-    return file if wanted.items() <= found.items() else None
+    return file if wanted.items() <= metadata.items() else None

@@ -38,13 +38,13 @@ def record(
     """Remember what this run put off; a run that saw its whole work forgets what it could have after all."""
     before = load(output, access)
     now = clock()
-    kept = {uri: before.get(uri, now) for uri in uris}
+    put_off = {uri: before.get(uri, now) for uri in uris}
     if not is_whole:
-        kept = before | kept
-    if kept == before:
+        put_off = before | put_off
+    if put_off == before:
         return
     stream = io.BytesIO()
-    pq.write_table(pa.table({"uri": list(kept), "put_off_at": list(kept.values())}, schema=SCHEMA), stream)
+    pq.write_table(pa.table({"uri": list(put_off), "put_off_at": list(put_off.values())}, schema=SCHEMA), stream)
     store.write(_file(output), stream.getvalue(), access)
 
 

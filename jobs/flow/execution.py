@@ -14,8 +14,8 @@ from typing import Any
 
 from jobs.flow import pipeline
 from jobs.flow.here import Here
-from jobs.flow.manifest import Work
 from jobs.flow.stages import Executor, Stages
+from jobs.flow.work import Work
 from tlg.spec import WorkersSpec
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from jobs.flow import logbook
 from jobs.flow.logbook import Logbook, Notes
-from jobs.flow.manifest import Work
+from jobs.flow.work import Work
 from tlg import pictures as images
 from tlg import store
 from tlg.errors import CredentialsError, InputError, StorageError
@@ -30,7 +30,7 @@ PIXEL_SCHEMA = pa.schema(
         ("position", pa.int64()),
         ("uri", pa.string()),
         ("etag", pa.string()),
-        ("asked", pa.list_(pa.string())),
+        ("labels", pa.list_(pa.string())),
         ("height", pa.int32()),  # of the image itself
         ("width", pa.int32()),
         ("pixels_height", pa.int32()),  # of the pixels, scaled down where the image is very large
@@ -62,7 +62,7 @@ class Fetched:
     position: int
     uri: str
     etag: str | None
-    asked: list[str] | None
+    labels: list[str] | None
     picture: images.Picture | None = None
     error_type: str | None = None
     error_message: str | None = None
@@ -87,9 +87,9 @@ class Fetcher:
         rows = self.work.read(start, count)
         ready: list[Fetched] = []
         ready_bytes = 0
-        for one in self._taken(rows.to_pylist()):
-            ready.append(one)
-            ready_bytes += one.picture.pixels.nbytes if one.picture else 0
+        for image in self._taken(rows.to_pylist()):
+            ready.append(image)
+            ready_bytes += image.picture.pixels.nbytes if image.picture else 0
             if ready_bytes >= TABLE_BYTES or len(ready) >= TABLE_IMAGES:
                 yield to_table(ready)
                 ready, ready_bytes = [], 0
@@ -104,30 +104,30 @@ class Fetcher:
 
     def _decoded(self, rows: list[dict]) -> Iterator[Fetched]:
         for row, load in downloads(rows, self.access, self.max_bytes):
-            one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
+            image = Fetched(row["position"], row["uri"], row["etag"], row["labels"])
             try:
-                content, one.fetch_seconds = load()
+                content, image.fetch_seconds = load()
                 start = time.perf_counter()
-                one.picture = images.guarded_decode(content, self.max_pixels)
-                one.decode_seconds = time.perf_counter() - start
+                image.picture = images.guarded_decode(content, self.max_pixels)
+                image.decode_seconds = time.perf_counter() - start
             except InputError as error:
-                one.error_type, one.error_message = error.kind, str(error)
+                image.error_type, image.error_message = error.kind, str(error)
             except CredentialsError:
                 raise
             except StorageError as error:
-                one.error_type, one.error_message = error.kind, str(error)
+                image.error_type, image.error_message = error.kind, str(error)
                 since = row["put_off_at"]
                 may_wait = since is None or self.clock() - since < LONGEST_PUT_OFF_SECONDS
-                one.deferred = error.transient and may_wait
+                image.deferred = error.transient and may_wait
             except MemoryError:
-                one.error_type, one.error_message = "too_large", "decoding needs more memory than the worker has"
-            yield one
+                image.error_type, image.error_message = "too_large", "decoding needs more memory than the worker has"
+            yield image
 
 
 def _fatal(row: dict) -> Fetched:
-    one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
-    one.error_type, one.error_message = logbook.KIND, logbook.FATAL
-    return one
+    image = Fetched(row["position"], row["uri"], row["etag"], row["labels"])
+    image.error_type, image.error_message = logbook.KIND, logbook.FATAL
+    return image
 
 
 def downloads(
@@ -160,26 +160,26 @@ def downloads(
 
 
 def to_table(fetched: list[Fetched]) -> pa.Table:
-    pictures = [one.picture for one in fetched]
+    pictures = [image.picture for image in fetched]
 
     def of_picture(value: Callable[[images.Picture], int]) -> list[int | None]:
         return [None if picture is None else value(picture) for picture in pictures]
 
     columns = [
-        pa.array([one.position for one in fetched], pa.int64()),
-        pa.array([one.uri for one in fetched], pa.string()),
-        pa.array([one.etag for one in fetched], pa.string()),
-        pa.array([one.asked for one in fetched], pa.list_(pa.string())),
+        pa.array([image.position for image in fetched], pa.int64()),
+        pa.array([image.uri for image in fetched], pa.string()),
+        pa.array([image.etag for image in fetched], pa.string()),
+        pa.array([image.labels for image in fetched], pa.list_(pa.string())),
         pa.array(of_picture(lambda picture: picture.height), pa.int32()),
         pa.array(of_picture(lambda picture: picture.width), pa.int32()),
         pa.array(of_picture(lambda picture: picture.pixels.shape[0]), pa.int32()),
         pa.array(of_picture(lambda picture: picture.pixels.shape[1]), pa.int32()),
         _joined([np.zeros(0, np.uint8) if picture is None else picture.pixels for picture in pictures]),
-        pa.array([one.error_type for one in fetched], pa.string()),
-        pa.array([one.error_message for one in fetched], pa.string()),
-        pa.array([one.deferred for one in fetched], pa.bool_()),
-        pa.array([one.fetch_seconds for one in fetched], pa.float32()),
-        pa.array([one.decode_seconds for one in fetched], pa.float32()),
+        pa.array([image.error_type for image in fetched], pa.string()),
+        pa.array([image.error_message for image in fetched], pa.string()),
+        pa.array([image.deferred for image in fetched], pa.bool_()),
+        pa.array([image.fetch_seconds for image in fetched], pa.float32()),
+        pa.array([image.decode_seconds for image in fetched], pa.float32()),
     ]
     return pa.Table.from_arrays(columns, schema=PIXEL_SCHEMA)
 
@@ -189,14 +189,14 @@ def from_table(table: pa.Table) -> list[Fetched]:
     plain = table.drop_columns(["pixels"]).to_pylist()
     fetched = []
     for row, pixels in zip(plain, table["pixels"], strict=True):
-        one = Fetched(row["position"], row["uri"], row["etag"], row["asked"])
-        one.error_type, one.error_message, one.deferred = row["error_type"], row["error_message"], row["deferred"]
-        one.fetch_seconds, one.decode_seconds = row["fetch_seconds"], row["decode_seconds"]
+        image = Fetched(row["position"], row["uri"], row["etag"], row["labels"])
+        image.error_type, image.error_message, image.deferred = row["error_type"], row["error_message"], row["deferred"]
+        image.fetch_seconds, image.decode_seconds = row["fetch_seconds"], row["decode_seconds"]
         if row["height"] is not None:
             values = np.frombuffer(pixels.as_buffer(), np.uint8)
             shaped = values.reshape(row["pixels_height"], row["pixels_width"], 3)
-            one.picture = images.Picture(shaped, row["height"], row["width"])
-        fetched.append(one)
+            image.picture = images.Picture(shaped, row["height"], row["width"])
+        fetched.append(image)
     return fetched
 
 

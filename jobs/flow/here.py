@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from jobs.flow.here_process import AT_ONCE, Ended, Failed, as_bytes, as_table
 from jobs.flow.logbook import Logbook
-from jobs.flow.manifest import Work
 from jobs.flow.stages import Stages
+from jobs.flow.work import Work
 
 R = TypeVar("R")
 # Threads that fetch and decode, each with a decoder's process of its own.

@@ -28,9 +28,9 @@ class Ledger:
     failed_images: np.ndarray
     known: np.ndarray
 
-    def is_done(self, keys: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def is_done(self, keys: np.ndarray, classes_keys: np.ndarray) -> np.ndarray:
         """Whether each image version, asked for these classes, has its answer or its error."""
-        return is_in(keys + asked, self.answered) | is_in(keys, self.failed)
+        return is_in(keys + classes_keys, self.answered) | is_in(keys, self.failed)
 
 
 def load(output: str, provenance: Provenance, access: store.Access = store.DEFAULT_ACCESS) -> Ledger:

@@ -1,58 +1,32 @@
-"""Which images there are: a prefix, a list or a manifest file, streamed in batches, and what of it is to do.
-
-What is to do is written to Parquet files in the run's own folder; the driver keeps a few bytes per image.
-"""
+"""Which images there are: a prefix, a list or a manifest file, streamed in batches."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from jobs.flow import archives, ledger
-from jobs.output.identity import NumberSet, image_numbers, is_in
+from jobs.flow import archives
+from jobs.flow.manifest_files import manifest_rows
 from tlg import pictures, store
-from tlg.answers import records
 from tlg.errors import EmptyCollectionError, SpecError
 from tlg.spec import ImagesSpec
 from tlg.store.archives import Place, is_archive, member_address, names_archives, parted
 
 ENTRIES_PER_BATCH = 20_000
-# One file of work holds this many images, in groups; a unit of work is a group or an even part of one.
-IMAGES_PER_FILE = 51_200
-IMAGES_PER_GROUP = 512
-# Lists and text manifests are read ahead by this much.
-READ_AHEAD_BYTES = 8 * 2**20
 # What a run writes below its output, beside folders that begin with an underscore.
 OUTPUT_FOLDERS = ("annotations", "coco", "label_studio", "overlay", "quarantine", "report", "review", "runs")
-
-WORK_SCHEMA = pa.schema(
-    [
-        ("position", pa.int64()),
-        ("uri", pa.string()),
-        ("etag", pa.string()),
-        ("size", pa.int64()),
-        ("asked", pa.list_(pa.string())),
-        ("put_off_at", pa.float64()),  # since when the image could not be had, null if it never was tried in vain
-        ("place", pa.string()),  # where in its archive the image lies, null for one that is a file of its own
-    ]
-)
 
 
 @dataclass
 class Listed:
-    """A batch of images: parallel columns; `asked` is None where every class is asked, `places` where none is in an
-    archive.
+    """A batch of images: parallel columns; `labels` is None where every class is looked for, `places` where none is in
+    an archive.
 
     `left_out` counts what was found beside them since the batch before, by reason.
     """
@@ -60,7 +34,7 @@ class Listed:
     uris: list[str]
     etags: list[str | None]
     sizes: list[int | None]
-    asked: list[list[str] | None] | None = None
+    labels: list[list[str] | None] | None = None
     left_out: Counter[str] = field(default_factory=Counter)
     places: list[str | None] | None = None
 
@@ -95,8 +69,8 @@ def listed(
         left_out += batch.left_out
         yield batch
     if not images:
-        found = f"found {_counted(left_out)}" if left_out else reason
-        raise EmptyCollectionError(f"{spec.manifest or spec.uri}: no images: {found}")
+        cause = f"found {counted(left_out)}" if left_out else reason
+        raise EmptyCollectionError(f"{spec.manifest or spec.uri}: no images: {cause}")
 
 
 def _below(spec: ImagesSpec, access: store.Access, output: str | None, indices: str | None) -> Iterator[Listed]:
@@ -163,8 +137,15 @@ def _plain(uri: str) -> str:
     return place.rstrip("/")
 
 
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=_most_first))
+def counted(counts: Counter[str]) -> str:
+    ordered = sorted(counts.items(), key=_most_first)
+    return ", ".join(f"1 {_singular(reason)}" if count == 1 else f"{count:,} {reason}" for reason, count in ordered)
+
+
+def _singular(reason: str) -> str:
+    """'file that does not match *.jpg' for 'files that do not match *.jpg'; the pattern stays as it is."""
+    noun = re.sub(r"(?<![.\w])(file|member|task|folder)s\b", r"\1", reason, count=1)
+    return re.sub(r" (do|are) not ", lambda verb: {"do": " does not ", "are": " is not "}[verb[1]], noun, count=1)
 
 
 def _most_first(counted: tuple[str, int]) -> tuple[int, str]:
@@ -172,141 +153,10 @@ def _most_first(counted: tuple[str, int]) -> tuple[int, str]:
     return -count, reason
 
 
-@dataclass
-class Work:
-    """What a run has to do, as files in its folder: positions 0 to `count`, and their total size where known."""
-
-    folder: str
-    access: store.Access
-    listed: int = 0
-    count: int = 0
-    total_bytes: int = 0
-    replaced: int = 0
-    nothing_asked: int = 0
-    unknown_labels: set[str] = field(default_factory=set)
-    left_out: Counter[str] = field(default_factory=Counter)
-
-    def remarks(self) -> list[str]:
-        """What whoever started the run should hear about the collection."""
-        remarks = []
-        if self.left_out:
-            remarks.append(f"left out: {_counted(self.left_out)}")
-        if self.nothing_asked:
-            remarks.append(f"{self.nothing_asked:,} images have labels that ask for no class; they are not looked at")
-        if self.unknown_labels:
-            names = sorted(self.unknown_labels)
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            remarks.append(f"labels that are no class of the exemplars: {', '.join(names[:20])}{more}")
-        return remarks
-
-    def read(self, start: int, count: int) -> pa.Table:
-        """The rows at positions `start` to `start + count`, which lie in one group."""
-        file, inside = divmod(start, IMAGES_PER_FILE)
-        group, offset = divmod(inside, IMAGES_PER_GROUP)
-        content = store.read(f"{self.folder}/{file:06d}.parquet", self.access)
-        return pq.ParquetFile(io.BytesIO(content)).read_row_group(group).slice(offset, count)
-
-    def units(self, images_per_unit: int) -> np.ndarray:
-        """(start, count) of every unit of work; `images_per_unit` divides the group size."""
-        starts = np.arange(0, self.count, images_per_unit)
-        return np.stack([starts, np.minimum(images_per_unit, self.count - starts)], axis=1)
-
-
-def plan_work(
-    batches: Iterable[Listed],
-    done: ledger.Ledger,
-    class_names: Sequence[str],
-    folder: str,
-    access: store.Access,
-    only_failed: bool = False,
-    force: bool = False,
-    seen: NumberSet | None = None,
-    put_off: Mapping[str, float] | None = None,
-) -> Work:
-    """Write down what is left to do. Of an image that is listed twice, the first counts.
-
-    `seen` gets every image that is listed; `put_off` says since when images could not be had.
-    """
-    work = Work(folder, access)
-    class_ids = {name: number for number, name in enumerate(class_names, start=1)}
-    everything = ledger.classes_key(list(class_ids.values()))
-    seen = NumberSet() if seen is None else seen
-    waiting: list[pa.Table] = []
-    for batch in batches:
-        work.left_out += batch.left_out
-        image_ids = [records.image_id(uri) for uri in batch.uris]
-        numbers = image_numbers(pa.chunked_array([pa.array(image_ids, pa.string())]))
-        keys = ledger.image_keys(image_ids, batch.etags)
-        if batch.asked is None:
-            asked, chosen = np.full(len(keys), everything), np.ones(len(keys), bool)
-        else:
-            batch.asked = [_known_only(names, class_ids, work.unknown_labels) for names in batch.asked]
-            sums = [
-                everything if names is None else ledger.classes_key([class_ids[one] for one in names])
-                for names in batch.asked
-            ]
-            asked = np.asarray(sums, np.uint64)
-            chosen = np.asarray([names is None or len(names) > 0 for names in batch.asked])
-            work.nothing_asked += int((~chosen).sum())
-        if only_failed:
-            chosen &= is_in(numbers, done.failed_images)
-        elif not force:
-            chosen &= ~done.is_done(keys, asked)
-        fresh = np.zeros(len(numbers), bool)
-        fresh[np.unique(numbers, return_index=True)[1]] = True
-        fresh &= ~seen.has(numbers)
-        seen.add(numbers[fresh])
-        work.listed += int(fresh.sum())
-        todo = np.flatnonzero(chosen & fresh)
-        work.replaced += int(is_in(numbers[todo], done.known).sum())
-        if len(todo):
-            waiting.append(_rows(batch, todo, put_off or {}))
-        while sum(map(len, waiting)) >= IMAGES_PER_FILE:
-            together = pa.concat_tables(waiting)
-            _write(work, together.slice(0, IMAGES_PER_FILE))
-            waiting = [together.slice(IMAGES_PER_FILE)]
-    if sum(map(len, waiting)):
-        _write(work, pa.concat_tables(waiting))
-    return work
-
-
-def _rows(batch: Listed, chosen: np.ndarray, put_off: Mapping[str, float]) -> pa.Table:
-    def take(values: list[Any]) -> list[Any]:
-        return [values[place] for place in chosen]
-
-    columns = {
-        "position": np.zeros(len(chosen), np.int64),
-        "uri": take(batch.uris),
-        "etag": take(batch.etags),
-        "size": take(batch.sizes),
-        "asked": [None] * len(chosen) if batch.asked is None else take(batch.asked),
-        "put_off_at": [put_off.get(uri) for uri in take(batch.uris)],
-        "place": [None] * len(chosen) if batch.places is None else take(batch.places),
-    }
-    return pa.table(columns, schema=WORK_SCHEMA)
-
-
-def _write(work: Work, table: pa.Table) -> None:
-    positions = pa.array(np.arange(work.count, work.count + len(table)), pa.int64())
-    table = table.set_column(0, "position", positions)
-    stream = io.BytesIO()
-    pq.write_table(table, stream, row_group_size=IMAGES_PER_GROUP, compression="zstd")
-    store.write(f"{work.folder}/{work.count // IMAGES_PER_FILE:06d}.parquet", stream.getvalue(), work.access)
-    work.count += len(table)
-    work.total_bytes += int(table["size"].drop_null().to_numpy().sum())
-
-
-def _known_only(names: list[str] | None, class_ids: dict[str, int], unknown: set[str]) -> list[str] | None:
-    if names is None:
-        return None
-    unknown.update(name for name in names if name not in class_ids)
-    return sorted({name for name in names if name in class_ids}, key=class_ids.__getitem__)
-
-
 def _manifest_rows(uri: str, labels: str | None, access: store.Access) -> Iterator[Listed]:
     folder = store.parent(uri)
     wanted = ["uri", "etag", "size", *([labels] if labels else [])]
-    rows = _rows_of_manifest(uri, wanted, ["uri", *([labels] if labels else [])], access)
+    rows = manifest_rows(uri, wanted, ["uri", *([labels] if labels else [])], access)
     while part := list(islice(rows, ENTRIES_PER_BATCH)):
         without = sum(1 for row in part if not row["uri"])
         if without:
@@ -342,95 +192,19 @@ def _size(manifest: str, value: object) -> int | None:
         raise SpecError(f"{manifest}: size {value!r}; expected a whole number of bytes") from None
 
 
-def _rows_of_manifest(
-    uri: str, wanted: Sequence[str], needed: Sequence[str], access: store.Access
-) -> Iterator[dict[str, Any]]:
-    """The rows one by one; a column that is not there is not in them, one that is `needed` has to be."""
-    name = uri.lower()
-    with store.open_input(uri, access) as file:
-        try:
-            if name.endswith((".parquet", ".pq")):
-                yield from _parquet_rows(uri, pq.ParquetFile(file), wanted, needed)
-            elif name.endswith((".csv", ".tsv")):
-                yield from _csv_rows(uri, _text(file), "\t" if name.endswith(".tsv") else ",", wanted, needed)
-            elif name.endswith((".jsonl", ".ndjson", ".json")):
-                yield from _json_rows(uri, _text(file), wanted, needed)
-            elif name.endswith(".txt"):
-                _require(uri, needed, ["uri"])
-                yield from ({"uri": line.strip()} for line in _text(file) if line.strip())
-            else:
-                raise SpecError(f"{uri}: unknown kind of manifest; expected .parquet, .csv, .tsv, .jsonl or .txt")
-        except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
-            raise SpecError(f"{uri}: cannot be read as a manifest: {' '.join(str(error).split())}") from None
-
-
-def _text(file: BinaryIO) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BufferedReader(cast(io.RawIOBase, file), READ_AHEAD_BYTES), "utf-8-sig", newline="")
-
-
-def _require(uri: str, needed: Sequence[str], there: Sequence[str]) -> None:
-    for name in needed:
-        if name not in there:
-            raise SpecError(f"{uri}: no column '{name}'; it has {', '.join(there)}")
-
-
-def _parquet_rows(
-    uri: str, file: pq.ParquetFile, wanted: Sequence[str], needed: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    there = file.schema_arrow.names
-    _require(uri, needed, there)
-    for batch in file.iter_batches(ENTRIES_PER_BATCH, columns=[name for name in wanted if name in there]):
-        yield from batch.to_pylist()
-
-
-def _csv_rows(
-    uri: str, text: io.TextIOWrapper, separator: str, wanted: Sequence[str], needed: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Every cell is text: an etag of 00123 stays 00123, whatever the cells above it look like."""
-    reader = csv.reader(text, delimiter=separator, strict=True)
-    header = next(reader, [])
-    _require(uri, needed, header)
-    places = {name: header.index(name) for name in wanted if name in header}
-    for cells in reader:
-        if not cells:
-            continue  # an empty line
-        if len(cells) != len(header):
-            raise SpecError(f"{uri}: line {reader.line_num} has {len(cells)} cells, the header has {len(header)}")
-        yield {name: cells[place] for name, place in places.items()}
-
-
-def _json_rows(
-    uri: str, text: io.TextIOWrapper, wanted: Sequence[str], needed: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    columns: list[str] | None = None
-    for number, line in enumerate(text, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SpecError(f"{uri}: line {number} is not JSON: {error}; expected one object a line") from None
-        if not isinstance(row, dict):
-            raise SpecError(f"{uri}: line {number} is a {type(row).__name__}; expected one object a line")
-        if columns is None:
-            _require(uri, needed, list(row))
-            columns = [name for name in wanted if name in row]
-        yield {name: row.get(name) for name in columns}
-
-
 def _names(value: object) -> list[str] | None:
     """Candidate classes as a manifest writes them: a list, JSON, or names between commas or semicolons."""
     if value is None:
         return None
     if isinstance(value, list):
-        return [str(one) for one in value]
+        return [str(name) for name in value]
     text = str(value).strip()
     if text.startswith("["):
         try:
-            return [str(one) for one in json.loads(text)]
+            return [str(name) for name in json.loads(text)]
         except json.JSONDecodeError:
             raise SpecError(f"labels {text!r}: neither a JSON list nor names between commas") from None
-    return [one.strip() for one in text.replace(";", ",").split(",") if one.strip()]
+    return [name.strip() for name in text.replace(";", ",").split(",") if name.strip()]
 
 
 def _web_list(uri: str, access: store.Access) -> Iterator[Listed]:

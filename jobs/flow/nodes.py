@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.flow.manifest import Work
+from jobs.flow.work import Work
 from tlg.errors import ClusterError
 
 log = logging.getLogger(__name__)
@@ -35,12 +35,12 @@ def check(model: str, model_digest: str, work: Work) -> None:
     others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here and node["Resources"].get("CPU")]
     if not others:
         return
-    asked = {node["NodeID"]: _asked(node["NodeID"], model, f"{work.folder}/000000.parquet", work) for node in others}
+    replies = {node["NodeID"]: _asked(node["NodeID"], model, f"{work.folder}/000000.parquet", work) for node in others}
     expected = versions()
     faults = []
     for node in others:
         name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-        faults += [f"{name}: {fault}" for fault in _faults(asked[node["NodeID"]], expected, model, model_digest)]
+        faults += [f"{name}: {fault}" for fault in _faults(replies[node["NodeID"]], expected, model, model_digest)]
     if faults:
         raise ClusterError(
             f"the cluster cannot run this job: {'; '.join(faults)}. Every node needs the "
@@ -49,13 +49,13 @@ def check(model: str, model_digest: str, work: Work) -> None:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    numbers = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in (*SAME[1:], *LIKE):
         try:
-            found[name] = importlib.metadata.version(name)
+            numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+            numbers[name] = "none"
+    return numbers
 
 
 def _asked(node: str, model: str, file: str, work: Work) -> Any:
@@ -130,13 +130,13 @@ def need_no_home() -> None:
     """Ray keeps a cluster's token in the home folder; one that ends with this process needs none that lasts."""
     if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
-    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    if kept.exists():
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if token.exists():
         return
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        (kept.parent / ".probe").touch()
-        (kept.parent / ".probe").unlink()
+        token.parent.mkdir(parents=True, exist_ok=True)
+        (token.parent / ".probe").touch()
+        (token.parent / ".probe").unlink()
     except OSError:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
 

@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from jobs.flow import nodes, vitals
 from jobs.flow.logbook import Notes, shared_notes
-from jobs.flow.manifest import Work
 from jobs.flow.segment import started_worker
 from jobs.flow.stages import Stages
 from jobs.flow.vitals import RayLost, Vitals
 from jobs.flow.watched import Stalled, watched
+from jobs.flow.work import Work
 from tlg.errors import ClusterError, TlgError
 from tlg.spec import WorkersSpec
 

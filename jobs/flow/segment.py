@@ -65,25 +65,25 @@ class Segmenter:
         rows: list[ImageAnswers] = []
         traces: list[tuple[float, ...]] = []
         fetched = from_table(table)
-        readable = [one for one in fetched if one.picture is not None]
-        for one in fetched:
-            if one.picture is None:
-                rows.append(ImageAnswers(one.uri, one.etag, (), one.error_type, one.error_message))
-                traces += _trace(one, 0.0, 1)
+        readable = [image for image in fetched if image.picture is not None]
+        for image in fetched:
+            if image.picture is None:
+                rows.append(ImageAnswers(image.uri, image.etag, (), image.error_type, image.error_message))
+                traces += _trace(image, 0.0, 1)
         for start in range(0, len(readable), self.batch_size):
-            batch = {one.position: one for one in readable[start : start + self.batch_size]}
+            batch = {image.position: image for image in readable[start : start + self.batch_size]}
             for turn in logbook.turns(self.notes, STAGE, list(batch)):
                 taken = [batch[position] for position in turn.positions]
                 began = time.perf_counter()
                 results = [_fatal()] * len(taken) if turn.is_fatal else self._annotated(taken)
                 seconds = (time.perf_counter() - began) / len(taken)
-                for one, result in zip(taken, results, strict=True):
+                for image, result in zip(taken, results, strict=True):
                     if isinstance(result, InputError):
-                        rows.append(ImageAnswers(one.uri, one.etag, (), result.kind, str(result)))
-                        traces += _trace(one, seconds, 1)
+                        rows.append(ImageAnswers(image.uri, image.etag, (), result.kind, str(result)))
+                        traces += _trace(image, seconds, 1)
                     else:
-                        rows.append(ImageAnswers(one.uri, one.etag, result))
-                        traces += _trace(one, seconds, records.row_count(result))
+                        rows.append(ImageAnswers(image.uri, image.etag, result))
+                        traces += _trace(image, seconds, records.row_count(result))
         answers = records.to_table(rows, self.provenance)
         trace = np.asarray(traces, np.float64).reshape(-1, len(TRACE_SCHEMA))
         for column, schema_field in enumerate(TRACE_SCHEMA):
@@ -91,8 +91,8 @@ class Segmenter:
         return answers
 
     def _annotated(self, taken: list[Fetched]) -> Sequence[list[Answer] | InputError]:
-        pictures = [one.picture for one in taken if one.picture is not None]
-        return annotate_within_memory(self.annotator, pictures, [one.asked for one in taken])
+        pictures = [image.picture for image in taken if image.picture is not None]
+        return annotate_within_memory(self.annotator, pictures, [image.labels for image in taken])
 
 
 class Worker:
@@ -138,6 +138,13 @@ def cut_between_images(answers: pa.Table, most_bytes: int) -> Iterator[pa.Table]
     yield answers.slice(start)
 
 
-def _trace(one: Fetched, segment_seconds: float, row_count: int) -> list[tuple[float, ...]]:
-    values = (one.position, row_count, float(one.deferred), one.fetch_seconds, one.decode_seconds, segment_seconds)
+def _trace(image: Fetched, segment_seconds: float, row_count: int) -> list[tuple[float, ...]]:
+    values = (
+        image.position,
+        row_count,
+        float(image.deferred),
+        image.fetch_seconds,
+        image.decode_seconds,
+        segment_seconds,
+    )
     return [values] * row_count

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from jobs.flow.fetch import Fetcher
 from jobs.flow.logbook import Notes
-from jobs.flow.manifest import IMAGES_PER_GROUP, Work
+from jobs.flow.work import IMAGES_PER_GROUP, Work
 from jobs.output.aside import Aside
 from tlg import store
 from tlg.annotators.protocol import AnnotateParams

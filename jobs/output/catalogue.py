@@ -42,17 +42,17 @@ class Catalogue:
     @property
     def fingerprint(self) -> str:
         """Changes whenever a shard comes, goes or is written again."""
-        state = ",".join(f"{one.shard.number}:{one.shard.size}" for one in self.shards)
+        state = ",".join(f"{index.shard.number}:{index.shard.size}" for index in self.shards)
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def put(self, index: Index) -> None:
         """A shard that was committed or written again; `hide_superseded` when all have come."""
         self.drop(index.shard.number)
         self.shards.append(index)
-        self.shards.sort(key=lambda one: one.shard.number)
+        self.shards.sort(key=lambda index: index.shard.number)
 
     def drop(self, number: int) -> None:
-        self.shards = [one for one in self.shards if one.shard.number != number]
+        self.shards = [index for index in self.shards if index.shard.number != number]
         self.hidden.pop(number, None)
 
     def hide_superseded(self) -> None:
@@ -70,9 +70,9 @@ class Catalogue:
         wanted = np.unique(numbers)
         hidden = dict(self.hidden)
         for index in self.shards:
-            if (found := is_in(index.numbers, wanted)).any():
+            if (is_wanted := is_in(index.numbers, wanted)).any():
                 before = hidden.get(index.shard.number, NO_NUMBERS)
-                hidden[index.shard.number] = np.unique(np.concatenate([before, index.numbers[found]]))
+                hidden[index.shard.number] = np.unique(np.concatenate([before, index.numbers[is_wanted]]))
         return replace(self, hidden=hidden)
 
     def holds(self, index: Index) -> np.ndarray:
@@ -81,14 +81,14 @@ class Catalogue:
 
     def image_count(self, chosen: Iterable[Index] | None = None) -> int:
         return sum(
-            len(one.numbers) - len(self.hidden.get(one.shard.number, NO_NUMBERS))
-            for one in (self.shards if chosen is None else chosen)
+            len(index.numbers) - len(self.hidden.get(index.shard.number, NO_NUMBERS))
+            for index in (self.shards if chosen is None else chosen)
         )
 
     def with_images(self, numbers: np.ndarray) -> list[Index]:
         """The shards that hold any of these images."""
         wanted = np.unique(numbers)
-        return [one for one in self.shards if (is_in(one.numbers, wanted) & self.holds(one)).any()]
+        return [index for index in self.shards if (is_in(index.numbers, wanted) & self.holds(index)).any()]
 
     def tables(self, columns: Sequence[str], chosen: Iterable[Index] | None = None) -> Iterator[pa.Table]:
         """The rows that hold, some at a time, oldest shard first; an image's rows follow each other."""

@@ -57,10 +57,10 @@ class NumberSet:
         self._runs.append(run)
 
     def has(self, numbers: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(numbers), bool)
+        present = np.zeros(len(numbers), bool)
         for run in self._runs:
-            found |= is_in(numbers, run)
-        return found
+            present |= is_in(numbers, run)
+        return present
 
 
 def is_in(numbers: np.ndarray, sorted_numbers: np.ndarray) -> np.ndarray:

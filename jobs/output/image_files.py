@@ -69,18 +69,18 @@ class ImageFiles:
         """The files of shards that the marker called `name` does not know."""
         catalogue = self.answers.catalogue
         marker = markers.read(catalogue.output, name, catalogue.access)
-        if marker and (marker.state, marker.asked) == (catalogue.fingerprint, markers.digest(settings)):
+        if marker and (marker.state, marker.settings) == (catalogue.fingerprint, markers.digest(settings)):
             return Exported([])
         names = names_of(self.answers)
         shared = sorted(names.shared)
-        is_same = marker and marker.asked == markers.digest(settings) and marker.made["shared"] == shared
+        is_same = marker and marker.settings == markers.digest(settings) and marker.made["shared"] == shared
         known = {tuple(shard) for shard in marker.made["shards"]} if marker and is_same else set()
         present = {(index.shard.number, index.shard.size): index for index in catalogue.shards}
-        kept = known & present.keys()
-        self._mark(name, settings, "", kept, shared)  # a run that is killed here has written no more than these
-        remark = self._write(names, [index for shard, index in present.items() if shard not in kept])
+        unchanged = known & present.keys()
+        self._mark(name, settings, "", unchanged, shared)  # a run that is killed here has written no more than these
+        remark = self._write(names, [index for shard, index in present.items() if shard not in unchanged])
         # A run that was killed may have left files of images that went.
-        if kept != known or marker is None or not marker.state:
+        if unchanged != known or marker is None or not marker.state:
             self._sweep(names)
         self._mark(name, settings, catalogue.fingerprint, present.keys(), shared)
         return Exported(self._uris(), remark)
@@ -142,8 +142,10 @@ class ImageFiles:
         for folder, pattern in self.folders.items():
             base = f"{self.answers.base}/{folder}"
             entries = [entry.uri for entry in store.listed(base, pattern, self.answers.access)]
-            found = text_numbers([str(PurePosixPath(uri.removeprefix(f"{base}/")).with_suffix("")) for uri in entries])
-            for place in np.flatnonzero(~wanted.has(found)).tolist():
+            numbers = text_numbers(
+                [str(PurePosixPath(uri.removeprefix(f"{base}/")).with_suffix("")) for uri in entries]
+            )
+            for place in np.flatnonzero(~wanted.has(numbers)).tolist():
                 delete_if_there(entries[place], self.answers.access)
 
 

@@ -91,16 +91,16 @@ class Index:
     def is_of(self, provenance: Provenance) -> np.ndarray:
         """Which images this model, these exemplars and these parameters answered, in whatever run."""
         same = [
-            (one.model_digest, one.exemplars_digest, one.params_digest)
+            (origin.model_digest, origin.exemplars_digest, origin.params_digest)
             == (provenance.model_digest, provenance.exemplars_digest, provenance.params_digest)
-            for one in self.origins
+            for origin in self.origins
         ]
         return np.asarray(same, bool)[self.origin] if same else np.zeros(0, bool)
 
     def is_unreadable(self, params_digest: str) -> np.ndarray:
         """Which images are no images under these parameters, whatever model and exemplars they are shown to."""
         of_type = np.asarray([name in UNREADABLE for name in self.error_types] + [False], bool)  # -1 is the last
-        same = np.asarray([one.params_digest == params_digest for one in self.origins], bool)
+        same = np.asarray([origin.params_digest == params_digest for origin in self.origins], bool)
         return of_type[self.error_type] & same[self.origin] if len(same) else np.zeros(0, bool)
 
 
@@ -119,14 +119,14 @@ def build(shard: Shard, table: pa.Table) -> Index:
     is_error = _equal(table["status"], "error")
     versions = image_keys(images["image_id"].to_pylist(), images["image_etag"].to_pylist())
     class_ids = pc.fill_null(table["class_id"], 0).to_numpy().astype(np.uint64)
-    asked = _summed(np.where(is_error, np.uint64(0), class_numbers(class_ids)), firsts)
+    classes_keys = _summed(np.where(is_error, np.uint64(0), class_numbers(class_ids)), firsts)
     error_types, error_type = _coded(images["error_type"].to_pylist())
     origins, origin = _coded(list(zip(*(images[name].to_pylist() for name in ORIGIN_COLUMNS), strict=True)))
     return Index(
         shard,
         row_count,
         image_numbers(images["image_id"]),
-        versions + asked,
+        versions + classes_keys,
         _summed(_equal(table["status"], "mask").astype(np.int32), firsts),
         _summed(_equal(table["status"], "absent").astype(np.int32), firsts),
         error_types,
@@ -151,8 +151,8 @@ def write(output: str, index: Index, access: store.Access) -> None:
         "shard_size": index.shard.size,
         "rows": index.rows,
         "error_types": index.error_types,
-        "origins": [asdict(one) for one in index.origins],
-        "classes": [asdict(one) for one in index.classes],
+        "origins": [asdict(origin) for origin in index.origins],
+        "classes": [asdict(of_class) for of_class in index.classes],
     }
     table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(about)})
     stream = io.BytesIO()

@@ -39,12 +39,12 @@ def sweep_temporaries(output: str, access: store.Access) -> int:
     """Files beside their place that a full disk or a kill left on local disks; returns how many went."""
     if store.scheme(output) != "file":
         return 0  # other stores show whole objects only
-    found = [
+    temporaries = [
         entry.uri for entry in store.listed(output, "**/.*", access) if ASIDE.fullmatch(entry.uri.rsplit("/", 1)[1])
     ]
-    for uri in found:
+    for uri in temporaries:
         delete_if_there(uri, access)
-    return len(found)
+    return len(temporaries)
 
 
 def delete_if_there(uri: str, access: store.Access) -> None:

@@ -21,14 +21,15 @@ FOLDER = "_outputs"
 
 @dataclass(frozen=True)
 class Marker:
-    """`state` is the catalogue's fingerprint, `asked` the digest of what was asked; `made` is the format's own."""
+    """`state` is the catalogue's fingerprint, `settings` a digest of the settings; `made` is the format's own."""
 
     state: str
-    asked: str
+    settings: str
     made: dict[str, Any]
 
+    # An output from an earlier version has "asked" for `settings` in its files; the name there stays.
     def write(self, output: str, name: str, access: store.Access) -> None:
-        content = json.dumps({"state": self.state, "asked": self.asked, "made": self.made})
+        content = json.dumps({"state": self.state, "asked": self.settings, "made": self.made})
         store.write(_uri(output, name), content.encode(), access)
 
 
@@ -49,8 +50,8 @@ def remove(output: str, name: str, access: store.Access) -> None:
     delete_if_there(_uri(output, name), access)
 
 
-def digest(asked: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16).hexdigest()
+def digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _uri(output: str, name: str) -> str:

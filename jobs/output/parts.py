@@ -60,26 +60,31 @@ class Parts:
         self._delete_others(groups, catalogue.access)
         return self._uris(groups)
 
-    def update(self, catalogue: Catalogue, name: str, asked: str) -> list[str]:
+    def update(self, catalogue: Catalogue, name: str, settings: str) -> list[str]:
         """What has changed since the marker called `name` was written; returns what was written."""
         output, access = catalogue.output, catalogue.access
         marker = markers.read(output, name, access)
-        known = self._still_there(marker, asked, access)
-        if marker and marker.state == catalogue.fingerprint and marker.asked == asked and self._is_all(known, marker):
+        known = self._still_there(marker, settings, access)
+        if (
+            marker
+            and marker.state == catalogue.fingerprint
+            and marker.settings == settings
+            and self._is_all(known, marker)
+        ):
             return []
         groups = self._groups(catalogue.shards, known, catalogue)
-        kept = [group for group in groups if group.files]
+        filled = [group for group in groups if group.files]
         fresh = [group for group in groups if not group.files]
         # What is about to be overwritten or deleted is not claimed any more, should this run be killed.
-        Marker("", asked, _made(kept)).write(output, name, access)
+        Marker("", settings, _made(filled)).write(output, name, access)
         self._write_groups(catalogue, groups, iter)
         self._delete_others(groups, access)
-        Marker(catalogue.fingerprint, asked, _made(groups)).write(output, name, access)
+        Marker(catalogue.fingerprint, settings, _made(groups)).write(output, name, access)
         return self._uris(fresh)
 
-    def _still_there(self, marker: Marker | None, asked: str, access: store.Access) -> list[Group]:
+    def _still_there(self, marker: Marker | None, settings: str, access: store.Access) -> list[Group]:
         """Groups of a marker whose files all lie there as they were written."""
-        if marker is None or marker.asked != asked:
+        if marker is None or marker.settings != settings:
             return []
         there = {
             entry.uri.rsplit("/", 1)[1]: entry.size for entry in store.listed(self.folder, f"{self.stem}*", access)
@@ -94,19 +99,19 @@ class Parts:
         """Which shards go into files together; groups that keep their files come first."""
         if catalogue.image_count() <= self.images_per_file:
             return [_group(indexes, catalogue)] if indexes else []
-        present = {(one.shard.number, one.shard.size): one for one in indexes}
-        kept = [group for group in known if all((number, size) in present for number, size in group.shards)]
-        kept = [group for group in kept if all(self._number(name) is not None for name, _ in group.files)]
-        grouped = {(number, size) for group in kept for number, size in group.shards}
-        free = [one for key, one in present.items() if key not in grouped]
+        present = {(index.shard.number, index.shard.size): index for index in indexes}
+        groups = [group for group in known if all((number, size) in present for number, size in group.shards)]
+        groups = [group for group in groups if all(self._number(name) is not None for name, _ in group.files)]
+        grouped = {(number, size) for group in groups for number, size in group.shards}
+        free = [index for key, index in present.items() if key not in grouped]
         waiting = catalogue.image_count(free)
-        for group in sorted(kept, key=lambda group: group.images) if free else ():
+        for group in sorted(groups, key=lambda group: group.images) if free else ():
             if group.images > 2 * waiting or group.images + waiting > self.images_per_file:
                 break
-            kept.remove(group)
+            groups.remove(group)
             free += [present[number, size] for number, size in group.shards]
             waiting += group.images
-        return kept + self._filled(sorted(free, key=lambda one: one.shard.number), catalogue)
+        return groups + self._filled(sorted(free, key=lambda index: index.shard.number), catalogue)
 
     def _filled(self, free: list[Index], catalogue: Catalogue) -> list[Group]:
         """Shards in their order, as many together as fit into a file."""
@@ -127,7 +132,7 @@ class Parts:
         numbered = (f"{self.stem}-{number:05d}" for number in count() if number not in taken)
         is_single = len(groups) == 1 and catalogue.image_count() <= self.images_per_file
         names = iter([self.stem]) if is_single else numbered
-        by_number = {one.shard.number: one for one in catalogue.shards}
+        by_number = {index.shard.number: index for index in catalogue.shards}
         for group in groups:
             if group.files:
                 continue
@@ -147,8 +152,8 @@ class Parts:
 
     def _number(self, name: str) -> int | None:
         """Of a file that is one of several."""
-        found = re.match(rf"{re.escape(self.stem)}-(\d{{5,}})", name)
-        return int(found[1]) if found else None
+        match = re.match(rf"{re.escape(self.stem)}-(\d{{5,}})", name)
+        return int(match[1]) if match else None
 
     def _delete_others(self, groups: list[Group], access: store.Access) -> None:
         ours = set(self._uris(groups))
@@ -185,7 +190,7 @@ def rows_by_image(tables: Iterable[pa.Table]) -> Iterator[Rows]:
 
 
 def _group(indexes: Sequence[Index], catalogue: Catalogue) -> Group:
-    return Group([[one.shard.number, one.shard.size] for one in indexes], catalogue.image_count(indexes))
+    return Group([[index.shard.number, index.shard.size] for index in indexes], catalogue.image_count(indexes))
 
 
 def _made(groups: list[Group]) -> dict[str, Any]:

@@ -30,11 +30,11 @@ def write(catalogue: Catalogue) -> int:
     wanted = _wanted(catalogue)
     before = read(catalogue.output, catalogue.access)
     keys = list(zip(image_numbers(before["image_id"]).tolist(), before["run_id"].to_pylist(), strict=True))
-    kept = before.filter(pa.array([key in wanted for key in keys], pa.bool_()))
+    remaining = before.filter(pa.array([key in wanted for key in keys], pa.bool_()))
     missing = wanted - set(keys)
-    if wanted and not missing and len(kept) == len(before):
+    if wanted and not missing and len(remaining) == len(before):
         return len(before)
-    tables = [kept]
+    tables = [remaining]
     numbers = np.asarray(sorted({number for number, _ in missing}), np.uint64)
     for table in catalogue.tables(COLUMNS, catalogue.with_images(numbers)):
         failed = table.filter(pc.equal(table["status"], "error"))

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from jobs.output import marker as markers
-from jobs.output import quarantine, reviewed, scored
+from jobs.output import measured, quarantine
 from jobs.output.catalogue import Catalogue
 from jobs.output.identity import image_numbers
 from jobs.output.index import BINS, Index
@@ -66,13 +66,13 @@ class Thumbnail:
 def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_per_hour: float | None) -> list[str]:
     """Write the report where answers, settings, score or review changed since it was; returns what was written."""
     output, access = catalogue.output, catalogue.access
-    score = scored.read(output, access)
+    score = measured.SCORE.read(output, access)
     settings = {"format": 1, "name": summary.name, "min_score": min_score, "price": price_per_hour}
-    review = reviewed.read(output, access)
+    review = measured.REVIEW.read(output, access)
     shown = {name: figures for name, figures in (("score", score), ("review", review)) if figures is not None}
-    asked = markers.digest(settings | shown)
+    digest = markers.digest(settings | shown)
     marker = markers.read(output, "report", access)
-    if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
+    if marker and (marker.state, marker.settings) == (catalogue.fingerprint, digest):
         return []
     from jinja2 import Environment, FileSystemLoader  # a night without news needs none
 
@@ -88,8 +88,11 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
         classes=statistics,
         failed=failed.select(["image_uri", "error_type", "error_message"]).slice(0, FAILED_SHOWN).to_pylist(),
         image_count=catalogue.image_count(),
-        masks=sum(one.masks for one in statistics),
-        colours={one.class_id: "#{:02x}{:02x}{:02x}".format(*overlay.colour(one.class_id)) for one in statistics},
+        masks=sum(of_class.masks for of_class in statistics),
+        colours={
+            of_class.class_id: "#{:02x}{:02x}{:02x}".format(*overlay.colour(of_class.class_id))
+            for of_class in statistics
+        },
         score=score,
         score_is_old=score is not None and score["state"] != catalogue.fingerprint,
         review=review,
@@ -98,7 +101,7 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
     uri = f"{output}/{FOLDER}/index.html"
     store.write(uri, html.encode(), access)
     made = {"newest": catalogue.next_number - 1, "min_score": min_score, "price_per_hour": price_per_hour}
-    Marker(catalogue.fingerprint, asked, made).write(output, "report", access)
+    Marker(catalogue.fingerprint, digest, made).write(output, "report", access)
     return [uri]
 
 
@@ -131,37 +134,39 @@ def bars(counts: np.ndarray, width: int = 220, height: int = 56) -> list[dict[st
 def _fresh(catalogue: Catalogue, marker: Marker | None, run_id: str) -> list[Index]:
     """Shards that came after the last report, or with this run where there is none: their images may be fetched."""
     if marker is not None:
-        return [one for one in catalogue.shards if one.shard.number > marker.made["newest"]]
-    return [one for one in catalogue.shards if any(origin.run_id == run_id for origin in one.origins)]
+        return [index for index in catalogue.shards if index.shard.number > marker.made["newest"]]
+    return [index for index in catalogue.shards if any(origin.run_id == run_id for origin in index.origins)]
 
 
 def _statistics(catalogue: Catalogue) -> list[ClassStatistics]:
-    counts = [one for found in reversed(catalogue.shards) for one in found.classes]
-    known = coco.distinct_categories((one.class_id, one.name) for one in counts)
+    counts = [count for index in reversed(catalogue.shards) for count in index.classes]
+    known = coco.distinct_categories((count.class_id, count.name) for count in counts)
     statistics = {name: ClassStatistics(name, class_id) for class_id, name in known}
-    for one in counts:
-        of_class = statistics[one.name]
-        of_class.masks += one.masks
-        of_class.absent += one.absent
-        of_class.scores += np.asarray(one.scores)
-        of_class.presences += np.asarray(one.presences)
-    return sorted(statistics.values(), key=lambda one: one.class_id)
+    for count in counts:
+        of_class = statistics[count.name]
+        of_class.masks += count.masks
+        of_class.absent += count.absent
+        of_class.scores += np.asarray(count.scores)
+        of_class.presences += np.asarray(count.presences)
+    return sorted(statistics.values(), key=lambda statistic: statistic.class_id)
 
 
 def _fill_sheets(catalogue: Catalogue, statistics: list[ClassStatistics], fresh: list[Index], min_score: float) -> None:
     """The least certain masks of each class, among those drawn before and those that have just come."""
     each = max(1, min(PER_CLASS, SHEET_IMAGES // max(1, len(statistics))))
-    best: dict[str, list[Thumbnail]] = {one.name: [] for one in statistics}
+    best: dict[str, list[Thumbnail]] = {of_class.name: [] for of_class in statistics}
     for candidate in [*_drawn_before(catalogue, min_score), *_candidates(catalogue, fresh, min_score)]:
         if candidate.class_name in best:
             best[candidate.class_name].append(candidate)
-    for one in statistics:
-        unique = {(found.image_id, found.run_id): found for found in reversed(best[one.name])}
-        one.sheet = sorted(unique.values(), key=lambda found: (found.distance, found.image_id))[:each]
-    _draw(catalogue, [found for one in statistics for found in one.sheet if not found.data], fresh)
-    for one in statistics:
-        one.sheet = [found for found in one.sheet if found.data]
-    drawn = [asdict(found) for one in statistics for found in one.sheet]
+    for of_class in statistics:
+        unique = {(thumbnail.image_id, thumbnail.run_id): thumbnail for thumbnail in reversed(best[of_class.name])}
+        of_class.sheet = sorted(unique.values(), key=lambda thumbnail: (thumbnail.distance, thumbnail.image_id))[:each]
+    _draw(
+        catalogue, [thumbnail for of_class in statistics for thumbnail in of_class.sheet if not thumbnail.data], fresh
+    )
+    for of_class in statistics:
+        of_class.sheet = [thumbnail for thumbnail in of_class.sheet if thumbnail.data]
+    drawn = [asdict(thumbnail) for of_class in statistics for thumbnail in of_class.sheet]
     store.write(f"{catalogue.output}/{THUMBNAILS}", json.dumps(drawn).encode(), catalogue.access)
 
 
@@ -176,56 +181,58 @@ def _candidates(catalogue: Catalogue, fresh: list[Index], min_score: float) -> l
             places = np.flatnonzero(names.indices.to_numpy() == code)
             nearest = places[np.argsort(distance[places], kind="stable")[:PER_CLASS]]
             rows = zip(distance[nearest].tolist(), masks.take(nearest).to_pylist(), strict=True)
-            found = [
+            thumbnails = [
                 Thumbnail(far, row["image_id"], name, row["run_id"], row["image_uri"], row["score"])
                 for far, row in rows
             ]
-            best[name] = sorted([*best.get(name, []), *found], key=lambda one: (one.distance, one.image_id))[:PER_CLASS]
-    return [one for found in best.values() for one in found]
+            best[name] = sorted(
+                [*best.get(name, []), *thumbnails], key=lambda thumbnail: (thumbnail.distance, thumbnail.image_id)
+            )[:PER_CLASS]
+    return [thumbnail for of_class in best.values() for thumbnail in of_class]
 
 
 def _drawn_before(catalogue: Catalogue, min_score: float) -> list[Thumbnail]:
     """Thumbnails of earlier reports whose answers still hold."""
     try:
         saved = json.loads(store.read(f"{catalogue.output}/{THUMBNAILS}", catalogue.access))
-        found = [Thumbnail(**values) for values in saved]
+        thumbnails = [Thumbnail(**values) for values in saved]
     except StorageError as error:
         if not error.missing:
             raise
         return []
     except (ValueError, TypeError):
         return []  # damaged, or of an older version: drawn anew as runs answer
-    numbers = np.asarray([int(one.image_id[:16], 16) for one in found], np.uint64)
+    numbers = np.asarray([int(thumbnail.image_id[:16], 16) for thumbnail in thumbnails], np.uint64)
     holding: set[tuple[int, str]] = set()
     for index in catalogue.with_images(numbers):
         for place in np.flatnonzero(np.isin(index.numbers, numbers) & catalogue.holds(index)).tolist():
             holding.add((int(index.numbers[place]), index.origins[index.origin[place]].run_id))
-    kept = [one for one in found if (int(one.image_id[:16], 16), one.run_id) in holding]
-    for one in kept:
-        one.distance = abs(one.score - min_score)
-    return kept
+    current = [thumbnail for thumbnail in thumbnails if (int(thumbnail.image_id[:16], 16), thumbnail.run_id) in holding]
+    for thumbnail in current:
+        thumbnail.distance = abs(thumbnail.score - min_score)
+    return current
 
 
 def _draw(catalogue: Catalogue, wanted: Iterable[Thumbnail], fresh: list[Index]) -> None:
     """Fill in the pictures; none where the image is gone or was replaced since."""
-    missing = {(one.image_id, one.class_name): one for one in wanted}
+    missing = {(thumbnail.image_id, thumbnail.class_name): thumbnail for thumbnail in wanted}
     if not missing:
         return
     numbers = np.unique(image_numbers([image_id for image_id, _ in missing]))
     columns = [*SHEET_COLUMNS, "rle"]
     pixels: dict[str, np.ndarray | None] = {}
-    recent = {one.shard.number for one in fresh}
-    those = [one for one in catalogue.with_images(numbers) if one.shard.number in recent]
+    recent = {index.shard.number for index in fresh}
+    those = [index for index in catalogue.with_images(numbers) if index.shard.number in recent]
     for table in catalogue.tables(columns, those):
         for row in table.filter(np.isin(image_numbers(table["image_id"]), numbers)).to_pylist():
-            one = missing.get((row["image_id"], row["class_name"]))
-            if one is None or row["status"] != "mask" or row["part"] is not None:
+            thumbnail = missing.get((row["image_id"], row["class_name"]))
+            if thumbnail is None or row["status"] != "mask" or row["part"] is not None:
                 continue
-            if one.image_id not in pixels:
-                pixels[one.image_id] = _pixels(one.uri, catalogue.access)
-            picture = pixels[one.image_id]
+            if thumbnail.image_id not in pixels:
+                pixels[thumbnail.image_id] = _pixels(thumbnail.uri, catalogue.access)
+            picture = pixels[thumbnail.image_id]
             if picture is not None:
-                one.data = _as_jpeg(picture, row)
+                thumbnail.data = _as_jpeg(picture, row)
 
 
 def _pixels(uri: str, access: store.Access) -> np.ndarray | None:

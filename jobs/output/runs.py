@@ -160,17 +160,17 @@ class Tally:
         self._types: Counter[str] = Counter()
 
     def add(self, statuses: dict[str, int], error_types: list[str], seconds: dict[str, float]) -> None:
-        one = self.summary
-        one.masks += statuses.get("mask", 0)
-        one.absent += statuses.get("absent", 0)
-        one.errors += statuses.get("error", 0)
+        summary = self.summary
+        summary.masks += statuses.get("mask", 0)
+        summary.absent += statuses.get("absent", 0)
+        summary.errors += statuses.get("error", 0)
         self._types.update(error_types)
-        one.error_types = dict(self._types.most_common())
+        summary.error_types = dict(self._types.most_common())
         for stage, value in seconds.items():
-            one.stage_seconds[stage] = one.stage_seconds.get(stage, 0.0) + value
+            summary.stage_seconds[stage] = summary.stage_seconds.get(stage, 0.0) + value
 
     def tick(self) -> None:
-        one = self.summary
-        one.seconds = time.monotonic() - self._start
+        summary = self.summary
+        summary.seconds = time.monotonic() - self._start
         if self._price is not None:
-            one.cost = round(self._price * max(1, one.workers) * one.seconds / 3600, 4)
+            summary.cost = round(self._price * max(1, summary.workers) * summary.seconds / 3600, 4)

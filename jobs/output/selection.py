@@ -33,7 +33,7 @@ class Filter:
 
     def check(self, catalogue: Catalogue) -> None:
         """A class that nobody was asked for is a mistake, not an empty export."""
-        known = sorted({one.name for found in catalogue.shards for one in found.classes})
+        known = sorted({of_class.name for index in catalogue.shards for of_class in index.classes})
         for name in self.classes:
             if name not in known:
                 raise SpecError(f"--class {name}: no answer is of this class; there are {', '.join(known)}")
@@ -86,7 +86,11 @@ class Selection:
 
     def categories(self) -> list[tuple[int, str]]:
         """(id, class name) of every class, an id and a name only once; see `coco.distinct_categories`."""
-        newest_first = ((one.class_id, one.name) for found in reversed(self.catalogue.shards) for one in found.classes)
+        newest_first = (
+            (of_class.class_id, of_class.name)
+            for index in reversed(self.catalogue.shards)
+            for of_class in index.classes
+        )
         known = coco.distinct_categories(newest_first)
         return [category for category in known if not self.chosen.classes or category[1] in self.chosen.classes]
 

@@ -67,11 +67,11 @@ def committed(output: str, access: store.Access = store.DEFAULT_ACCESS) -> list[
 
 def committed_in(folder: str, access: store.Access = store.DEFAULT_ACCESS) -> list[Shard]:
     """Files named like shards, oldest first. Other Parquet files are left alone, with a word."""
-    found, foreign = [], []
+    own, foreign = [], []
     for entry in store.listed(folder, "*.parquet", access):
         name = entry.uri.rsplit("/", 1)[1]
         if match := NAME.fullmatch(name):
-            found.append(Shard(entry.uri, int(match.group(1)), entry.size))
+            own.append(Shard(entry.uri, int(match.group(1)), entry.size))
         else:
             foreign.append(name)
     if foreign:
@@ -81,7 +81,7 @@ def committed_in(folder: str, access: store.Access = store.DEFAULT_ACCESS) -> li
             ", ".join(foreign[:5]),
             shard_name(1),
         )
-    return sorted(found, key=lambda shard: shard.number)
+    return sorted(own, key=lambda shard: shard.number)
 
 
 def read(shard: Shard, columns: Sequence[str] | None, access: store.Access = store.DEFAULT_ACCESS) -> pa.Table:
@@ -117,9 +117,9 @@ def current(
     for shard in reversed(committed(output, access)):
         table = read(shard, needed, access)
         numbers = image_numbers(table["image_id"])
-        kept = ~newer.has(numbers)
-        if kept.any():
-            yield table if kept.all() else table.filter(pa.array(kept))
+        is_newest = ~newer.has(numbers)
+        if is_newest.any():
+            yield table if is_newest.all() else table.filter(pa.array(is_newest))
         newer.add(numbers)
 
 

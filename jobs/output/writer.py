@@ -83,7 +83,7 @@ class ShardWriter:
                 self.catalogue.put(index)
                 return index.rows
             self.lease.confirm()
-            intruder = next(one for one in shards.committed(output, access) if one.number == number)
+            intruder = next(shard for shard in shards.committed(output, access) if shard.number == number)
             there = shards.read(intruder, indexes.SOURCE_COLUMNS, access)
             self._keep(indexes.build(intruder, there))
             if there["run_id"].unique().to_pylist() == [self.lease.run_id]:
@@ -130,7 +130,7 @@ class ShardWriter:
 
     def _sweep_indexes(self) -> None:
         """Indexes whose shard went while its writer was killed."""
-        known = {shards.shard_name(one.shard.number) for one in self.catalogue.shards}
+        known = {shards.shard_name(index.shard.number) for index in self.catalogue.shards}
         folder = f"{self.catalogue.output.rstrip('/')}/{indexes.FOLDER}"
         for entry in store.listed(folder, "part-*.parquet", self.catalogue.access):
             if entry.uri.rsplit("/", 1)[1] not in known:

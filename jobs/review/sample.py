@@ -51,15 +51,15 @@ def drawn(catalogue: Catalogue, pictures: int) -> list[SampledPicture]:
         raise StorageError(f"{catalogue.output}: no answers to review here; run the job first", missing=True)
     sample = scan.draw(catalogue, counted, pictures)
     place = {int(number): at for at, number in enumerate(sample.numbers)}
-    found: dict[int, SampledPicture] = {}
+    picture_of: dict[int, SampledPicture] = {}
     for rows in rows_of(catalogue, sample.numbers):
         number = int(rows[0]["image_id"][:16], 16)
         at = place[number]
         chance = float(sample.probability[at])
-        found[number] = SampledPicture(
+        picture_of[number] = SampledPicture(
             rows[0]["image_id"], rows[0]["image_uri"], int(sample.stratum[at]), chance, _masks_first(rows)
         )
-    shown = [found[int(number)] for number in sample.numbers[shuffled(sample.numbers)]]
+    shown = [picture_of[int(number)] for number in sample.numbers[shuffled(sample.numbers)]]
     _keep(catalogue, shown)
     return shown
 
@@ -88,7 +88,7 @@ def _masks_first(rows: Rows) -> Rows:
 
 
 def _keep(catalogue: Catalogue, shown: list[SampledPicture]) -> None:
-    columns = {name: [getattr(one, name) for one in shown] for name in SCHEMA.names}
+    columns = {name: [getattr(picture, name) for picture in shown] for name in SCHEMA.names}
     stream = io.BytesIO()
     pq.write_table(pa.table(columns, SCHEMA), stream, compression="zstd")
     name = f"sample-{catalogue.fingerprint[:12]}-{len(shown)}.parquet"

@@ -34,7 +34,7 @@ class Block:
 
 
 def class_names(catalogue: Catalogue) -> tuple[str, ...]:
-    return tuple(sorted({one.name for index in catalogue.shards for one in index.classes}))
+    return tuple(sorted({of_class.name for index in catalogue.shards for of_class in index.classes}))
 
 
 def population(catalogue: Catalogue) -> Population:

@@ -26,7 +26,7 @@ class Session:
         self.catalogue = catalogues.load(output.rstrip("/"), access)
         self.access = access
         shown = sample.drawn(self.catalogue, pictures)
-        self.pictures: dict[str, SampledPicture] = {one.image_id: one for one in shown}
+        self.pictures: dict[str, SampledPicture] = {picture.image_id: picture for picture in shown}
         self._answers = {
             (row["image_id"], row["class_name"]): verdicts.answer_digest(row)
             for picture in shown
@@ -73,13 +73,13 @@ class Session:
         before = self.holding()
         with self._lock:
             self._file.add(made)
-            self._said = [*self._said, *made]
+            self._said = verdicts.standing([*self._said, *made])
         return [
             other
-            for one in made
-            if (other := before.get((one.image_id, one.class_name))) is not None
+            for verdict in made
+            if (other := before.get((verdict.image_id, verdict.class_name))) is not None
             and other.reviewer != reviewer
-            and other.verdict != one.verdict
+            and other.verdict != verdict.verdict
         ]
 
     def figures(self) -> dict[str, Any]:

@@ -30,8 +30,10 @@ FOLDER = "review"
 PATTERN = "verdicts-*.parquet"
 # A file is written whole with every verdict; beyond so many another is begun.
 PER_FILE = 200
-OF_MASKS = ("right", "wrong", "mended", "not_there")
-OF_ABSENT = ("right", "missing")
+# Takes back what the same person said of the same answer.
+WITHDRAWN = "withdrawn"
+OF_MASKS = ("right", "wrong", "mended", "not_there", WITHDRAWN)
+OF_ABSENT = ("right", "missing", WITHDRAWN)
 SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
@@ -142,16 +144,29 @@ def _as_row(verdict: Verdict) -> dict[str, Any]:
 
 
 def read(output: str, access: store.Access = store.DEFAULT_ACCESS) -> list[Verdict]:
-    """Everything anybody said, oldest first. A damaged file is said and left alone."""
-    found = []
+    """Everything anybody said and did not take back, oldest first. A damaged file is said and left alone."""
+    judged = []
     for entry in store.listed(f"{output.rstrip('/')}/{FOLDER}", PATTERN, access):
         try:
             content = io.BytesIO(store.read(entry.uri, access))
             rows = pq.read_table(content, schema=SCHEMA, page_checksum_verification=True).to_pylist()
-            found += [Verdict(**row) for row in rows]
+            judged += [Verdict(**row) for row in rows]
         except (pa.ArrowException, OSError, TypeError) as error:
             log.warning("%s: damaged (%s); its verdicts do not count", entry.uri, " ".join(str(error).split()))
-    return sorted(found, key=lambda verdict: verdict.judged_at)
+    return standing(sorted(judged, key=lambda verdict: verdict.judged_at))
+
+
+def standing(said: Sequence[Verdict]) -> list[Verdict]:
+    """Without what was taken back; `said` is oldest first."""
+    withdrawn: set[tuple[str, str, str, str]] = set()
+    left = []
+    for verdict in reversed(said):
+        key = (verdict.image_id, verdict.class_name, verdict.answer, verdict.reviewer)
+        if verdict.verdict == WITHDRAWN:
+            withdrawn.add(key)
+        elif key not in withdrawn:
+            left.append(verdict)
+    return left[::-1]
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def main(count: int) -> int:
             browser.choose(".class input[type=file]", paths[:1])
             began = time.monotonic()
             browser.choose("#pictures", paths)
-            browser.until_message(f"{count} of {count} annotated.", 500)
+            browser.until_message(f"{count} of {count} annotated.", 1400)
             print(f"answered in {time.monotonic() - began:.0f} s, most so far {watch.most:.0f} MB", flush=True)
             for share in range(0, 11):
                 browser.script(f"scrollTo(0, document.body.scrollHeight * {share / 10})")

@@ -1,5 +1,6 @@
 """Pictures, an endpoint in this process, and one real endpoint on Ray Serve for the whole session."""
 
+import importlib.util
 import io
 import os
 import signal
@@ -25,6 +26,7 @@ from deploy.replica.pool import LocalSegmenter
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 240
+VALIDATOR = ROOT / "../shared/kuberay/validate.py"
 
 
 def picture(seed=0, width=48, height=32, form="PNG"):
@@ -52,6 +54,17 @@ def log_as_before():
     yield
     logs.logger.handlers[:], logs.logger.propagate = handlers, propagates
     logs.logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def crds():
+    """Validators by version and kind; a schema says whether KubeRay would take a Ray resource."""
+    if not VALIDATOR.exists():
+        pytest.skip("KubeRay's CRDs are not beside the repository: ../shared/kuberay")
+    spec = importlib.util.spec_from_file_location("kuberay_validate", VALIDATOR)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.validators()
 
 
 @pytest.fixture

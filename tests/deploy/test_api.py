@@ -204,6 +204,7 @@ def test_without_a_cluster_jobs_say_so(client):
     [
         ({"images": {"uri": "/etc/"}}, "images.uri"),
         ({"images": {"uri": "s3://other/"}}, "images.uri"),
+        ({"images": {"cvat": {"url": "http://cvat:8080", "task": 7}}}, "images.uri"),
         ({"output": {"uri": "/root/out"}}, "output.uri"),
         ({"model": "file:///tmp/model"}, "serves"),
         ({"storage": {"endpoint": "http://169.254.169.254"}}, "storage.endpoint"),

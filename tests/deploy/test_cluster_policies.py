@@ -1,6 +1,5 @@
 """What platforms ask of a job: their schemas, a linter, the standard `restricted`, a queue, proxies, roles."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from deploy.manifests import kubernetes, placement
+from tests.servers.debian import programs
 from tests.servers.environments import Unavailable, environment
 from tlg.cli import app
 from tlg.documents import parse
@@ -19,7 +19,6 @@ from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, load_annotate_spec
 
 REPOSITORY = Path(__file__).parents[2]
-VALIDATOR = REPOSITORY / "../shared/kuberay/validate.py"
 CONFIGS = REPOSITORY / "configs/jobs"
 # CPU, GPU, Kueue, restricted pod security, nights with a time zone.
 SHAPES = {
@@ -42,6 +41,7 @@ NOT_OURS = {
     "CKV2_K8S_6": "KubeRay makes the network policy, where deploy.isolated asks for it",
     "CKV_K8S_9": "a pod that submits serves nothing: nothing to probe",
 }
+IMAGE = "registry.example.com/tlg"
 LATEST = kubernetes_validate.latest_version()
 
 
@@ -77,16 +77,6 @@ def cluster_of(rendered: list[dict]) -> dict:
     spec = ray_of(rendered)["spec"]
     spec = spec.get("jobTemplate", spec)
     return spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec
-
-
-@pytest.fixture(scope="module")
-def crds():
-    if not VALIDATOR.exists():
-        pytest.skip("KubeRay's CRDs are not beside the repository: ../shared/kuberay")
-    found = importlib.util.spec_from_file_location("kuberay_validate", VALIDATOR)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module.validators()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -267,10 +257,36 @@ def test_a_kustomize_base_is_the_same_manifests_in_files(tmp_path):
     listed = yaml.safe_load((base / "kustomization.yaml").read_text())
     written = [yaml.safe_load((base / name).read_text()) for name in listed["resources"]]
     assert written == documents("restricted", "rayjob")
-    assert listed["images"] == [{"name": "registry.example.com/tlg", "newTag": "0.1.0"}]
+    assert listed["images"] == [{"name": IMAGE, "newTag": "0.1.0"}]
     again = CliRunner().invoke(app, command)
     assert isinstance(again.exception, SpecError)
     assert "is not empty" in str(again.exception)
+
+
+@pytest.mark.cluster
+def test_kustomize_builds_the_base_and_overlays_of_it(tmp_path):
+    """By the Kustomize inside Debian's kubectl, which is an old one: newer ones read what it reads."""
+    try:
+        kubectl = programs("kubernetes-client") / "kubectl"
+    except Unavailable as error:
+        pytest.skip(str(error))
+    command = ["render", str(CONFIGS / "restricted.yaml"), "--target", "rayjob", "--kustomize", str(tmp_path / "base")]
+    CliRunner().invoke(app, command, catch_exceptions=False)
+    overlay = {"bases": ["../base"], "namespace": "wildlife", "images": [{"name": IMAGE, "newTag": "0.2.0"}]}
+    (tmp_path / "overlay").mkdir()
+    (tmp_path / "overlay" / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+
+    def built(folder):
+        asked = [kubectl, "kustomize", tmp_path / folder]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return sorted(yaml.safe_load_all(done.stdout), key=lambda document: document["kind"])
+
+    assert built("base") == sorted(documents("restricted", "rayjob"), key=lambda document: document["kind"])
+    over = built("overlay")
+    assert {document["metadata"]["namespace"] for document in over} == {"wildlife"}
+    images = {container["image"] for template in templates(over) for container in template["spec"]["containers"]}
+    assert images == {f"{IMAGE}:0.2.0"}
 
 
 def sorted_as_written(base: Path) -> list[str]:

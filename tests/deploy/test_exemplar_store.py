@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy import exemplar_store
 from deploy.endpoint.problems import ProblemError
 from deploy.exemplar_store import ExemplarStore, PackedSet
 from tlg import store
@@ -240,11 +239,11 @@ def test_a_lasting_digest_costs_one_mark_a_day(folder, make_packed, monkeypatch)
     digest = kept.put("foxes", make_packed(1))[0].digest
     age(folder, digest)
     written = []
-    monkeypatch.setattr(exemplar_store.store, "write", lambda uri, content, access: written.append(uri))
+    monkeypatch.setattr(store, "write", lambda uri, content, access: written.append(uri))
     kept.get(digest)
     monkeypatch.undo()
     assert len(written) == 1
     kept.mark_used(digest)
-    monkeypatch.setattr(exemplar_store.store, "write", lambda uri, content, access: written.append(uri))
+    monkeypatch.setattr(store, "write", lambda uri, content, access: written.append(uri))
     kept.get(digest)
     assert len(written) == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from deploy.connectors import label_studio_push as pushing
+from deploy.connectors import push as pushing
 from jobs.annotate import annotate
 from tests.jobs import collection
 from tests.servers.environments import Unavailable
@@ -126,11 +126,13 @@ def test_answers_are_pushed_once_however_often_the_command_is_stopped(
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
     label_studio_api.studio.cache_clear()
     uri, out = f"label-studio+{studio.url}/projects/{project}", str(tmp_path / "out")
-    job = collection.spec(uri, exemplar_folder, out)
+    images = {"label_studio": {"url": studio.url, "project": project}}
+    job = collection.spec("", exemplar_folder, out, images=images)
+    assert job.images.uri == uri
     assert annotate(job).done == PICTURES
-    monkeypatch.setattr(pushing, "PREDICTIONS_PER_PAGE", 2)
+    monkeypatch.setattr(pushing, "IMAGES_PER_PAGE", 2)
     lines = pushing.push(out)
-    assert "looking at its tasks" in next(lines)
+    assert "looking at what is there" in next(lines)
     assert next(lines) == "2 predictions pushed, 0 were there"
     lines.close()  # stopped between two pages
     assert list(pushing.push(out))[-1] == "3 predictions pushed, 2 were there"

@@ -1,6 +1,5 @@
 """Rendered manifests: valid for KubeRay, Kubernetes and systemd, counted from the spec, or not rendered at all."""
 
-import importlib.util
 import re
 import shlex
 import shutil
@@ -21,7 +20,6 @@ from tlg.errors import SpecError
 from tlg.spec import AnnotateSpec, WorkersSpec, load_annotate_spec
 
 REPOSITORY = Path(__file__).parents[2]
-VALIDATOR = REPOSITORY / "../shared/kuberay/validate.py"
 CONFIGS = REPOSITORY / "configs/jobs"
 NIGHTLY = "0 2 * * *"
 KUBERNETES_TARGETS = [target for target in kubernetes.TARGETS if target != "compose"]
@@ -40,16 +38,6 @@ def rendered(spec: AnnotateSpec, target: str) -> list[dict]:
 def one(documents: list[dict], kind: str) -> dict:
     (found,) = [document for document in documents if document["kind"] == kind]
     return found
-
-
-@pytest.fixture(scope="module")
-def crds():
-    if not VALIDATOR.exists():
-        pytest.skip("KubeRay's CRDs are not beside the repository: ../shared/kuberay")
-    found = importlib.util.spec_from_file_location("kuberay_validate", VALIDATOR)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module.validators()
 
 
 @pytest.mark.parametrize("name", ["camera-traps", "camera-traps-gpu"])

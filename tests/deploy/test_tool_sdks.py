@@ -1,5 +1,6 @@
 """The labelling tools' own SDKs, in environments of their own, against an endpoint that answers over HTTP."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,7 +11,12 @@ import numpy as np
 import pytest
 import uvicorn
 
+from deploy.connectors import cvat_shapes
+from deploy.connectors.push import push
+from jobs.annotate import annotate
 from tests.importers.check import READERS
+from tests.jobs import collection
+from tests.servers import cvat as cvat_server
 from tests.servers.environments import Unavailable, environment
 from tests.servers.swift import free_port
 from tlg.answers import records
@@ -29,33 +35,39 @@ CVAT_REQUIREMENTS = (
     "pyarrow",
     "pycocotools",
 )
-# `annotate_task` is what cvat-cli runs: it checks the function's labels and every shape. Only the server is ours.
+# `annotate_task` is what cvat-cli runs: it checks the function's labels and every shape, and uploads them.
 CVAT = """
-import json, logging, sys
-from types import SimpleNamespace
-import numpy
-from PIL import Image
-from cvat_sdk import auto_annotation, models
-from cvat_sdk.masks import decode_mask
+import sys
+from pathlib import Path
+from cvat_sdk import auto_annotation, make_client
 from deploy.connectors import cvat
 
-url, image_file, mask_file = sys.argv[1:]
-image = Image.open(image_file)
+url, server, token, cache = sys.argv[1:]
 function = cvat.create(url=url, exemplars="animals")
-labels = [models.Label(name=one.name, id=number, type="any", attributes=[], sublabels=[])
-          for number, one in enumerate(function.spec.labels, start=50)]
-sample = SimpleNamespace(frame_name="q.png", frame_index=3, media=SimpleNamespace(load_image=lambda: image))
-auto_annotation.driver.TaskDataset = lambda *_, **__: SimpleNamespace(labels=labels, samples=[sample])
-uploaded = []
-api = SimpleNamespace(update_annotations=lambda _, labeled_data_request: uploaded.append(labeled_data_request))
-client = SimpleNamespace(logger=logging.getLogger(), tasks=SimpleNamespace(api=api))
-for conf_threshold, to_polygons in ((None, False), (0.5, True)):
-    auto_annotation.annotate_task(client, 1, function, clear_existing=True,
-                                  conf_threshold=conf_threshold, conv_mask_to_poly=to_polygons)
-masks, polygons = [request.shapes for request in uploaded]
-numpy.save(mask_file, decode_mask(masks[0].points, image_width=image.width, image_height=image.height))
-described = [[[one.label_id, one.type.value, one.frame, one.source] for one in shapes] for shapes in (masks, polygons)]
-print(json.dumps([[one.name for one in function.spec.labels], *described]))
+with make_client(server, access_token=token) as client:
+    client.config.cache_dir = Path(cache)
+    for conf_threshold, to_polygons in ((None, False), (0.5, True)):
+        auto_annotation.annotate_task(client, 7, function, allow_unmatched_labels=True,
+                                      conf_threshold=conf_threshold, conv_mask_to_poly=to_polygons)
+"""
+# The server that the tests have answers in CVAT's own words: its SDK reads them into its strict models.
+CVAT_TASK = """
+import hashlib, json, sys
+import numpy
+from cvat_sdk import make_client
+from cvat_sdk.masks import decode_mask
+
+server, token, mask_file = sys.argv[1:]
+with make_client(server, access_token=token) as client:
+    task = client.tasks.retrieve(7)
+    frames = task.get_frames_info()
+    digests = [hashlib.sha256(task.get_frame(number, quality="original").read()).hexdigest()
+               for number in range(task.size)]
+    labels = [[one.id, one.name, str(one.type)] for one in task.get_labels()]
+    shapes = sorted(task.get_annotations().shapes, key=lambda one: one.frame)
+numpy.save(mask_file, decode_mask(shapes[0].points, image_width=frames[0].width, image_height=frames[0].height))
+described = [[one.frame, one.label_id, one.type.value, one.source, one.score] for one in shapes]
+print(json.dumps([[one.name for one in frames], digests, labels, described]))
 """
 # What `cvat-cli function create-native` does before it speaks to the server.
 CVAT_AGENT = """
@@ -128,14 +140,34 @@ def mask_of(client, content):
 def test_cvat_accepts_what_the_function_returns(client, endpoint, make_picture, tmp_path):
     python = python_of("cvat-sdk", CVAT_REQUIREMENTS)
     content = make_picture(2)
-    (tmp_path / "q.png").write_bytes(content)
-    said = output_of(python, CVAT, endpoint, tmp_path / "q.png", tmp_path / "mask.npy")
-    labels, masks, polygons = json.loads(said)
-    assert labels == ["fox", "bear"]
-    assert masks == [[50, "mask", 3, "auto"]]
-    assert polygons
-    assert all(one == [50, "polygon", 3, "auto"] for one in polygons)
-    np.testing.assert_array_equal(np.load(tmp_path / "mask.npy"), mask_of(client, content))
+    with cvat_server.serving(
+        cvat_server.Cvat({"q.png": content}, {"bear": "any", "fox": "any"}, size=(48, 32))
+    ) as cvat:
+        output_of(python, CVAT, endpoint, cvat.url, cvat_server.TOKEN, tmp_path)
+    first, *others = cvat.shapes
+    assert (first["type"], first["label_id"], first["frame"], first["source"]) == ("mask", 51, 0, "auto")
+    assert others
+    assert {(one["type"], one["label_id"]) for one in others} == {("polygon", 51)}
+    assert first["points"] == cvat_shapes.mask_points(mask_of(client, content))
+
+
+def test_cvats_sdk_reads_what_is_pushed(exemplar_folder, tmp_path, monkeypatch):
+    """The task is the collection of a job, and its answers go back to it."""
+    python = python_of("cvat-sdk", CVAT_REQUIREMENTS)
+    monkeypatch.setenv("CVAT_ACCESS_TOKEN", cvat_server.TOKEN)
+    pictures = {f"north/{number}.png": collection.picture(number) for number in range(3)}
+    with cvat_server.serving(cvat_server.Cvat(pictures, {"hare": "mask", "fox": "mask"})) as cvat:
+        images, out = {"cvat": {"url": cvat.url, "task": cvat_server.TASK}}, str(tmp_path / "out")
+        annotate(collection.spec("", exemplar_folder, out, images=images))
+        list(push(out))
+        said = output_of(python, CVAT_TASK, cvat.url, cvat_server.TOKEN, tmp_path / "mask.npy")
+    names, digests, labels, shapes = json.loads(said)
+    assert names == list(pictures)
+    assert digests == [hashlib.sha256(content).hexdigest() for content in pictures.values()]
+    assert labels == [[50, "hare", "mask"], [51, "fox", "mask"]]
+    rows = [row for row in collection.answers(out).to_pylist() if row["status"] == "mask"]
+    assert shapes == [[number, 51, "mask", "auto", row["score"]] for number, row in enumerate(rows)]
+    np.testing.assert_array_equal(np.load(tmp_path / "mask.npy"), records.decode_mask(rows[0]["rle"]))
 
 
 def test_cvats_agents_take_the_function(client, endpoint):

@@ -113,10 +113,10 @@ def test_the_configuration_reference_is_up_to_date() -> None:
     assert script.PAGE.read_text() == script.written(), "run `make configuration`"
 
 
-def test_every_key_of_a_job_and_of_its_exemplars_is_explained() -> None:
+def test_every_key_of_a_job_its_exemplars_and_an_endpoint_is_explained() -> None:
     text = (DOCS / "configuration.md").read_text()
-    job = text[text.index("## The job spec") : text.index("## The endpoint")]
-    unexplained = [line for line in job.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    annotation = text[text.index("## The job spec") : text.index("## Training")]
+    unexplained = [line for line in annotation.splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert unexplained == []
 
 
@@ -149,8 +149,10 @@ def documents_on(page: Path) -> list[tuple[str, str]]:
 
 def test_the_dashboard_shows_metrics_that_are_there(tmp_path: Path) -> None:
     families = {family.name for family in metrics.Meters().registry.collect()} | exposed_of_runs(tmp_path)
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    text = " ".join(target["expr"] for panel in panels for target in panel["targets"])
+    dashboard = json.loads(DASHBOARD.read_text())
+    text = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    variables = {variable["name"] for variable in dashboard["templating"]["list"]}
+    assert {name for link in dashboard["links"] for name in re.findall(r"\$\{(\w+)\}", link["url"])} <= variables
     for name in set(re.findall(r"\btlg_\w+", text)):
         assert name in families or re.sub(r"_(total|bucket|sum|count)$", "", name) in families, name
 
@@ -166,7 +168,7 @@ def exposed_of_runs(folder: Path) -> set[str]:
 
 
 def test_alerts_ask_for_metrics_that_are_there(tmp_path: Path) -> None:
-    """promtool is in no registry: names are checked, and that every rule says what to do."""
+    """And every rule says what to do; tests/deploy/test_alerts.py lets each one fire in Prometheus' own tool."""
     exposed = exposed_of_runs(tmp_path) | {"tlg_build_info"}
     families = {family.name for family in metrics.Meters().registry.collect()}
     groups = yaml.safe_load(ALERTS.read_text())["groups"]

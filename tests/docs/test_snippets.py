@@ -7,6 +7,8 @@ import io
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jobs.commands.demo import write_demo
+from tests.servers.endpoint import Endpoint
 from tlg import world
 from tlg.cli import app
 
@@ -44,10 +47,10 @@ NOT_RUN = {
     "make": "a target of the Makefile, for minutes to hours",
     "python -m tlg.evaluation.sheets": "needs the answers of an evaluation",
     "export": "sets a variable of the caller's shell",
-    "curl": "asks a running endpoint; tests/deploy/test_served.py asks the same",
+    "curl": "asks a running endpoint, as test_the_endpoint_answers_what_its_page_asks does",
     "tlg review answers --take": "needs a tool's export; tests/review/test_review.py takes both kinds",
     "tlg review answers --pictures 60": "runs until it is stopped; tests/review/test_page.py starts it",
-    "tlg push": "needs a Label Studio; tests/deploy/test_label_studio_server.py pushes to one",
+    "tlg push": "needs a labelling tool; tests/deploy/test_push.py and test_label_studio_server.py push to both",
     "tlg exemplars add": "needs a review; tests/review/test_review.py adds its corrections",
     "tlg serve": "runs until it is stopped; tests/deploy/test_served.py starts it",
     "serve run": "needs a Ray cluster; tests/deploy/test_served.py builds the same application",
@@ -64,7 +67,7 @@ NOT_RUN = {
     "printf": "writes secrets for docker compose",
     "cvat-cli": "needs CVAT; tests/deploy/test_tool_sdks.py runs its function",
 }
-PYTHON_NOT_RUN = {"docs/endpoint.md": "asks a running endpoint; tests/test_client.py has every call"}
+ENDPOINT_PAGE = "docs/endpoint.md"
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -140,6 +143,32 @@ def test_the_notebook_runs(local_ray: None, workspace: Path) -> None:
                 exec(compile("".join(cell["source"]), "notebook.ipynb", "exec"), names)
 
 
+@pytest.mark.cluster
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_endpoint_answers_what_its_page_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in (
+        "exemplars/red fox/1",
+        "exemplars/red fox/2",
+        "exemplars/_negatives/1",
+        "photographs/1",
+        "photographs/2",
+    ):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (200, 120, 60)).save(tmp_path / f"{place}.jpg")
+    monkeypatch.chdir(tmp_path)
+    curls = [command for command in commands(REPOSITORY / ENDPOINT_PAGE) if command.startswith("curl ")]
+    with Endpoint(tmp_path) as endpoint:
+        address = endpoint.url.removeprefix("http://")
+        for command in curls:
+            words = shlex.split(command.replace("localhost:8000", address))
+            done = subprocess.run([words[0], "--fail-with-body", *words[1:]], capture_output=True)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+        for block in blocks(REPOSITORY / ENDPOINT_PAGE, "python"):
+            exec(compile(block.replace("http://127.0.0.1:8000", endpoint.url), ENDPOINT_PAGE, "exec"), {})
+    assert len(curls) == 4
+    assert Image.open("mask.png").size == (40, 30)
+
+
 def test_every_command_runs_or_says_why_not() -> None:
     run = {command for name in WORKSPACE_PAGES for command in commands(REPOSITORY / name)}
     left = [
@@ -153,7 +182,7 @@ def test_every_command_runs_or_says_why_not() -> None:
 
 def test_every_page_with_python_runs_or_says_why_not() -> None:
     pages = {str(page.relative_to(REPOSITORY)) for page in PAGES if blocks(page, "python")}
-    assert pages == {name for name in WORKSPACE_PAGES if blocks(REPOSITORY / name, "python")} | set(PYTHON_NOT_RUN)
+    assert pages == {name for name in WORKSPACE_PAGES if blocks(REPOSITORY / name, "python")} | {ENDPOINT_PAGE}
 
 
 def test_every_reason_is_needed() -> None:

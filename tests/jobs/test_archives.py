@@ -9,6 +9,7 @@ from jobs.annotate import annotate
 from jobs.commands import doctor, validate
 from jobs.flow import archives, ledger, manifest
 from jobs.flow.fetch import Fetcher, from_table
+from jobs.flow.work import plan_work
 from tests.jobs import collection
 from tests.store.archives import as_parquet, pictures, tarred, zipped
 from tlg import store
@@ -34,7 +35,7 @@ def filled(folder, access=ACCESS):
 def planned(spec, tmp_path, access=ACCESS, indices=None):
     nothing = ledger.load(str(tmp_path / "nothing"), Provenance("m", "e", "p", "r"), ACCESS)
     listed = manifest.listed(spec, access, None, indices)
-    return manifest.plan_work(listed, nothing, ["fox"], str(tmp_path / "work"), ACCESS)
+    return plan_work(listed, nothing, ["fox"], str(tmp_path / "work"), ACCESS)
 
 
 def fetched(work, access=ACCESS, **limits):

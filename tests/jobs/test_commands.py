@@ -68,3 +68,19 @@ def test_every_failure_has_its_code_and_its_way_out(job, tmp_path, monkeypatch, 
     assert (code, "no runs recorded here" in err) == (5, True)
     code, _, err = tlg(monkeypatch, capsys, "export", tmp_path, "--to", tmp_path / "e", "--format", "voc")
     assert (code, "unknown format 'voc'" in err) == (2, True)
+
+
+def test_places_typed_wrong_leave_nothing_behind(tmp_path, exemplar_folder, monkeypatch, capsys):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    for images, exemplars, model, expected in (
+        ("nowhere", exemplar_folder, "tlg-tiny", (5, "nowhere: does not exist")),
+        ("notes", exemplar_folder, "tlg-tiny", (9, "no images: found 1 .txt file")),
+        (exemplar_folder, "nowhere", "tlg-tiny", (2, "nowhere")),
+        (exemplar_folder, exemplar_folder, "tlg-photos", (2, "tlg-photo")),
+    ):
+        options = ["--images", images, "--exemplars", exemplars, "--out", "new", "--set", f"model={model}"]
+        code, _, err = tlg(monkeypatch, capsys, "annotate", *options)
+        assert (code, expected[1] in err) == (expected[0], True), err
+        assert not (tmp_path / "new").exists()

@@ -11,6 +11,7 @@ from PIL import Image
 
 from jobs.flow import fetch, ledger, logbook, manifest
 from jobs.flow.logbook import Logbook
+from jobs.flow.work import plan_work
 from jobs.output import quarantine
 from tests import outside
 from tests.jobs import collection
@@ -142,9 +143,7 @@ def test_the_fetching_stage_gives_an_image_up_that_kills_it(tmp_path):
     collection.write(tmp_path / "images", 3)
     spec = collection.spec(str(tmp_path / "images"), tmp_path, str(tmp_path / "out"))
     nothing = ledger.load(str(tmp_path / "out"), Provenance("m", "e", "p", "r"))
-    work = manifest.plan_work(
-        manifest.listed(spec.images), nothing, ["fox"], str(tmp_path / "work"), store.DEFAULT_ACCESS
-    )
+    work = plan_work(manifest.listed(spec.images), nothing, ["fox"], str(tmp_path / "work"), store.DEFAULT_ACCESS)
     fetcher, dead = fetch.Fetcher(work, store.DEFAULT_ACCESS, 10**6), []
     for _ in range(4):  # each time the process dies at the first image
         images = fetcher._taken(work.read(0, 3).to_pylist())

@@ -35,7 +35,7 @@ def no_ray(monkeypatch):
 def test_a_healthy_job_is_found_healthy_and_untouched(spec):
     before = sorted(spec.parent.rglob("*"))
     findings = list(doctor.examine(str(spec)))
-    assert {finding.subject: finding.found for finding in findings if not finding.ok} == {}
+    assert {finding.subject: finding.detail for finding in findings if not finding.ok} == {}
     assert {"exemplars", "images", "output", "weights"} <= {finding.subject for finding in findings}
     assert sorted(spec.parent.rglob("*")) == before
 
@@ -56,7 +56,7 @@ def test_what_is_wrong_is_named_and_fails_the_command(spec, right, wrong, subjec
     spec.write_text(spec.read_text().replace(right, wrong))
     (finding,) = [finding for finding in doctor.examine(str(spec)) if not finding.ok]
     assert finding.subject == subject
-    assert said in finding.found
+    assert said in finding.detail
     assert CliRunner().invoke(app, ["doctor", str(spec)]).exit_code == 1
 
 
@@ -101,14 +101,14 @@ def test_a_taken_port_has_advice():
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         finding = doctor.check_port(holder.getsockname()[1], "the endpoint")
-    assert finding.found == "taken"
+    assert finding.detail == "taken"
     assert "endpoint" in finding.advice
 
 
 def test_a_cluster_that_is_not_there_is_reported():
     finding = doctor.check_cluster("http://127.0.0.1:1")
     assert not finding.ok
-    assert "cannot be reached" in finding.found
+    assert "cannot be reached" in finding.detail
 
 
 @pytest.mark.cluster

@@ -17,8 +17,8 @@ import yaml
 from jobs.annotate import annotate
 from jobs.flow import execution, progress
 from jobs.flow.here import Here
-from jobs.flow.manifest import Work
 from jobs.flow.stages import Stages
+from jobs.flow.work import Work
 from jobs.output.aside import Aside
 from jobs.output.runs import RunSummary
 from tests.jobs import collection, odd_files

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jobs.flow import ledger, manifest
+from jobs.flow.work import plan_work
 from jobs.output import catalogue, shards
 from jobs.output.lease import Lease
 from jobs.output.writer import ShardWriter
@@ -81,7 +82,7 @@ def listed(uris):
 def test_work_is_written_in_groups_that_units_never_cross(tmp_path):
     uris = [f"/in/{number}.jpg" for number in range(1300)]
     empty = ledger.load(str(tmp_path), NOW)
-    work = manifest.plan_work(listed([*uris, *uris[:5]]), empty, ["c1"], str(tmp_path), store.DEFAULT_ACCESS)
+    work = plan_work(listed([*uris, *uris[:5]]), empty, ["c1"], str(tmp_path), store.DEFAULT_ACCESS)
     assert (work.count, work.listed) == (1300, 1300)
     units = work.units(128)
     read = [row for start, count in units for row in work.read(int(start), int(count)).to_pylist()]
@@ -102,7 +103,7 @@ def test_manifests_of_every_kind(tmp_path, name, text):
     spec = ImagesSpec(manifest=str(tmp_path / name), labels="labels")
     (batch,) = manifest.listed(spec)
     assert batch.uris == [str(tmp_path / "a.jpg"), "/b/c.jpg"]
-    assert batch.asked == [["red fox", "hare"], []]
+    assert batch.labels == [["red fox", "hare"], []]
 
 
 def test_manifest_without_the_column_says_what_it_has(tmp_path):

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.flow import deferred, ledger, manifest
+from jobs.flow.work import plan_work
 from tlg import store
 from tlg.answers.records import Provenance
 from tlg.errors import EmptyCollectionError, SpecError
@@ -23,9 +24,7 @@ def names(spec, output=None):
 
 def planned(spec, tmp_path, put_off=None):
     nothing = ledger.load(str(tmp_path / "nothing"), Provenance("m", "e", "p", "r"), ACCESS)
-    work = manifest.plan_work(
-        manifest.listed(spec), nothing, ["fox", "hare"], str(tmp_path / "work"), ACCESS, put_off=put_off
-    )
+    work = plan_work(manifest.listed(spec), nothing, ["fox", "hare"], str(tmp_path / "work"), ACCESS, put_off=put_off)
     return work, work.read(0, work.count).to_pylist() if work.count else []
 
 
@@ -41,7 +40,7 @@ def test_an_empty_collection_is_an_error_of_its_own(tmp_path):
     assert caught.value.exit_code == 9
     for name in ("a.heic", "b.heic", "notes"):
         (tmp_path / "in" / name).write_bytes(b"x")
-    with pytest.raises(EmptyCollectionError, match=r"found 2 \.heic files, 1 files without an ending"):
+    with pytest.raises(EmptyCollectionError, match=r"found 2 \.heic files, 1 file without an ending"):
         names(ImagesSpec(uri=f"{tmp_path}/in"))
     with pytest.raises(EmptyCollectionError, match=r"found 3 files that do not match \*\.jpg"):
         names(ImagesSpec(uri=f"{tmp_path}/in", pattern="*.jpg"))
@@ -55,7 +54,7 @@ def test_what_is_left_out_is_counted_and_said_once(tmp_path):
     (tmp_path / "in" / "far").symlink_to(tmp_path / "far")
     work, rows = planned(ImagesSpec(uri=f"{tmp_path}/in"), tmp_path)
     assert len(rows) == 1
-    assert work.remarks() == ["left out: 2 .heic files, 1 .txt files, 1 linked folders, which are not followed"]
+    assert work.remarks() == ["left out: 2 .heic files, 1 .txt file, 1 linked folder, which is not followed"]
 
 
 @pytest.mark.parametrize("output", ["in/out", "in"])
@@ -77,14 +76,14 @@ def test_cells_of_a_csv_are_text_whatever_stands_above_them(tmp_path):
     many = "".join(f"/in/{number}.jpg,{number:05d},7,\n" for number in range(50_000))
     spec = written(tmp_path / "m.csv", f"uri,etag,size,labels\n{many}/in/last.jpg,00123,,fox;hare\n")
     work, rows = planned(spec, tmp_path)
-    assert [(row["etag"], row["size"], row["asked"]) for row in rows] == [("00123", None, ["fox", "hare"])]
+    assert [(row["etag"], row["size"], row["labels"]) for row in rows] == [("00123", None, ["fox", "hare"])]
     assert work.remarks() == ["50,000 images have labels that ask for no class; they are not looked at"]
 
 
 def test_lines_of_json_may_begin_with_nulls(tmp_path):
     lines = [{"uri": "/a.jpg", "labels": None}, {"uri": "/b.jpg", "labels": ["hare"]}, {"uri": "/c.jpg"}]
     work, rows = planned(written(tmp_path / "m.jsonl", "\n".join(map(json.dumps, lines))), tmp_path)
-    assert [row["asked"] for row in rows] == [None, ["hare"], None]
+    assert [row["labels"] for row in rows] == [None, ["hare"], None]
     assert not work.remarks()
 
 

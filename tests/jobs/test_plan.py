@@ -10,4 +10,4 @@ def test_the_sample_is_answered_and_what_is_left_out_is_said(tmp_path, exemplar_
     planned = plan(collection.spec(str(images), exemplar_folder, str(tmp_path / "out"), model="dry-run:0.01"))
     assert (planned.images, planned.sampled) == (10, 10)
     assert planned.seconds_per_image >= 0.01
-    assert planned.lines(3600)[-1] == "note      left out: 1 .heic files"
+    assert planned.lines(3600)[-1] == "note      left out: 1 .heic file"

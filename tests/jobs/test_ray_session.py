@@ -4,8 +4,8 @@ import pytest
 import ray
 
 from jobs.flow import pipeline
-from jobs.flow.manifest import Work
 from jobs.flow.stages import images_per_unit
+from jobs.flow.work import Work
 from tlg import store
 from tlg.errors import ClusterError
 from tlg.spec import WorkersSpec

@@ -7,6 +7,7 @@ import pytest
 from jobs.flow import fetch, ledger, manifest, segment
 from jobs.flow.fetch import Fetched
 from jobs.flow.progress import Progress, line
+from jobs.flow.work import plan_work
 from jobs.output.runs import RunSummary, duration
 from tlg import store
 from tlg.answers import records
@@ -18,7 +19,7 @@ from tlg.pictures import Picture
 def work_of(spec, tmp_path):
     """All images of a spec, nothing answered yet."""
     nothing = ledger.load(str(tmp_path / "none"), Provenance("m", "e", "p", "r"))
-    return manifest.plan_work(
+    return plan_work(
         manifest.listed(spec.images), nothing, ["fox", "hare"], str(tmp_path / "work"), store.DEFAULT_ACCESS
     )
 
@@ -34,7 +35,7 @@ class Down:
 
     def fetched(self, put_off_at=None, now=0.0, size=10, max_bytes=None):
         fetcher = fetch.Fetcher(None, store.DEFAULT_ACCESS, 10**6, max_bytes, lambda: now)
-        row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": size, "asked": None}
+        row = {"position": 3, "uri": "s3://b/a.jpg", "etag": "1", "size": size, "labels": None}
         (one,) = fetcher._decoded([row | {"put_off_at": put_off_at}])
         return one
 
@@ -70,10 +71,10 @@ def test_pixels_travel_unchanged():
     sent.insert(1, Fetched(9, "bad.jpg", "e", ["fox"], error_type="empty", error_message="0 bytes"))
     received = fetch.from_table(pa.concat_tables([fetch.to_table(sent[:2]), fetch.to_table(sent[2:])]))
     for one, other in zip(sent, received, strict=True):
-        assert (one.position, one.uri, one.asked, one.error_type) == (
+        assert (one.position, one.uri, one.labels, one.error_type) == (
             other.position,
             other.uri,
-            other.asked,
+            other.labels,
             other.error_type,
         )
         if one.picture:

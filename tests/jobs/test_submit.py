@@ -179,6 +179,7 @@ def test_a_worker_dies_and_the_job_finishes_and_a_second_submit_attaches(cluster
     )
     assert again.exit_code == 0, again.output
     assert f"{job_id.removesuffix('1')}2: submitted" in again.output
+    assert f"{address}/#/jobs/{job_id.removesuffix('1')}2\n" in again.output
     assert sorted(answered(tmp_path / "out")) == sorted(found)
     listed = CliRunner().invoke(app, ["jobs", "list", "--address", address]).output
     assert f"{job_id}  succeeded" in listed

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from jobs.flow import fetch, ledger, manifest
+from jobs.flow.work import plan_work
 from tests.jobs import collection
 from tlg import store
 from tlg.answers.records import Provenance
@@ -104,7 +105,7 @@ def web(monkeypatch):
 def planned(web, tmp_path, done=None):
     batches = manifest.listed(ImagesSpec(uri=f"{web.url}/lists/list.txt"))
     nothing = ledger.load(str(tmp_path / "out"), Provenance("m", "e", "p", "r"), ACCESS)
-    return manifest.plan_work(batches, done or nothing, ["fox"], str(tmp_path / "work"), ACCESS)
+    return plan_work(batches, done or nothing, ["fox"], str(tmp_path / "work"), ACCESS)
 
 
 def test_every_address_is_an_image_an_error_or_asked_again_another_night(web, tmp_path):

@@ -1,26 +1,23 @@
-"""The review's page in a real browser: one key a verdict, brush and eraser, two people, a killed server."""
+"""The page of `tlg review` in a real browser: by keys alone, mended masks, two people, a killed server."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 
-from jobs.review import verdicts  # noqa: E402
-from tests.jobs import exported  # noqa: E402
-from tests.review.server import serving  # noqa: E402
-from tests.servers import chromium  # noqa: E402
-from tlg.answers import records  # noqa: E402
+from jobs.review import verdicts
+from tests.jobs import exported
+from tests.review.server import serving
+from tests.servers import axe, chromium
+from tests.servers import browser as browsers
+from tlg.answers import records
 
 pytestmark = pytest.mark.cluster
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 PICTURES = 4
 
 
@@ -33,15 +30,24 @@ def programs():
 
 
 @pytest.fixture
-def browser(programs, tmp_path):
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs.browser
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,900"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs.driver))
-    yield driver
-    driver.quit()
+def make_browser(programs, tmp_path):
+    """People with a browser each."""
+    opened = []
+
+    def make():
+        folder = tmp_path / f"person-{len(opened)}"
+        folder.mkdir()
+        opened.append(browsers.started(programs, folder))
+        return opened[-1].__enter__()
+
+    yield make
+    for one in opened:
+        one.__exit__(None, None, None)
+
+
+@pytest.fixture
+def browser(make_browser):
+    return make_browser()
 
 
 @pytest.fixture
@@ -49,148 +55,179 @@ def out(tmp_path: Path) -> Path:
     return exported.write_output(tmp_path, 8)
 
 
-def question(browser) -> str:
-    return browser.find_element(By.ID, "question").text
-
-
-def wait_for(browser, condition) -> None:
-    WebDriverWait(browser, 20).until(lambda _: condition())
-
-
-def opened(browser, url: str) -> None:
-    browser.get(url)
-    wait_for(browser, lambda: question(browser) != "")
-
-
 def press(browser, *keys: str) -> None:
-    ActionChains(browser).send_keys(*keys).perform()
+    ActionChains(browser.driver).send_keys(*keys).perform()
+
+
+def begin(browser, url: str, name: str = "Ann") -> None:
+    """By keys alone: the name has the focus, or the button where the name is known."""
+    browser.open(url)
+    if not browser.script("return document.getElementById('reviewer').value"):
+        press(browser, name)
+    press(browser, Keys.ENTER)
+    until_seen(browser)
+
+
+def title(browser) -> str:
+    return browser.script("return document.getElementById('viewer-title').textContent")
+
+
+def until_seen(browser, other_than: str = "") -> None:
+    """A picture is open and drawn."""
+    seen = "return !document.getElementById('viewer').hidden && document.querySelector('.canvas-place .notice').hidden"
+    browser.until(lambda: browser.script(seen) and title(browser) != other_than, "the picture is seen")
 
 
 def told(browser) -> bool:
-    return browser.find_element(By.ID, "told").get_attribute("open") is not None
+    return bool(browser.all("#told[open]"))
 
 
-def review_all(browser, key: str = "r") -> int:
-    """Answers every question by one key; returns how many there were."""
+def accept_the_rest(browser) -> int:
+    """One key a picture; returns how many there were."""
     count = 0
     while not told(browser):
-        before = (question(browser), browser.find_element(By.ID, "about").text)
-        press(browser, key if before[0].startswith("Is this mask") else "r")
+        before = title(browser)
+        press(browser, Keys.ENTER)
         count += 1
-        wait_for(
-            browser,
-            lambda before=before: (
-                told(browser) or (question(browser), browser.find_element(By.ID, "about").text) != before
-            ),
-        )
+        browser.until(lambda before=before: told(browser) or (title(browser) != before), "the next one is open")
+        if not told(browser):
+            until_seen(browser)
     return count
 
 
-def severe(browser) -> list[str]:
-    return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+def chips(browser) -> list[str]:
+    return browser.texts("#viewer .classes .chip")
 
 
-def test_one_key_a_verdict_and_a_killed_server_loses_none(browser, out: Path) -> None:
+def kept(out: Path, count: int, browser) -> list[verdicts.Verdict]:
+    browser.until(lambda: len(verdicts.read(str(out))) >= count, f"{count} verdicts are in the output")
+    return verdicts.read(str(out))
+
+
+def test_one_key_a_picture_and_a_killed_server_loses_none(browser, out: Path) -> None:
     with serving(out, "--pictures", str(PICTURES)) as server:
-        opened(browser, server.url)
-        browser.find_element(By.ID, "reviewer").send_keys("Ann")
-        browser.find_element(By.ID, "question").click()
-        first = question(browser), browser.find_element(By.ID, "about").text
-        press(browser, "n" if first[0].startswith("Is this mask") else "r")
-        wait_for(browser, lambda: (question(browser), browser.find_element(By.ID, "about").text) != first)
+        begin(browser, server.url)
+        first = title(browser)
+        press(browser, "x")
+        (said,) = kept(out, 1, browser)
         server.kill()
-    said = verdicts.read(str(out))
-    assert said
-    assert {one.reviewer for one in said} == {"Ann"}
+        assert said.reviewer == "Ann"
+        press(browser, Keys.ARROW_DOWN, "x")
+        browser.until(lambda: "not kept" in browser.message(), "the page says that the server is gone")
+    assert len(verdicts.read(str(out))) == 1
     with serving(out, "--pictures", str(PICTURES)) as server:
-        opened(browser, server.url)
-        assert (question(browser), browser.find_element(By.ID, "about").text) != first
-        review_all(browser)
-        assert severe(browser) == []
+        begin(browser, server.url)
+        assert title(browser) == first
+        assert "Ann says" in browser.one("#viewer .classes").text
+        accept_the_rest(browser)
+        assert browser.errors(allowed=("CONNECTION_REFUSED",)) == []  # those of the page whose server was killed
         text = server.interrupt()
     assert f"{PICTURES} of 8 pictures reviewed" in text
     assert (out / "review" / "figures.json").exists()
+    held = {(one.image_id, one.class_name): one.verdict for one in verdicts.read(str(out))}
+    assert len(held) == PICTURES * len(exported.NAMES)
+    assert held[said.image_id, said.class_name] == said.verdict
 
 
-def test_a_mended_mask_is_what_was_drawn(browser, out: Path) -> None:
+def test_a_mended_mask_is_what_was_drawn_and_undoing_takes_it_back(browser, out: Path) -> None:
     with serving(out, "--pictures", "8") as server:
-        opened(browser, server.url)
-        while not question(browser).startswith("Is this mask"):
-            before = question(browser)
-            press(browser, Keys.ARROW_RIGHT)
-            wait_for(browser, lambda before=before: question(browser) != before)
-        press(browser, "m")
-        wait_for(browser, lambda: question(browser).startswith("Mend: "))
-        press(browser, "e")
-        stage = browser.find_element(By.ID, "stage")
-        width = stage.rect["width"]
-        browser.execute_script("document.getElementById('size').value = 100")
-        drag = ActionChains(browser).move_to_element_with_offset(stage, -int(width * 0.4), 0).click_and_hold()
-        drag.move_by_offset(int(width * 0.8), 0).release().perform()
-        press(browser, Keys.ENTER)
-        wait_for(browser, lambda: not question(browser).startswith("Mend: "))
-        assert severe(browser) == []
-    (said,) = [one for one in verdicts.read(str(out)) if one.verdict == "mended"]
-    answered = exported.masks(int(Path(said.image_uri).stem))[said.class_name]
-    assert said.rle is not None
-    mended = records.decode_mask(said.rle)
-    assert 0 < mended.sum() < answered.sum()
-    assert not (mended & ~answered).any(), "erasing adds nothing"
-    middle = mended[exported.HEIGHT // 2, 10 : exported.WIDTH - 10]
-    assert not middle.any(), "the stroke went through the middle"
-    assert said.iou == pytest.approx((mended & answered).sum() / answered.sum(), abs=1e-6)
-
-
-def test_it_fits_every_screen_and_is_used_by_keys_alone(browser, out: Path) -> None:
-    with serving(out, "--pictures", str(PICTURES)) as server:
-        for width in (360, 390, 768, 1280, 1920):
-            browser.execute_cdp_cmd(
-                "Emulation.setDeviceMetricsOverride",
-                {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
-            )
-            opened(browser, server.url)
-            wide = browser.execute_script("return document.documentElement.scrollWidth")
-            assert wide <= width
-            small = browser.execute_script(
-                "return [...document.querySelectorAll('button, input')].filter((one) => one.offsetParent)"
-                ".map((one) => [one.getBoundingClientRect(), one.outerHTML])"
-                ".filter(([box]) => Math.min(box.width, box.height) < 24).map(([, text]) => text)"
-            )
-            assert small == [], "targets are 24 pixels at least"
-        press(browser, "?")
-        assert browser.find_element(By.ID, "keys").get_attribute("open") is not None
-        press(browser, Keys.ESCAPE)
-        assert browser.find_element(By.ID, "keys").get_attribute("open") is None
-        named = browser.execute_script(
-            "return [...document.querySelectorAll('button, input')]"
-            ".every((one) => (one.textContent + (one.getAttribute('aria-label') || '')"
-            " + [...(one.labels || [])].map((label) => label.textContent)).trim())"
+        begin(browser, server.url)
+        while "found" not in chips(browser):
+            before = title(browser)
+            press(browser, "n")
+            until_seen(browser, before)
+        press(browser, *[Keys.ARROW_DOWN] * chips(browser).index("found"), "e", "[", "[")
+        box = browser.one("#viewer canvas").rect
+        chain = ActionChains(browser.driver).move_to_element_with_offset(
+            browser.one("#viewer canvas"), -int(box["width"] * 0.4), 0
         )
-        assert named
+        chain.click_and_hold().move_by_offset(int(box["width"] * 0.8), 0).release().perform()
+        (said,) = kept(out, 1, browser)
+        assert "mended" in chips(browser)
+        answered = exported.masks(int(Path(said.image_uri).stem))[said.class_name]
+        assert said.rle is not None
+        mended = records.decode_mask(said.rle)
+        assert 0 < mended.sum() < answered.sum()
+        assert not (mended & ~answered).any(), "erasing adds nothing"
+        assert not mended[exported.HEIGHT // 2, 10 : exported.WIDTH - 10].any(), "the stroke went through the middle"
+        assert said.iou == pytest.approx((mended & answered).sum() / answered.sum(), abs=1e-6)
+        press(browser, "z")
+        browser.until(lambda: not verdicts.read(str(out)), "it is taken back")
+        browser.until(lambda: "mended" not in chips(browser), "the mask is as it was")
+        assert browser.errors() == []
 
 
-def test_contrast_is_enough_in_both_schemes(browser, out: Path) -> None:
+def test_an_absent_class_is_drawn_where_it_was_missing(browser, out: Path) -> None:
+    with serving(out, "--pictures", "8") as server:
+        begin(browser, server.url)
+        while "absent" not in chips(browser):
+            before = title(browser)
+            press(browser, "n")
+            until_seen(browser, before)
+        press(browser, *[Keys.ARROW_DOWN] * chips(browser).index("absent"), "r")
+        (said,) = kept(out, 1, browser)
+        assert (said.verdict, said.rle) == ("missing", None)
+        browser.until(lambda: "missing" in chips(browser), "it says missing")
+        press(browser, "b", " ", *[Keys.ARROW_RIGHT] * 4, " ")
+        drawn = kept(out, 2, browser)[-1]
+        assert drawn.verdict == "missing"
+        assert drawn.rle is not None
+        browser.until(lambda: "mended" in chips(browser), "it says mended")
+        browser.driver.refresh()
+        browser.until(lambda: browser.script("return document.body.dataset.ready") == "yes", "the page is ready")
+        assert "mended" in browser.texts(".tile .verdict")
+        assert browser.errors() == []
+
+
+def test_two_people_on_one_review_lose_nothing(make_browser, out: Path) -> None:
+    ann, ben = make_browser(), make_browser()
+    with serving(out, "--pictures", "8") as server:
+        begin(ann, server.url, "Ann")
+        begin(ben, server.url, "Ben")
+        assert title(ann) == title(ben)
+        press(ann, "x")
+        kept(out, 1, ann)
+        press(ben, Keys.ARROW_DOWN, "x")
+        kept(out, 2, ben)
+        # What the other said is shown without loading the page again.
+        for person, other in ((ann, "Ben"), (ben, "Ann")):
+            person.until(
+                lambda person=person, other=other: f"{other} says" in person.one("#viewer .classes").text,
+                f"{other}'s verdict is shown",
+            )
+        # Both judge the same answer: both are kept, and whoever comes later hears of it.
+        press(ben, Keys.ARROW_UP, "r")
+        ben.until_message("Ann said of")
+        said = kept(out, 3, ben)
+        last = said[-1]
+        both = [one for one in said if (one.image_id, one.class_name) == (last.image_id, last.class_name)]
+        assert [one.reviewer for one in both] == ["Ann", "Ben"]
+        accept_the_rest(ben)
+        everything = verdicts.read(str(out))
+        assert {(one.image_id, one.class_name, one.verdict, one.reviewer) for one in said} <= {
+            (one.image_id, one.class_name, one.verdict, one.reviewer) for one in everything
+        }
+        assert ann.errors() == ben.errors() == []
+
+
+def test_axe_finds_nothing_serious_and_it_fits_every_screen(browser, out: Path) -> None:
+    try:
+        script = axe.source()
+    except axe.Unavailable as error:
+        pytest.skip(str(error))
+    found = []
     with serving(out, "--pictures", str(PICTURES)) as server:
-        for scheme in ("light", "dark"):
-            features = [{"name": "prefers-color-scheme", "value": scheme}]
-            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-            opened(browser, server.url)
-            for name, least in (("ink", 4.5), ("soft", 4.5), ("bad", 4.5), ("accent", 3), ("line", 3), ("focus", 3)):
-                for ground in ("panel", "page"):
-                    assert contrast(browser, name, ground) >= least, f"{name} on {ground}, {scheme}"
-            assert contrast(browser, "accent-ink", "accent") >= 4.5
-
-
-def contrast(browser, one: str, other: str) -> float:
-    def luminance(name: str) -> float:
-        text = browser.execute_script(
-            "const s = document.createElement('i'); s.style.color = `var(--${arguments[0]})`;"
-            "document.body.append(s); const c = getComputedStyle(s).color; s.remove(); return c",
-            name,
-        )
-        parts = np.array([float(part) for part in text[text.index("(") + 1 : -1].split(",")[:3]]) / 255
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
+        begin(browser, server.url)
+        for where, key in (("viewer", None), ("list", Keys.ESCAPE), ("figures", "w")):
+            if key:
+                press(browser, key)
+            if where == "figures":
+                browser.until(lambda: told(browser), "the figures are shown")
+            for width in (360, 1280, 1920):
+                for dark in (False, True):
+                    browser.size(width, 900, dark)
+                    lines = axe.violations(browser, script)
+                    found += [f"{where} {width} {line}" for line in lines if line.startswith(("serious", "critical"))]
+                    if browser.script("return document.documentElement.scrollWidth > innerWidth"):
+                        found.append(f"{where} is wider than {width}")
+    assert not found, "\n".join(found)

@@ -214,16 +214,16 @@ def to_row(answer: Answer, uri: str, etag: str | None, provenance: Provenance) -
 def from_rows(rows: Iterable[dict[str, Any]]) -> list[Answer]:
     """The inverse of `to_rows` over an image's answers, for rows that are no error."""
     named = ("class_name", "class_id", "status", "score", "presence", "height", "width", "rle", "area")
-    found: dict[int, dict[str, Any]] = {}
+    by_class: dict[int, dict[str, Any]] = {}
     parts: dict[int, list[tuple[int, Part]]] = {}
     for row in rows:
         if row["part"] is None:
-            found[row["class_id"]] = {name: row[name] for name in named} | {"bbox": row["bbox"] or []}
+            by_class[row["class_id"]] = {name: row[name] for name in named} | {"bbox": row["bbox"] or []}
         else:
             part = Part(row["score"], row["rle"], row["area"], row["bbox"])
             parts.setdefault(row["class_id"], []).append((row["part"], part))
     of_class = {class_id: tuple(part for _, part in sorted(some, key=_number)) for class_id, some in parts.items()}
-    return [Answer(**values, parts=of_class.get(class_id, ())) for class_id, values in found.items()]
+    return [Answer(**values, parts=of_class.get(class_id, ())) for class_id, values in by_class.items()]
 
 
 def _number(numbered: tuple[int, Part]) -> int:
@@ -255,16 +255,16 @@ def to_table(images: Sequence[ImageAnswers], provenance: Provenance) -> pa.Table
     append = [columns[name].append for name in columns]
     for image in images:
         head = (image_id(image.uri), image.uri, image.etag)
-        for one in image.answers:
-            box = one.bbox if one.status == "mask" else None
-            values = (one.height, one.width, one.class_name, one.class_id, one.status)
-            found: list[tuple[Any, ...]] = [(one.score, one.presence, one.area, box, one.rle, None)]
-            found += [
-                (part.score, one.presence, part.area, part.bbox, part.rle, number)
-                for number, part in enumerate(one.parts, start=1)
+        for answer in image.answers:
+            box = answer.bbox if answer.status == "mask" else None
+            values = (answer.height, answer.width, answer.class_name, answer.class_id, answer.status)
+            measurements: list[tuple[Any, ...]] = [(answer.score, answer.presence, answer.area, box, answer.rle, None)]
+            measurements += [
+                (part.score, answer.presence, part.area, part.bbox, part.rle, number)
+                for number, part in enumerate(answer.parts, start=1)
             ]
-            for measured in found:
-                for add, value in zip(append, (*head, *values, *measured, None, None), strict=True):
+            for measurement in measurements:
+                for add, value in zip(append, (*head, *values, *measurement, None, None), strict=True):
                     add(value)
         if image.error_type is not None:
             nothing = (None,) * 4

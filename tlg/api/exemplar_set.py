@@ -68,11 +68,11 @@ class ExemplarSet:
         return self.loaded.digest
 
     def __repr__(self) -> str:
-        classes = ", ".join(f"{each.name} ({len(each.exemplars)})" for each in self.loaded.classes)
+        classes = ", ".join(f"{of_class.name} ({len(of_class.exemplars)})" for of_class in self.loaded.classes)
         return f"ExemplarSet {self.name}: {classes}; {len(self.loaded.negatives)} negatives"
 
     def _repr_html_(self) -> str:
-        rows = [(each.name, each.exemplars) for each in self.loaded.classes]
+        rows = [(of_class.name, of_class.exemplars) for of_class in self.loaded.classes]
         if self.loaded.negatives:
             rows.append(("(negatives)", self.loaded.negatives))
         return f"<table>{''.join(_row(name, images) for name, images in rows)}</table>"

@@ -36,10 +36,13 @@ def annotate(
     {"run.min_score": 0.6, "workers.max": 4}. `address` names a running Ray; without it the job starts its own.
     """
     from jobs.annotate import annotate as run_job
+    from jobs.commands.validate import check_inputs
 
     source = exemplars.source if isinstance(exemplars, ExemplarSet) else str(exemplars)
     assignments = [f"{key}={json.dumps(value)}" for key, value in ({"model": model} | dict(settings or {})).items()]
-    return run_job(short_spec(str(images), source, str(out), assignments), address)
+    spec = short_spec(str(images), source, str(out), assignments)
+    check_inputs(spec)
+    return run_job(spec, address)
 
 
 def read_answers(out: str | Path) -> CommittedAnswers:

@@ -70,16 +70,19 @@ def prune(
 def push(
     output: str,
     to: Annotated[
-        str | None, typer.Option(help="label-studio+http://HOST/projects/7; left out, the collection that was answered")
+        str | None,
+        typer.Option(
+            help="label-studio+http://HOST/projects/7 or cvat+http://HOST/tasks/7; left out, the answered collection"
+        ),
     ] = None,
     min_score: Annotated[float, typer.Option(help="Leave out masks with a lower score")] = 0.0,
     endpoint: Endpoint = None,
 ) -> None:
-    """Push answers to Label Studio as predictions. Run again, it pushes only what is missing."""
-    from deploy.connectors import label_studio_push
+    """Push answers to Label Studio or CVAT. Run again, it pushes only what is missing."""
+    from deploy.connectors import push as pushing
     from tlg.store import Access, join
 
-    for line in label_studio_push.push(join(".", output), to, Access(endpoint), min_score):
+    for line in pushing.push(join(".", output), to, Access(endpoint), min_score):
         typer.echo(line)
 
 

@@ -26,6 +26,7 @@ def submit(
         typer.echo(f"{job.id}: already succeeded, nothing is run; --again runs it once more")
         return
     typer.echo(f"{job.id}: {'submitted' if job.created else f'already {job.status.lower()}, attached'}")
+    typer.echo(f"Ray's dashboard shows it: {submission.dashboard(job.id, address)}")
     if wait:
         ended = submission.follow(job.id, address, loaded.deploy.deadline_seconds, typer.echo)
         typer.echo(f"{ended.id}: {ended.status.lower()}")

@@ -33,7 +33,7 @@ def annotate(
     from jobs.commands import annotate
 
     loaded = annotate.read_spec(spec, images, exemplars, classes, out, overrides)
-    annotate.run_annotate(loaded, address, only_failed, force)
+    annotate.run_annotate(loaded, address, only_failed, force, by_hand=spec is None)
 
 
 def validate(spec: str, overrides: Overrides = []) -> None:  # noqa: B006

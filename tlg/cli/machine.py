@@ -22,7 +22,7 @@ def doctor(
         is_well = is_well and finding.ok
         mark, colour = ("ok  ", typer.colors.GREEN) if finding.ok else ("FAIL", typer.colors.RED)
         typer.secho(mark, fg=colour, nl=False)
-        typer.echo(f" {finding.subject}: {finding.found}")
+        typer.echo(f" {finding.subject}: {finding.detail}")
         if finding.advice:
             typer.echo(f"       {finding.advice}")
     raise typer.Exit(0 if is_well else 1)

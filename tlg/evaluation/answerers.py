@@ -75,9 +75,9 @@ class PhotoFeatures:
         name = f"{self._weights}, {photo.image.resolve()}, side {self.side}, mirrored {mirrored}"
         file = self.folder / f"{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}.pt"
         if not file.exists():
-            keep(file, [one.cpu().clone() for one in self._compute(photo, mirrored).maps])
+            keep(file, [level.cpu().clone() for level in self._compute(photo, mirrored).maps])
         maps = torch.load(file, weights_only=True)
-        return Features([one.to(self.device) for one in maps], (self.side, self.side))
+        return Features([level.to(self.device) for level in maps], (self.side, self.side))
 
     def _compute(self, photo: Photo, mirrored: bool) -> Features:
         image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
@@ -86,7 +86,7 @@ class PhotoFeatures:
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
         with torch.inference_mode(), half:
             maps = self.backbone(image)
-        return Features([one.half() for one in maps], (self.side, self.side))
+        return Features([level.half() for level in maps], (self.side, self.side))
 
     def of(self, photos: Sequence[Photo], mirrored: bool = False) -> Features:
         return Features.cat([self._one(photo, mirrored) for photo in photos]).to(torch.float32)
@@ -207,14 +207,14 @@ class Swapped:
 
 def swapped(episodes: Sequence[Episode]) -> list[Episode]:
     """Every episode with the class and the exemplars of the next episode that asks for another class."""
-    found = []
+    swaps = []
     for start, episode in enumerate(episodes):
         following = (episodes[(start + step) % len(episodes)] for step in range(1, len(episodes)))
-        other = next((one for one in following if one.class_id != episode.class_id), None)
+        other = next((candidate for candidate in following if candidate.class_id != episode.class_id), None)
         if other is None:
             raise SpecError("swapped exemplars need episodes of two classes; all of these ask for one")
-        found.append(replace(episode, class_id=other.class_id, supports=other.supports))
-    return found
+        swaps.append(replace(episode, class_id=other.class_id, supports=other.supports))
+    return swaps
 
 
 class PriorAlone:
@@ -261,7 +261,7 @@ class Prototypes:
         backbone = self.features.backbone
         grid = self.features.of(photos).maps[backbone.levels[1][-1]].shape[-2:]
         maps = [self.features.of(photos).maps[level[-1]] for level in backbone.levels[1:]]
-        resized = [F.interpolate(F.normalize(one, dim=1), size=grid, mode="bilinear") for one in maps]
+        resized = [F.interpolate(F.normalize(plane, dim=1), size=grid, mode="bilinear") for plane in maps]
         return F.normalize(torch.cat(resized, dim=1).flatten(2), dim=1)
 
     def _masks(self, episode: Episode, like_SCP: Tensor) -> Tensor:

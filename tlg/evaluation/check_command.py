@@ -20,7 +20,7 @@ def check(uri: str, model: str | None) -> Iterator[str]:
     for checked in ExemplarChecker(prepared, loaded).check():
         doubtful += checked.warning is not None
         yield line(checked)
-    yield f"{doubtful} of {sum(len(of.exemplars) for of in loaded.classes)} exemplars are worth a look"
+    yield f"{doubtful} of {sum(len(of_class.exemplars) for of_class in loaded.classes)} exemplars are worth a look"
 
 
 def line(checked: ExemplarCheck) -> str:

@@ -161,7 +161,7 @@ def classes_table(comparison: Comparison) -> str:
     columns: dict[str, dict[str, str]] = {}
     for row in comparison.rows:
         if reports := written_reports(comparison, row):
-            one_shot, more_shots = (class_means([one["shots"][shots] for one in reports]) for shots in SHOTS)
+            one_shot, more_shots = (class_means([report["shots"][shots] for report in reports]) for shots in SHOTS)
             columns[row.name] = {name: f"{one_shot[name]:.0f} / {more_shots[name]:.0f}" for name in one_shot}
     names = {name: None for values in columns.values() for name in values}
     lines = [f"| class, 1-shot / 5-shot | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]

@@ -103,8 +103,8 @@ def opened(content: bytes, max_pixels: int) -> Opened:
         ((kind, image_class) for kind, beginning, image_class in FORMATS if beginning.match(content)), ("", None)
     )
     if image_class is None:
-        found = f"begins with {content[:8]!r}"
-        raise InputError(f"not an image: {found}; expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM", "not_an_image")
+        start = f"begins with {content[:8]!r}"
+        raise InputError(f"not an image: {start}; expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM", "not_an_image")
     scans = components = 1
     try:
         if kind == "JPEG":

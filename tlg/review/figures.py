@@ -72,7 +72,7 @@ class ClassFigures:
 
 
 def _as_json(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else {name: round(one, 4) for name, one in estimate._asdict().items()}
+    return None if estimate is None else {name: round(value, 4) for name, value in estimate._asdict().items()}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Drawn:
 
 def estimate(population: Population, judged: Sequence[Judged]) -> tuple[ClassFigures | None, list[ClassFigures]]:
     """The figures of all classes together, where anything was judged, and of each class that was judged."""
-    named = {one.class_name for one in judged}
+    named = {judgement.class_name for judgement in judged}
     chosen = [place for place, name in enumerate(population.classes) if name in named]
     if not chosen:
         return None, []
@@ -105,12 +105,12 @@ def _drawn(population: Population, chosen: list[int], names: list[str], judged: 
     edge_B1 = edges(masks_CT)
     member_CB = binned(masks_CT, edge_B1)
     is_left_BT = (edge_B1[:-1, None] >= np.rint(np.array(THRESHOLDS) * STEPS)).astype(np.float32)
-    masks = [one for one in judged if one.is_mask]
-    row = [names.index(one.class_name) for one in masks]
-    step = step_of(np.array([one.score for one in masks]))
+    masks = [judgement for judgement in judged if judgement.is_mask]
+    row = [names.index(judgement.class_name) for judgement in masks]
+    step = step_of(np.array([judgement.score for judgement in masks]))
     count_CB = _counts(row, step, [1] * len(masks), len(names), edge_B1)
     draws = []
-    for said in ([one.is_right for one in masks], [one.is_there for one in masks]):
+    for said in ([judgement.is_right for judgement in masks], [judgement.is_there for judgement in masks]):
         right_CB = _counts(row, step, said, len(names), edge_B1)
         drawn = predicted(member_CB, count_CB, right_CB, places(member_CB), MASKS, rng)
         draws.append(np.concatenate([some_SCB.astype(np.float32) @ is_left_BT for some_SCB in drawn]))
@@ -124,16 +124,16 @@ def _missed(
     population: Population, chosen: list[int], names: list[str], judged: Sequence[Judged], rng: np.random.Generator
 ) -> np.ndarray | None:
     """(D, C): absent answers whose class is there; None where nobody judged an absent answer."""
-    absent = [one for one in judged if not one.is_mask]
+    absent = [judgement for judgement in judged if not judgement.is_mask]
     if not absent:
         return None
     counts_CT = np.concatenate([population.absent_beside[chosen], population.absent_alone[chosen]])
     edge_B1 = edges(counts_CT)
     member_CB = binned(counts_CT, edge_B1)
-    row = [names.index(one.class_name) + (0 if one.has_mask else len(names)) for one in absent]
-    step = step_of(np.array([one.presence for one in absent]))
+    row = [names.index(judgement.class_name) + (0 if judgement.has_mask else len(names)) for judgement in absent]
+    step = step_of(np.array([judgement.presence for judgement in absent]))
     count_CB = _counts(row, step, [1] * len(absent), len(counts_CT), edge_B1)
-    there_CB = _counts(row, step, [one.is_there for one in absent], len(counts_CT), edge_B1)
+    there_CB = _counts(row, step, [judgement.is_there for judgement in absent], len(counts_CT), edge_B1)
     drawn = predicted(member_CB, count_CB, there_CB, places(member_CB), ABSENT, rng)
     missed_DC = np.concatenate([some_SCB.sum(2) for some_SCB in drawn])
     return missed_DC[:, : len(names)] + missed_DC[:, len(names) :]
@@ -147,8 +147,8 @@ def _counts(row: list[int], step: np.ndarray, weight: Sequence[float], rows: int
 
 
 def _figures(name: str, rows: np.ndarray, drawn: _Drawn, judged: Sequence[Judged], named: set[str]) -> ClassFigures:
-    own = [one for one in judged if one.class_name in named]
-    masks = sum(one.is_mask for one in own)
+    own = [judgement for judgement in judged if judgement.class_name in named]
+    masks = sum(judgement.is_mask for judgement in own)
     # Below the lowest score nothing was ever left out.
     lowest = drawn.lowest[rows].min()
     every = [_at(place, rows, drawn) for place in range(len(THRESHOLDS))]

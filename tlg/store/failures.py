@@ -90,17 +90,17 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        found = explain(uri, error)
-        if found is None:
+        failure = explain(uri, error)
+        if failure is None:
             raise
-        raise found from None
+        raise failure from None
 
 
 def explain(uri: str, error: BaseException) -> StorageError | None:
     """None where the error is none of a store's: ours already, or a defect."""
     if isinstance(error, TlgError):
         return None
-    types = {f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__}
+    types = {f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__}
     text = " ".join(str(error).split()) or type(error).__name__
     if "boto3.exceptions.Boto3Error" in types and error.__context__ is not None:
         return explain(uri, error.__context__)  # it only wraps what the transfer raised

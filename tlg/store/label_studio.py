@@ -6,18 +6,17 @@ An image is its task, `.../projects/7/tasks/12/fox.jpg`, whether Label Studio ke
 from __future__ import annotations
 
 import hashlib
-import io
 import mimetypes
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tlg.errors import StorageError
 from tlg.store.label_studio_api import Studio, studio
 from tlg.store.places import Access, Entry, scheme
-from tlg.store.protocol import LeftOut, Store
+from tlg.store.protocol import LeftOut, Store, WholeStore
 from tlg.store.retry import patiently
 
 PREFIX = "label-studio+"
@@ -39,7 +38,7 @@ class Task:
         return f"tasks/{self.number}/{unquote(urlsplit(self.image).path.rsplit('/', 1)[-1]) or 'image'}"
 
 
-class LabelStudioStore(Store):
+class LabelStudioStore(WholeStore):
     def __init__(self, access: Access, store_of: Callable[[str, Access], Store]):
         """`store_of` knows the stores that tasks may name."""
         super().__init__(access)
@@ -58,15 +57,6 @@ class LabelStudioStore(Store):
         if scheme(image) == "file":
             raise StorageError(f"{uri}: its image is {image}, a path of Label Studio's own machine", denied=True)
         return self._store_of(image, self.access).read(image, max_bytes)
-
-    def read_range(self, uri: str, start: int, length: int) -> bytes:
-        return self.read(uri)[start : start + length]
-
-    def open_input(self, uri: str) -> BinaryIO:
-        return io.BytesIO(self.read(uri))
-
-    def size(self, uri: str) -> int:
-        return len(self.read(uri))
 
     def exists(self, uri: str) -> bool:
         try:
@@ -97,11 +87,15 @@ def tasks(project_uri: str, patience_seconds: float) -> Iterator[Task]:
     seen, page = 0, 0
     while True:
         page += 1
-        asked = {"project": project, "page": page, "page_size": TASKS_PER_PAGE, **FIELDS}
-        answer = patiently(lambda asked=asked: api.get("/api/tasks/", **asked), patience_seconds)  # type: ignore[misc]
+        query = {"project": project, "page": page, "page_size": TASKS_PER_PAGE, **FIELDS}
+        answer = patiently(lambda query=query: api.get("/api/tasks/", **query), patience_seconds)  # type: ignore[misc]
         for task in answer["tasks"]:
             versions = str(task.get("predictions_model_versions") or "").split(",")
-            yield Task(task["id"], _image(task.get("data")) or "", frozenset(one.strip() for one in versions if one))
+            yield Task(
+                task["id"],
+                _image(task.get("data")) or "",
+                frozenset(version.strip() for version in versions if version),
+            )
         seen += len(answer["tasks"])
         if not answer["tasks"] or seen >= answer["total"]:
             return
@@ -113,10 +107,10 @@ def project_of(uri: str) -> tuple[Studio, int]:
 
 
 def _parsed(uri: str) -> tuple[Studio, int, int | None]:
-    found = PROJECT.fullmatch(uri)
-    if found is None:
+    match = PROJECT.fullmatch(uri)
+    if match is None:
         raise StorageError(f"{uri}: names no project; expected {PREFIX}http://HOST/projects/7")
-    return studio(found[1]), int(found[2]), int(found[3]) if found[3] else None
+    return studio(match[1]), int(match[2]), int(match[3]) if match[3] else None
 
 
 def _image(data: Any) -> str | None:

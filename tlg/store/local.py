@@ -117,8 +117,8 @@ class LocalStore(Store):
         def scan() -> list[os.DirEntry]:
             with explained(local_uri(folder)):
                 try:
-                    with os.scandir(folder) as found:
-                        return sorted(found, key=lambda child: child.name)
+                    with os.scandir(folder) as children:
+                        return sorted(children, key=lambda child: child.name)
                 except PermissionError:
                     if is_root:
                         raise

@@ -138,12 +138,12 @@ class ObjectStore(Store):
 
     def delete_folder(self, uri: str) -> None:
         try:
-            found = list(self.entries(uri, lambda place, reason: None))
+            entries = list(self.entries(uri, lambda place, reason: None))
         except StorageError as error:
             if error.missing:
                 return
             raise
-        for _, entry in found:
+        for _, entry in entries:
             self.delete(entry.uri)
 
     def _at(self, uri: str) -> tuple[Any, str]:
@@ -164,8 +164,8 @@ class ObjectStore(Store):
             with _explained(uri):
                 if not anew:
                     filesystem.invalidate_cache()
-                found = filesystem.ls(folder, detail=True, **anew)
-                return sorted(found, key=lambda info: info["name"])
+                infos = filesystem.ls(folder, detail=True, **anew)
+                return sorted(infos, key=lambda info: info["name"])
 
         return patiently(scan, self.access.patience_seconds)
 
@@ -182,7 +182,7 @@ def filesystem_of(uri: str, access: Access) -> tuple[Any, str]:
         way_out = f'pip install "tlg[{extra}]"' if extra else f"pip install what fsspec names: {error}"
         raise StorageError(f"{uri}: the package for {name}:// is not installed; {way_out}") from None
     except ValueError as error:
-        known = ", ".join(f"{one}://" for one in ("s3", "http", "https", *EXTRAS))
+        known = ", ".join(f"{protocol}://" for protocol in ("s3", "http", "https", *EXTRAS))
         if name not in fsspec.available_protocols():
             raise StorageError(
                 f"{uri}: unknown store {name}://; expected a path, {known} or what fsspec knows"

@@ -36,8 +36,8 @@ class Entry:
 
 
 def scheme(uri: str) -> str:
-    found = SCHEME.match(uri)
-    return found[1].lower() if found else "file"
+    match = SCHEME.match(uri)
+    return match[1].lower() if match else "file"
 
 
 def join(folder: str, value: str) -> str:

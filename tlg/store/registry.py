@@ -27,6 +27,8 @@ OWN: dict[str, Callable[[Access], Store] | str] = {
     "https": "tlg.store.web:WebStore",
     "label-studio+http": _label_studio,
     "label-studio+https": _label_studio,
+    "cvat+http": "tlg.store.cvat:CvatStore",
+    "cvat+https": "tlg.store.cvat:CvatStore",
 }
 STORES: Registry[Callable[[Access], Store]] = Registry("store", "tlg.stores", OWN, StorageError)
 

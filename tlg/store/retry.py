@@ -37,5 +37,5 @@ def sleep(seconds: float) -> None:
 def _pause(state: RetryCallState) -> float:
     """Growing, and never shorter than what the server asked for."""
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, StorageError) else 0.0
-    return max(asked, _growing(state))
+    wait = error.retry_after if isinstance(error, StorageError) else 0.0
+    return max(wait, _growing(state))

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import socket
 import ssl
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import BinaryIO
 
 import httpx
 
 from tlg.errors import StorageError
 from tlg.store import bodies
 from tlg.store.failures import missing, status_may_pass
-from tlg.store.protocol import Store
+from tlg.store.protocol import WholeStore
 
 # A host that has no name any more will have none tonight; a resolver that is out of order says so by other numbers.
 NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
-class WebStore(Store):
+class WebStore(WholeStore):
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
         with explained(uri), client().stream("GET", uri) as answer:
             check(uri, answer)
             return bodies.whole(uri, answer.iter_bytes(), max_bytes)
-
-    def open_input(self, uri: str) -> BinaryIO:
-        return io.BytesIO(self.read(uri))
-
-    def read_range(self, uri: str, start: int, length: int) -> bytes:
-        return self.read(uri)[start : start + length]
-
-    def size(self, uri: str) -> int:
-        return len(self.read(uri))
 
     def exists(self, uri: str) -> bool:
         try:

@@ -130,7 +130,7 @@ def precompute(
     check_ids(class_id for photo in waiting for class_id in photo.classes)
     fitted: dict[int, FittedPrior] = {}
     own: dict[tuple[str, int], torch.Tensor] = {}
-    for class_id in sorted({one for photo in waiting for one in photo.classes}):
+    for class_id in sorted({label for photo in waiting for label in photo.classes}):
         showing = photos_of(photos, class_id)
         exemplars = random.Random(f"{seed}/{class_id}").sample(showing, min(shots, len(showing)))
         fitted[class_id] = prior.fit([(features(photo)[0], 0, None) for photo in exemplars])

@@ -100,8 +100,8 @@ def claim(out: PseudoMasks, settings: dict[str, object]) -> None:
         out.folder.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings, indent=1))
         return
-    found = json.loads(file.read_text())
-    changed = [key for key in settings if found.get(key) != settings[key]]
+    before = json.loads(file.read_text())
+    changed = [key for key in settings if before.get(key) != settings[key]]
     if changed:
         raise SpecError(
             f"{out.folder} holds pseudo-masks made with another {', '.join(changed)}; choose another --out or delete it"

@@ -178,11 +178,11 @@ def cat(rng: np.random.Generator) -> list[Part]:
 def rabbit(rng: np.random.Generator) -> list[Part]:
     lean = rng.uniform(8, 20)
     ear = [*oval(0.22, -0.55, 0.17, 0.5), *oval(0.22, -0.55, 0.08, 0.36, TRIM)]
-    one = turned(ear, lean, (0.2, 0))
+    turned_ear = turned(ear, lean, (0.2, 0))
     eyes = [*disc(-0.22, 0.28, 0.09, DETAIL), *disc(0.22, 0.28, 0.09, DETAIL)]
     return [
-        *one,
-        *flipped(one),
+        *turned_ear,
+        *flipped(turned_ear),
         *oval(0, 0.42, 0.56, 0.54),
         *eyes,
         *disc(0, 0.48, 0.08, TRIM),

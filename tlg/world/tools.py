@@ -132,9 +132,9 @@ def scissors(rng: np.random.Generator) -> list[Part]:
     spread = rng.uniform(13, 24)
     half = [*poly([(-0.1, 0.2), (0.1, 0.2), (0.05, -1), (-0.03, -1)], TRIM), *stroke([(0, 0.1), (0.1, 0.45)], 0.18)]
     loop = [*oval(0.14, 0.68, 0.26, 0.33), *oval(0.14, 0.68, 0.13, 0.19, CUT)]
-    one = turned([*half, *loop], -spread, (0, 0.05))
-    other = [Part(part.outline * (-1, 1), part.tone) for part in one]
-    return [*one, *other, *disc(0, 0.05, 0.07, DETAIL)]
+    arm = turned([*half, *loop], -spread, (0, 0.05))
+    other = [Part(part.outline * (-1, 1), part.tone) for part in arm]
+    return [*arm, *other, *disc(0, 0.05, 0.07, DETAIL)]
 
 
 @kind("ladder", "parallel rungs", ("bricks", "wood", "concrete"), upright=True)
@@ -165,9 +165,9 @@ def pliers(rng: np.random.Generator) -> list[Part]:
         *blob([(-0.02, -0.1), (0.02, -1), (0.2, -0.9), (0.3, -0.4), (0.18, 0)], TRIM),
         *stroke([(0.02, 0), (0.22, 0.4), (0.2, 0.95)], 0.22),
     ]
-    one = turned(half, spread / 2)
-    other = [Part(part.outline * (-1, 1), part.tone) for part in one]
-    return [*one, *other, *disc(0, 0, 0.2, DETAIL)]
+    arm = turned(half, spread / 2)
+    other = [Part(part.outline * (-1, 1), part.tone) for part in arm]
+    return [*arm, *other, *disc(0, 0, 0.2, DETAIL)]
 
 
 @kind("magnet", "two bright poles", ("metal", "paper", "wood"), hues=(0.0,))

@@ -1,5 +1,5 @@
 // One exemplar, large, to say where its class is: boxes, points, points beside it, brush strokes.
-import { button, byId, element } from "../core/dom.js";
+import { button, byId, element, setReason } from "../core/dom.js";
 import { tell } from "../core/messages.js";
 import { counted } from "../core/words.js";
 import { decoded } from "../viewer/decoding.js";
@@ -22,11 +22,12 @@ export async function openDrawer(exemplar, className, colour, changed) {
   const hint = element("p", { class: "hint", id: "drawer-hint", "aria-live": "polite" });
   const count = element("p", { class: "hint", "aria-live": "polite" });
   const tools = TOOLS.map(([kind, label]) => button(label, () => choose(kind), { data: { kind }, "aria-pressed": "false" }));
+  const undoButton = button("Undo", () => undo()), clearButton = button("Clear", () => clear());
   const dialog = element("dialog", { id: "drawer", class: "large", "aria-labelledby": "drawer-title" },
     element("div", { class: "row" }, element("h2", { id: "drawer-title", class: "grow" }, `Where is ${className || "it"}?`),
       button("Done", () => dialog.close(), { class: "primary" })),
     element("div", { class: "row tools", role: "toolbar", "aria-label": "Drawing tools" }, ...tools,
-      button("Undo", () => undo()), button("Clear", () => clear()),
+      element("span", { class: "gap" }), undoButton, clearButton, element("span", { class: "gap" }),
       button("Zoom in", () => stage.zoom(1.5)), button("Zoom out", () => stage.zoom(1 / 1.5)), button("Fit", () => stage.fit())),
     hint, canvas, count);
   byId("dialogs").append(dialog);
@@ -51,6 +52,8 @@ export async function openDrawer(exemplar, className, colour, changed) {
   function refresh() {
     const said = KINDS.filter((kind) => drawing[kind].length).map((kind) => counted(drawing[kind].length, ...WORDS[kind]));
     count.textContent = said.length ? `Drawn: ${said.join(", ")}.` : "Nothing is drawn: the name alone counts, which is often enough.";
+    setReason(undoButton, history.length ? "" : "There is nothing to undo.");
+    setReason(clearButton, drawnCount(drawing) ? "" : "Nothing is drawn yet.");
     stage.redraw();
   }
   function choose(kind) {

@@ -7,6 +7,8 @@ import { listSets } from "../exemplars/stored.js";
 import { save } from "../pictures/downloads.js";
 
 const EVERY_MS = 3000;
+// How a spec says that there are names and no exemplars.
+const BY_NAMES = "names://";
 const FORMATS = ["coco", "yolo_seg", "label_studio", "labelme", "label_maps", "overlay"];
 const STATES = { PENDING: "waiting for the cluster", RUNNING: "running", STOPPED: "stopped", SUCCEEDED: "done", FAILED: "failed" };
 
@@ -26,10 +28,14 @@ export function startJobs({ isShown, settings }) {
 
   async function refreshSets() {
     const sets = await listSets(), select = byId("job-set"), before = select.value;
-    select.replaceChildren(...sets.map(({ name, classes }) => new Option(`${name} (${classes.map((one) => one.name).join(", ")})`, name)));
+    select.replaceChildren(...sets.map(({ name, classes }) => new Option(`${name} (${classes.map((one) => one.name).join(", ")})`, name)),
+      new Option("No exemplars: names alone", BY_NAMES));
     if (before) select.value = before;
     byId("job-set-hint").textContent = sets.length ? "" : "No set is stored yet: save your exemplars as a set on the first page.";
+    showNames();
   }
+
+  function showNames() { byId("job-names-field").hidden = byId("job-set").value !== BY_NAMES; }
 
   async function refresh() {
     clearTimeout(timer);
@@ -65,7 +71,7 @@ export function startJobs({ isShown, settings }) {
       run && element("progress", { max: Math.max(1, run.images), value: run.done, "aria-label": `${run.done} of ${run.images} images` }),
       element("p", { class: "hint" }, said(job)),
       job.message && job.status === "FAILED" && element("p", { class: "problem wrap" }, job.message),
-      element("div", { class: "row" }, report(job, run), stop), job.output && nights);
+      element("div", { class: "row" }, report(job, run), review(job), stop), job.output && nights);
   }
 
   function said({ run, started_at: startedAt, ended_at: endedAt, output }) {
@@ -87,6 +93,13 @@ export function startJobs({ isShown, settings }) {
       try { save(await (await call("GET", path)).blob(), `${job.id}-report.html`); } catch (error) { tell(error); }
     }, { id: `report-${job.id}` });
     setReason(made, why);
+    return made;
+  }
+
+  function review(job) {
+    if (job.output) return element("a", { class: "button", id: `review-${job.id}`, href: `/review?job=${encodeURIComponent(job.id)}` }, "Review answers");
+    const made = button("Review answers", () => {}, { id: `review-${job.id}` });
+    setReason(made, "It writes where this endpoint may not read: review it with `tlg review`.");
     return made;
   }
 
@@ -118,13 +131,16 @@ export function startJobs({ isShown, settings }) {
     } catch (error) { tell(error); }
   }
 
+  byId("job-set").addEventListener("change", showNames);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const value = (id) => byId(id).value.trim();
-    if (!value("job-set")) { say("A job needs a stored set: save your exemplars as a set on the first page.", "bad"); return; }
+    const names = value("job-names").split(",").map((name) => name.trim()).filter(Boolean);
+    const isByNames = value("job-set") === BY_NAMES;
+    if (isByNames && !names.length) { say("Name a class, or choose a stored set of exemplars.", "bad"); byId("job-names").focus(); return; }
     submit({
       name: value("job-name"), images: { uri: value("job-images"), ...(value("job-pattern") ? { pattern: value("job-pattern") } : {}) },
-      exemplars: value("job-set"), model: value("job-model"),
+      exemplars: isByNames ? `${BY_NAMES}${names.join(",")}` : value("job-set"), model: value("job-model"),
       output: { uri: value("job-output"), formats: ["parquet", ...[...form.querySelectorAll("[name=format]:checked")].map((box) => box.value)] },
     });
   });

@@ -1,10 +1,16 @@
 // What holds for a class in a picture: the answer, unless a person said otherwise. No page in here.
 //
-// A verdict is {verdict: "accepted" | "rejected" | "absent" | "mended", rle}. `rle` is the mask as it was when the
-// person looked, so that a verdict holds whatever the model answers later.
+// A verdict is {verdict: "accepted" | "rejected" | "absent" | "mended", rle, reviewer}. `rle` is the mask as it was when
+// the person looked, so that a verdict holds whatever the model answers later. `reviewer` is there where several review.
 import { measured } from "./rle.js";
 
-export const VERDICTS = { accepted: "accepted", rejected: "rejected", absent: "not there", mended: "mended" };
+const VERDICTS = { accepted: "accepted", rejected: "rejected", absent: "not there", mended: "mended" };
+
+/** What holds for a class, in a word. Where there was no mask to reject, the class itself is missing. */
+export function wordOf({ row, verdict, mask }) {
+  if (!verdict) return mask ? "found" : "absent";
+  return verdict.verdict === "rejected" && row.status !== "mask" ? "missing" : VERDICTS[verdict.verdict];
+}
 
 export const isFound = (row, threshold) => row.status === "mask" && row.score >= threshold;
 

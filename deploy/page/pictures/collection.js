@@ -14,11 +14,14 @@ export const STATES = {
   failed: "Failed", open: "Not looked at", judged: "Looked at", mended: "Mended by hand",
 };
 
-/** Fires `change` at most once a frame, `verdict` with each verdict. */
+/**
+ * Fires `change` at most once a frame, `verdict` with each verdict. `memory` keeps verdicts for when a picture comes back:
+ * this browser's, unless somebody else keeps them.
+ */
 export class Collection extends EventTarget {
-  constructor() {
+  constructor(memory = { read: readVerdicts, write: writeVerdicts }) {
     super();
-    Object.assign(this, { pictures: [], threshold: 0.5, sort: "added", state: "all", className: "", asked: null });
+    Object.assign(this, { memory, pictures: [], threshold: 0.5, sort: "added", state: "all", className: "", asked: null });
   }
 
   /** `sources` are {name, size, modified, blob(), uri}. */
@@ -29,7 +32,7 @@ export class Collection extends EventTarget {
     }));
     this.pictures.push(...added);
     for (const picture of added) {
-      readVerdicts(picture.key).then((verdicts) => { if (verdicts) { picture.verdicts = verdicts; this.changed(); } });
+      this.memory.read(picture.key).then((verdicts) => { if (verdicts) { picture.verdicts = verdicts; this.changed(); } });
     }
     this.changed();
     return added;
@@ -58,7 +61,7 @@ export class Collection extends EventTarget {
   judge(picture, className, verdict) {
     if (verdict) picture.verdicts[className] = verdict;
     else delete picture.verdicts[className];
-    writeVerdicts(picture.key, picture.verdicts);
+    this.memory.write(picture.key, picture.verdicts);
     this.dispatchEvent(new CustomEvent("verdict", { detail: { picture, className, verdict } }));
     this.changed();
   }

@@ -2,16 +2,16 @@
 import { parts } from "../core/colours.js";
 import { button, element } from "../core/dom.js";
 import { lastPart, share } from "../core/words.js";
-import { VERDICTS } from "../masks/verdicts.js";
+import { wordOf } from "../masks/verdicts.js";
 import { rasterised } from "../masks/rle.js";
 import { tint } from "../masks/tint.js";
 import { thumbnail } from "../viewer/decoding.js";
 
 const LEAST_WIDTH = 224, GAP = 12, TEXT_HEIGHT = 112, AHEAD = 600, KEPT = 400;
 
-/** `looks()` gives {style, opacity, hidden}; `colourOf(name, number)`; `open(index)`, `retry(picture)`, `remove(picture)`. */
+/** `looks()` gives {style, opacity, hidden}; `colourOf(name, number)`; `open(index)`, `retry(picture)`, `remove(picture)` or null. */
 export class Grid {
-  constructor(place, collection, { looks, colourOf, open, retry, remove }) {
+  constructor(place, collection, { looks, colourOf, open, retry, remove = null }) {
     Object.assign(this, { place, collection, looks, colourOf, open, retry, remove, tiles: new Map(), shown: [], focused: 0 });
     this.thumbs = new Map();  // picture id -> promise of {blob, width, height}; the oldest leave first
     for (const event of ["scroll", "resize"]) addEventListener(event, () => this.schedule(), { passive: true });
@@ -78,7 +78,7 @@ export class Grid {
     tile.element = element("li", { class: "tile", data: { id: picture.id } }, tile.open,
       element("div", { class: "text" },
         element("div", { class: "row tight" }, element("b", { class: "file-name grow", title: picture.name }, lastPart(picture.name)), tile.mark,
-          button("✕", () => this.remove(picture), { class: "quiet remove", "aria-label": `Remove ${picture.name}`, title: "Remove this picture" })),
+          this.remove && button("✕", () => this.remove(picture), { class: "quiet remove", "aria-label": `Remove ${picture.name}`, title: "Remove this picture" })),
         tile.lines, tile.again));
     this.place.append(tile.element);
     this.showThumb(tile, picture);
@@ -127,11 +127,12 @@ export class Grid {
     return Object.keys(picture.verdicts).length ? { text: "looked at", kind: "good" } : { text: "answered", kind: "done" };
   }
 
-  line({ name, classId, row, verdict, mask }) {
+  line(one) {
+    const { name, classId, row, mask } = one;
     const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.background = this.colourOf(name, classId);
     return element("li", { class: mask ? "" : "absent" }, swatch, element("span", { class: "name" }, name),
-      element("span", { class: "verdict" }, verdict ? VERDICTS[verdict.verdict] : mask ? "found" : "absent"),
+      element("span", { class: "verdict" }, wordOf(one)),
       element("span", { class: "number", title: "Score: how certain the mask is, from 0 to 1" }, share(row.score)));
   }
 

@@ -10,7 +10,7 @@ export function addViewerKeys(viewer) {
     { key: "ArrowDown", does: "class below", run: () => viewer.step(1) },
     { key: "Enter", does: "accept what is open, then the next picture", run: () => viewer.acceptAll() },
     { key: "a", does: "accept the class", run: decide("accepted") },
-    { key: "r", does: "reject its mask", run: decide("rejected") },
+    { key: "r", does: "reject its mask; of an absent class: it is missing", run: decide("rejected") },
     { key: "x", does: "the class is not there", run: decide("absent") },
     { key: "b", does: "brush", run: () => viewer.take("brush") },
     { key: "e", does: "eraser", run: () => viewer.take("erase") },

@@ -2,9 +2,10 @@
 import { button, element, setReason } from "../core/dom.js";
 import { share } from "../core/words.js";
 import { STYLES } from "../masks/tint.js";
-import { VERDICTS } from "../masks/verdicts.js";
+import { wordOf } from "../masks/verdicts.js";
 
-const DECISIONS = [["accepted", "Accept"], ["rejected", "Reject"], ["absent", "Not there"]];
+const OF_MASKS = [["accepted", "Accept"], ["rejected", "Reject"], ["absent", "Not there"]];
+const OF_ABSENT = [["absent", "Not there"], ["rejected", "Missing"]];
 const TOOLS = [["move", "Move"], ["brush", "Brush"], ["erase", "Erase"]];
 const STYLE_NAMES = { both: "Filled and outlined", outline: "Outlined", fill: "Filled" };
 
@@ -54,19 +55,20 @@ export class Sidebar {
     if (focused) [...this.classes.children].find((item) => item.dataset.name === focused)?.querySelector(`[data-control="${control}"]`)?.focus();
   }
 
-  item({ name, classId, row, verdict, mask }) {
+  item(one) {
+    const { name, classId, row, verdict, mask } = one;
     const { viewer } = this, { looks } = viewer.host, isCurrent = viewer.current?.name === name;
     const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.background = viewer.host.colourOf(name, classId);
     const shown = element("input", { type: "checkbox", checked: !looks.hidden.has(name), "aria-label": `Show ${name}`, data: { control: "shown" },
       on: { change: () => looks.toggle(name) } });
-    const said = verdict ? VERDICTS[verdict.verdict] : mask ? "found" : "absent";
+    const decisions = row.status === "mask" || mask ? OF_MASKS : OF_ABSENT;
     return element("li", { class: isCurrent ? "current" : "", data: { name } },
       element("div", { class: "row tight" }, element("label", { class: "check", title: `Show ${name}` }, shown, swatch),
         button(name, () => viewer.choose(name), { class: "quiet grow name", "aria-pressed": String(isCurrent), data: { control: "name" } }),
-        element("span", { class: "chip", data: { kind: verdict ? "good" : mask ? "done" : "wait" } }, said)),
-      element("p", { class: "hint" }, `score ${share(row.score)}, presence ${share(row.presence)}`),
-      element("div", { class: "row tools" }, ...DECISIONS.map(([kind, label]) => button(label, () => { viewer.choose(name); viewer.decide(name, kind); },
+        element("span", { class: "chip", data: { kind: verdict ? "good" : mask ? "done" : "wait" } }, wordOf(one))),
+      element("p", { class: "hint" }, `score ${share(row.score)}, presence ${share(row.presence)}${verdict?.reviewer ? `; ${verdict.reviewer} says ${wordOf(one)}` : ""}`),
+      element("div", { class: "row tools" }, ...decisions.map(([kind, label]) => button(label, () => { viewer.choose(name); viewer.decide(name, kind); },
         { class: "small", "aria-pressed": String(verdict?.verdict === kind), "aria-label": `${label}: ${name}`, data: { control: kind } }))));
   }
 }

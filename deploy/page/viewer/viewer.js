@@ -7,7 +7,8 @@
 //   judge(picture, class, verdict)  keeps a verdict; null takes it back
 //   colourOf(name, number), threshold(), looks
 //   canTeach, teach(picture, class, rle)   optional: "use as exemplar"; `canTeach` is a reason why not, or empty
-//   closed(index)                   the view was left
+//   finished()                             optional: the last picture was accepted
+//   closed(picture)                 the view was left
 import { button, element, setReason } from "../core/dom.js";
 import { say } from "../core/messages.js";
 import { counted } from "../core/words.js";
@@ -95,6 +96,7 @@ export class Viewer {
     setReason(this.element.querySelector("#viewer-next"), index < this.list.length - 1 ? "" : "This is the last picture.");
     if (!this.classes.some(({ name }) => name === this.className)) this.className = this.classes[0]?.name || "";
     this.refresh();
+    this.isSeen = false;
     this.notice.hidden = false;
     this.notice.textContent = "Opening…";
     try {
@@ -103,6 +105,7 @@ export class Viewer {
       const row = picture.rows.find(({ width }) => width);
       this.stage.show(bitmap, row?.width || bitmap.width, row?.height || bitmap.height);
       this.notice.hidden = true;
+      this.isSeen = true;
     } catch (error) {
       if (picture !== this.picture) return;
       this.showWithoutPicture(picture, error);
@@ -113,6 +116,7 @@ export class Viewer {
   /** The endpoint reads formats that browsers do not: the masks alone are still worth a look. */
   async showWithoutPicture(picture, error) {
     const row = picture.rows.find(({ width }) => width);
+    this.isSeen = true;
     this.notice.textContent = picture.problem || (error.status ? error.message : "This browser does not read this picture's format; only its masks are shown.");
     this.notice.hidden = false;
     if (!row) { this.stage.bitmap = null; this.stage.redraw(); return; }
@@ -127,6 +131,13 @@ export class Viewer {
   }
 
   fit() { this.stage.fit(); }
+
+  /** Somebody else changed what holds for a picture; what is being drawn stays. */
+  renew(picture) {
+    if (!this.isOpen || picture !== this.picture || this.stroke) return;
+    this.masks.clear();
+    this.refresh();
+  }
 
   /* Masks */
 
@@ -201,19 +212,17 @@ export class Viewer {
     this.masks.delete(name);
     if (before?.verdict === kind) { this.judge(name, null); return; }
     const rle = before?.rle || one.mask?.rle || (one.row.status === "mask" ? one.row.rle : null);
-    if (kind === "accepted" && !rle) {
-      // Nothing was found, and a person says that this is right.
-      this.judge(name, { verdict: "absent", rle: null });
-      say(`There is no mask of ${name} here, so accepting it says: not there.`);
-      return;
-    }
-    this.judge(name, { verdict: kind, rle: kind === "absent" ? null : rle });
+    // Where nothing was found, accepting says that it is not there.
+    const said = kind === "accepted" && !rle ? "absent" : kind;
+    this.judge(name, { verdict: said, rle: said === "absent" ? null : rle });
   }
 
   /** Accepts what nobody has judged yet, and goes on. */
   acceptAll() {
+    if (!this.isSeen) { say("The picture is not shown yet."); return; }
     for (const { name, verdict } of this.classes) if (!verdict) this.decide(name, "accepted");
     if (this.index < this.list.length - 1) this.go(1);
+    else if (this.host.finished) this.host.finished();
     else say("That was the last picture.", "good");
   }
 

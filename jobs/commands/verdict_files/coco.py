@@ -27,9 +27,9 @@ def read(file: str, answered: list[Rows], catalogue: Catalogue, root: str, revie
             picture = known.read(name)
             masks = {label: mask for label, mask in picture.masks.items() if mask.any()}
             if (picture.height, picture.width) != (rows[0]["height"], rows[0]["width"]):
-                found, expected = (picture.width, picture.height), (rows[0]["width"], rows[0]["height"])
+                size, expected = (picture.width, picture.height), (rows[0]["width"], rows[0]["height"])
                 raise InputError(
-                    f"it is {found[0]}x{found[1]} pixels in the file, the picture {expected[0]}x{expected[1]}"
+                    f"it is {size[0]}x{size[1]} pixels in the file, the picture {expected[0]}x{expected[1]}"
                 )
             taken.verdicts += from_truth.of_picture(rows, masks, reviewer, SOURCE, known.classes)
             taken.pictures += 1

@@ -36,13 +36,13 @@ def read(text: str, file: str, answered: list[Rows], reviewer: str) -> Taken:
         annotation = _annotation(task)
         if annotation is None:
             continue
-        found = _rows(task, by_name)
-        if found is None:
+        picture_rows = _rows(task, by_name)
+        if picture_rows is None:
             strange.append(_image(task))
             continue
         try:
             masks = _masks(annotation.get("result") or [])
-            taken.verdicts += from_truth.of_picture(found, masks, _reviewer(annotation, reviewer), SOURCE)
+            taken.verdicts += from_truth.of_picture(picture_rows, masks, _reviewer(annotation, reviewer), SOURCE)
             taken.pictures += 1
         except InputError as error:
             taken.remarks.append(f"{_image(task)}: left out: {error}")
@@ -53,7 +53,11 @@ def read(text: str, file: str, answered: list[Rows], reviewer: str) -> Taken:
 
 def _annotation(task: Mapping[str, Any]) -> dict[str, Any] | None:
     """The last one that was submitted."""
-    done = [one for one in task.get("annotations") or [] if isinstance(one, dict) and not one.get("was_cancelled")]
+    done = [
+        annotation
+        for annotation in task.get("annotations") or []
+        if isinstance(annotation, dict) and not annotation.get("was_cancelled")
+    ]
     return done[-1] if done else None
 
 
@@ -61,8 +65,8 @@ def _image(task: Mapping[str, Any]) -> str:
     """The picture as the task names it; local files of Label Studio carry their path in the query."""
     data = task["data"] if isinstance(task["data"], dict) else {}
     address = next((value for value in data.values() if isinstance(value, str) and "/" in value), "")
-    asked = parse_qs(urlsplit(address).query).get("d") if address.startswith("/") else None
-    return asked[0] if asked else address
+    paths = parse_qs(urlsplit(address).query).get("d") if address.startswith("/") else None
+    return paths[0] if paths else address
 
 
 def _rows(task: Mapping[str, Any], by_name: Mapping[str, list[Rows]]) -> Rows | None:

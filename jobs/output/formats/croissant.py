@@ -103,7 +103,9 @@ def _copied(answers: Selection) -> list[str]:
 
 def _document(answers: Selection) -> dict[str, Any]:
     catalogue = answers.catalogue
-    origins = sorted({origin for index in catalogue.shards for origin in index.origins}, key=lambda one: one.run_id)
+    origins = sorted(
+        {origin for index in catalogue.shards for origin in index.origins}, key=lambda origin: origin.run_id
+    )
     classes = [name for _, name in answers.categories()]
     return {
         "@context": CONTEXT,

@@ -104,9 +104,9 @@ def _batches(
     """Rows of the data set, some at a time; images that are gone are left out."""
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         while some := list(islice(images, IMAGES_AT_ONCE)):
-            found = list(pool.map(lambda rows: _row(rows, ids, access), some))
-            left_out += [rows[0]["image_uri"] for rows, row in zip(some, found, strict=True) if row is None]
-            if batch := [row for row in found if row is not None]:
+            results = list(pool.map(lambda rows: _row(rows, ids, access), some))
+            left_out += [rows[0]["image_uri"] for rows, row in zip(some, results, strict=True) if row is None]
+            if batch := [row for row in results if row is not None]:
                 yield batch
 
 

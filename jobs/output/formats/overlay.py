@@ -37,45 +37,45 @@ class Overlays(ExportFormat):
         """Draw what the sample shows for the first time, remove what it no longer shows."""
         catalogue, access = answers.catalogue, answers.access
         marker = markers.read(catalogue.output, name, access)
-        asked = markers.digest(self.settings(answers))
-        if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
+        settings = markers.digest(self.settings(answers))
+        if marker and (marker.state, marker.settings) == (catalogue.fingerprint, settings):
             return Exported([])
-        before: dict[str, str] = marker.made["drawn"] if marker and marker.asked == asked else {}
+        before: dict[str, str] = marker.made["drawn"] if marker and marker.settings == settings else {}
         sample = _sample(answers)
         runs_of = _runs_of(catalogue, sample)
-        kept = {image_id: run for image_id, run in before.items() if runs_of.get(int(image_id[:16], 16)) == run}
-        todo = [number for number in sample if number not in {int(image_id[:16], 16) for image_id in kept}]
+        current = {image_id: run for image_id, run in before.items() if runs_of.get(int(image_id[:16], 16)) == run}
+        todo = [number for number in sample if number not in {int(image_id[:16], 16) for image_id in current}]
         written = _draw(answers, todo)
-        drawn = kept | {image_id: runs_of[int(image_id[:16], 16)] for _, image_id in written}
+        drawn = current | {image_id: runs_of[int(image_id[:16], 16)] for _, image_id in written}
         for image_id in before.keys() - drawn.keys():
             delete_if_there(f"{catalogue.output}/overlay/{image_id}.png", access)
-        Marker(catalogue.fingerprint, asked, {"drawn": drawn}).write(catalogue.output, name, access)
+        Marker(catalogue.fingerprint, settings, {"drawn": drawn}).write(catalogue.output, name, access)
         return Exported([uri for uri, _ in written])
 
 
 def _sample(answers: Selection) -> list[int]:
     """Images with masks, in the order of their ids, which is no order at all."""
     catalogue = answers.catalogue
-    found = np.zeros(0, np.uint64)
+    numbers = np.zeros(0, np.uint64)
     if answers.chosen == Filter():
         for index in catalogue.shards:
             marked = index.numbers[(index.masks > 0) & catalogue.holds(index)]
-            found = np.unique(np.concatenate([found, marked]))[:COUNT]
+            numbers = np.unique(np.concatenate([numbers, marked]))[:COUNT]
     else:
         for table in answers.tables(["image_id", "status", "score", "class_name"]):
             marked = image_numbers(table.filter(pc.equal(table["status"], "mask"))["image_id"])
-            found = np.unique(np.concatenate([found, marked]))[:COUNT]
-    return found.tolist()
+            numbers = np.unique(np.concatenate([numbers, marked]))[:COUNT]
+    return numbers.tolist()
 
 
 def _runs_of(catalogue: Catalogue, numbers: list[int]) -> dict[int, str]:
     """Which run answered each image."""
     wanted = np.asarray(sorted(numbers), np.uint64)
-    found: dict[int, str] = {}
+    runs: dict[int, str] = {}
     for index in catalogue.with_images(wanted):
         for place in np.flatnonzero(np.isin(index.numbers, wanted) & catalogue.holds(index)).tolist():
-            found[int(index.numbers[place])] = index.origins[index.origin[place]].run_id
-    return found
+            runs[int(index.numbers[place])] = index.origins[index.origin[place]].run_id
+    return runs
 
 
 def _draw(answers: Selection, numbers: list[int]) -> list[tuple[str, str]]:

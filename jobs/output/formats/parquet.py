@@ -21,9 +21,9 @@ class MaskRows(ExportFormat):
             raise SpecError(f"--to {base}: lies in the output of a job; choose a folder elsewhere")
         written: list[str] = []
         dropped = {"absent": 0, "error": 0}
-        for found in answers.catalogue.shards:
+        for index in answers.catalogue.shards:
             masks = []
-            for table in answers.tables(records.SCHEMA.names, [found]):
+            for table in answers.tables(records.SCHEMA.names, [index]):
                 for status in dropped:
                     dropped[status] += pc.sum(pc.equal(table["status"], status)).as_py() or 0
                 masks.append(table.filter(pc.equal(table["status"], "mask")))

@@ -28,12 +28,12 @@ class ExportFormat:
     def update(self, answers: Selection, name: str) -> Exported:
         """Bring the files of a job's own output up to date; returns what was written."""
         catalogue = answers.catalogue
-        asked = markers.digest(self.settings(answers))
+        settings = markers.digest(self.settings(answers))
         marker = markers.read(catalogue.output, name, catalogue.access)
-        if marker and (marker.state, marker.asked) == (catalogue.fingerprint, asked):
+        if marker and (marker.state, marker.settings) == (catalogue.fingerprint, settings):
             return Exported([])
         # Nothing is claimed while files are written, should this run be killed.
         markers.remove(catalogue.output, name, catalogue.access)
         exported = self.write(answers)
-        Marker(catalogue.fingerprint, asked, {}).write(catalogue.output, name, catalogue.access)
+        Marker(catalogue.fingerprint, settings, {}).write(catalogue.output, name, catalogue.access)
         return exported

@@ -61,6 +61,15 @@ def test_a_job_from_submission_to_report(make_endpoint, browser, discs, remember
     browser.until_message("Submitted as traps-2.")
     spec = told["submitted"][0]
     assert (spec.images.uri, spec.output.formats) == (f"{pictures}/2026/", ["parquet", "coco"])
+    browser.script(
+        "const s = arguments[0]; s.value = 'names://'; s.dispatchEvent(new Event('change'))", browser.one("#job-set")
+    )
+    browser.click("#job-submit")
+    browser.until_message("Name a class")
+    browser.one("#job-names").send_keys("red fox, badger")
+    browser.click("#job-submit")
+    browser.until(lambda: len(told["submitted"]) == 2, "a job of names alone is submitted")
+    assert told["submitted"][1].exemplars == "names://red fox,badger"
     browser.one("#job-images").clear()
     browser.one("#job-images").send_keys("/elsewhere/")
     browser.click("#job-submit")

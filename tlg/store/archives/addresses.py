@@ -21,8 +21,8 @@ def is_archive(uri: str) -> bool:
 
 def parted(uri: str) -> tuple[str, str] | None:
     """Archive and member; None for an address that is no member's."""
-    found = _MEMBER.fullmatch(uri)
-    return (found[1], found[2]) if found else None
+    match = _MEMBER.fullmatch(uri)
+    return (match[1], match[2]) if match else None
 
 
 def member_address(archive: str, name: str) -> str:

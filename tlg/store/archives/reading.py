@@ -14,7 +14,7 @@ from tlg.store.archives import parquets, tars, zips
 from tlg.store.archives.addresses import parted
 from tlg.store.archives.members import BROKEN, Member, Place, damaged
 from tlg.store.places import Entry
-from tlg.store.protocol import Store
+from tlg.store.protocol import Store, WholeStore
 from tlg.store.retry import patiently
 
 OPEN_FILES = 4
@@ -111,7 +111,7 @@ def _opened(archive: str, store: Store) -> BinaryIO:
     return patiently(lambda: store.open_input(archive), store.access.patience_seconds)
 
 
-class MemberStore(Store):
+class MemberStore(WholeStore):
     """Members of archives as objects of their own, which are only read."""
 
     def __init__(self, behind: Store):
@@ -120,15 +120,6 @@ class MemberStore(Store):
 
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
         return read_member(uri, self._behind, max_bytes=max_bytes)
-
-    def read_range(self, uri: str, start: int, length: int) -> bytes:
-        return self.read(uri)[start : start + length]
-
-    def open_input(self, uri: str) -> BinaryIO:
-        return io.BytesIO(self.read(uri))
-
-    def size(self, uri: str) -> int:
-        return len(self.read(uri))
 
     def exists(self, uri: str) -> bool:
         try:

@@ -143,10 +143,10 @@ def _recovered(reader: BinaryIO, size: int) -> Iterator[Member]:
         unpacked, stored = _wide(extra, unpacked, stored)
         body = position + LOCAL_BYTES + name_bytes + extra_bytes
         if flags & SIZES_FOLLOW and not stored:
-            found = _described(reader, body, size)
-            if found is None:
+            description = _described(reader, body, size)
+            if description is None:
                 return
-            checksum, stored, unpacked = found
+            checksum, stored, unpacked = description
         name = raw_name.decode("utf-8" if flags & IS_UTF8 else "cp437", "backslashreplace")
         if not name.endswith("/"):
             there = max(0, min(stored, size - body))

@@ -41,7 +41,7 @@ def draw_cuts(rng: random.Random, rows: int, share: float, coarsest: int) -> lis
     cuts = []
     for row in range(rows):
         if rng.random() < share:
-            other = rng.choice([one for one in range(rows) if one != row])
+            other = rng.choice([candidate for candidate in range(rows) if candidate != row])
             at = round(rng.uniform(*CUTS) * coarsest) / coarsest
             cuts.append(Cut(row, other, rng.random() < 0.5, rng.random() < 0.5, at))
     return cuts
@@ -61,7 +61,7 @@ def collage(features: Features, label_Bhw: Tensor, cuts: list[Cut]) -> tuple[Fea
 
 
 def coarsest_side(features: Features) -> int:
-    return min(min(one.shape[-2:]) for one in features.maps)
+    return min(min(level.shape[-2:]) for level in features.maps)
 
 
 def same_class(label_Bhw: Tensor, classes: list[int], unknown: int, ignored: int) -> Tensor:

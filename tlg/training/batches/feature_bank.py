@@ -50,7 +50,7 @@ class LiveFeatures:
         cast = torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
         with torch.no_grad(), cast:
             maps = self.backbone(images)
-        return Features([one.float().contiguous() for one in maps], (images.shape[-2], images.shape[-1]))
+        return Features([level.float().contiguous() for level in maps], (images.shape[-2], images.shape[-1]))
 
 
 class CachedFeatures:
@@ -65,9 +65,9 @@ class CachedFeatures:
     def features(self, views: list[tuple[int, int]]) -> Features:
         unseen = [view for view in dict.fromkeys(views) if not self._file(view).exists()]
         if unseen:
-            maps = [one.half().cpu() for one in self.live.features(unseen).maps]
+            maps = [level.half().cpu() for level in self.live.features(unseen).maps]
             for row, view in enumerate(unseen):
-                self._keep(view, [one[row].clone() for one in maps])
+                self._keep(view, [level[row].clone() for level in maps])
         rows = [torch.load(self._file(view), weights_only=True) for view in views]
         return Features([torch.stack(maps).to(self.live.device).float() for maps in zip(*rows, strict=True)], self.size)
 

@@ -33,7 +33,7 @@ class PseudoMaskViews(Views):
             return torch.zeros(self.side, self.side)
         collection, photo = self.pool.entries[position]
         name = self.pool.classes[class_id].name
-        own_id = next(one for one, known in collection.class_names.items() if known == name)
+        own_id = next(number for number, known in collection.class_names.items() if known == name)
         mask_hw = self.masks.of(self.fold, collection.name).read(photo.id, own_id, name)
         image = altered(Image.fromarray(mask_hw.astype(np.uint8)), variant, self._rng(position, variant))
         return torch.from_numpy(np.array(image.resize((self.side, self.side), Image.Resampling.NEAREST))).float()
@@ -42,7 +42,7 @@ class PseudoMaskViews(Views):
         self, class_ids: Sequence[int], queries: Sequence[View], supports: Sequence[View], cuts: Sequence[Cut]
     ) -> tuple[Tensor, Tensor]:
         """Maps for the queries (B, H, W), collages made, and for their supports (B, S, H, W)."""
-        query_BHW = torch.stack([self.mask(view, one) for view, one in zip(queries, class_ids, strict=True)])
+        query_BHW = torch.stack([self.mask(view, class_id) for view, class_id in zip(queries, class_ids, strict=True)])
         for cut in cuts:
             rows, columns = cut.window(self.side, self.side)
             # What is taken over may show the asked class as well.
@@ -50,7 +50,7 @@ class PseudoMaskViews(Views):
             query_BHW[cut.into, rows, columns] = taken_HW[rows, columns]
         shots = len(supports) // len(class_ids)
         support_BS = [
-            torch.stack([self.mask(view, one) for view in supports[row * shots : (row + 1) * shots]])
-            for row, one in enumerate(class_ids)
+            torch.stack([self.mask(view, class_id) for view in supports[row * shots : (row + 1) * shots]])
+            for row, class_id in enumerate(class_ids)
         ]
         return query_BHW, torch.stack(support_BS)

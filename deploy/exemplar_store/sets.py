@@ -12,104 +12,29 @@ use. A name moves in one step, so readers see the old set or the new one.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from deploy.endpoint.problems import ProblemError
+from deploy.exemplar_store.discretion import of_no_place
+from deploy.exemplar_store.marks import Marks, delete
+from deploy.exemplar_store.packed import DOCUMENT, PackedSet, described, paths
 from tlg import exemplars, store
-from tlg.answers.wire import StoredClass, StoredSet
-from tlg.documents import parse
-from tlg.errors import SpecError, StorageError
-from tlg.exemplars import Drawing, LoadedExemplars
+from tlg.answers.wire import StoredSet
+from tlg.errors import StorageError
+from tlg.exemplars import LoadedExemplars
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{32}")
-DOCUMENT = "set.json"
 KEEP_DAYS = 30.0
 DAY_SECONDS = 86_400.0
 # Content that no name means is looked for this often by each process that changes sets.
 SWEEP_SECONDS = 3600.0
-# A removal takes seconds; a claim this old was left by a process that died.
-ABANDONED_SECONDS = 300.0
-PATIENCE_SECONDS = 10.0
 # Set where a condition says that a name must be new.
 NO_CONTENT = ""
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class PackedSet:
-    """An exemplar set that travels: its document, with relative paths, and the files behind them."""
-
-    document: dict
-    files: dict[str, bytes]
-
-    def by_content(self) -> PackedSet:
-        """The same set with files named by their bytes: equal sets have equal files, whoever packed them."""
-        places = {
-            path: f"images/{hashlib.blake2b(content, digest_size=16).hexdigest()}"
-            for path, content in self.files.items()
-        }
-        classes = [
-            one | {"exemplars": [_moved(ref, places) for ref in one["exemplars"]]} for one in self.document["classes"]
-        ]
-        negatives = [places[path] for path in self.document.get("negatives", [])]
-        document = self.document | {"classes": classes, "negatives": negatives}
-        return PackedSet(document, {places[path]: content for path, content in self.files.items()})
-
-    def load(self) -> LoadedExemplars:
-        with self._unpacked() as folder:
-            try:
-                return exemplars.load(f"{folder}/{DOCUMENT}")
-            except SpecError as error:
-                raise SpecError(str(error).replace(f"{folder}/", "")) from None
-
-    @contextmanager
-    def _unpacked(self) -> Iterator[str]:
-        # `exemplars` reads places, and knows how a digest is made: so the set gets a place for a moment.
-        folder = tempfile.mkdtemp(prefix="tlg-set-")
-        try:
-            for name, content in self.files.items():
-                path = Path(folder, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            # Unescaped: YAML, which reads it, does not know JSON's two escapes for one character.
-            Path(folder, DOCUMENT).write_text(json.dumps(self.document, ensure_ascii=False), "utf-8")
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _of_no_place(method: Callable[P, R]) -> Callable[P, R]:
-    """Errors speak of the exemplar store, not of where on the server it lies."""
-
-    @functools.wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        place: str = args[0].place  # type: ignore[attr-defined]
-        try:
-            return method(*args, **kwargs)
-        except SpecError as error:
-            raise SpecError(_without(str(error), place)) from None
-        except StorageError as error:
-            text = _without(str(error), place)
-            raise StorageError(text, error.transient, error.missing, error.denied) from None
-
-    return call
-
-
-def _without(text: str, place: str) -> str:
-    return re.sub(re.escape(place) + r"(/sets/[0-9a-f]{32}/|/|\b)", "", text).removeprefix(": ")
 
 
 class ExemplarStore:
@@ -124,11 +49,12 @@ class ExemplarStore:
     ):
         self.uri, self.access = uri.rstrip("/"), access
         self.place = store.path_in_store(self.uri) if store.scheme(self.uri) == "file" else self.uri
+        self._marks = Marks(self.uri, access)
         self._keep_seconds = keep_days * DAY_SECONDS
         self._tells_place = tells_place or store.scheme(self.uri) != "file"
         self._swept_at = 0.0
 
-    @_of_no_place
+    @of_no_place
     def put(self, name: str, packed: PackedSet, expected: str | None = None) -> tuple[StoredSet, bool]:
         """Keep the set under `name`; True if the name is new. Raises SpecError if an exemplar cannot be used.
 
@@ -141,38 +67,38 @@ class ExemplarStore:
         digest = packed.load().digest
         before = self._named(name)
         # First the use, then the content, then the name: a sweep that comes in between sees that somebody needs it.
-        self._mark_used(digest)
+        self._marks.mark_used(digest)
         self._complete(digest, packed)
         record = self._described(name, digest, packed.document)
         with self._unchanged(name, expected):
             store.write(self._name_uri(name), record.model_dump_json().encode(), self.access)
         # A sweep that looked before may have removed what was there: once it is over, what is missing is written.
-        self._await_sweep(digest)
+        self._marks.await_removal(digest)
         self._complete(digest, packed)
         if before and before.digest != digest:
             self._let_go(before.digest)
         self._sweep_now_and_then()
         return self._told(record), before is None
 
-    @_of_no_place
+    @of_no_place
     def keep(self, packed: PackedSet) -> StoredSet:
         """Keep the set under its digest alone, `keep_days` after its last use."""
         packed = packed.by_content()
         digest = packed.load().digest
-        self._mark_used(digest)
+        self._marks.mark_used(digest)
         self._complete(digest, packed)
-        self._await_sweep(digest)
+        self._marks.await_removal(digest)
         self._complete(digest, packed)
         self._sweep_now_and_then()
         return self._told(self._described(packed.document["name"], digest, packed.document))
 
-    @_of_no_place
+    @of_no_place
     def document(self, reference: str) -> tuple[StoredSet, dict]:
         """A set and its document, whose paths `file` reads."""
         stored = self.get(reference)
         return stored, json.loads(store.read(self.document_uri(stored.digest), self.access))
 
-    @_of_no_place
+    @of_no_place
     def file(self, digest: str, path: str) -> bytes:
         """One image or mask of a set; a 404 problem if the set has none of that name."""
         try:
@@ -182,26 +108,26 @@ class ExemplarStore:
                 raise ProblemError(404, "no-such-image", f"the set {digest} holds no {path}; upload it again") from None
             raise
 
-    @_of_no_place
+    @of_no_place
     def get(self, reference: str) -> StoredSet:
         """The set behind a name or a digest; a 404 problem if there is none."""
         self._checked(reference)
-        found = self._of_digest(reference) if DIGEST.fullmatch(reference) else self._named(reference)
-        if found is None:
+        record = self._of_digest(reference) if DIGEST.fullmatch(reference) else self._named(reference)
+        if record is None:
             raise ProblemError(
                 404,
                 "no-such-exemplar-set",
                 f"no exemplar set '{reference}'; PUT /v1/exemplar-sets/{reference} makes one",
             )
-        return self._told(found)
+        return self._told(record)
 
-    @_of_no_place
+    @of_no_place
     def list(self) -> list[StoredSet]:
-        found = store.listed(f"{self.uri}/names", "*.json", self.access)
-        records = (self._record(entry.uri) for entry in found)
+        entries = store.listed(f"{self.uri}/names", "*.json", self.access)
+        records = (self._record(entry.uri) for entry in entries)
         return [self._told(record) for record in records if record is not None]
 
-    @_of_no_place
+    @of_no_place
     def delete(self, name: str, expected: str | None = None) -> None:
         """Forget the name; the content goes when nobody has used it for `keep_days`. For `expected` see `put`."""
         self._checked(name)
@@ -209,46 +135,46 @@ class ExemplarStore:
             raise ProblemError(409, "named", f"{name} is a digest; delete the names that mean it instead")
         record = self.get(name)
         with self._unchanged(name, expected):
-            self._delete(self._name_uri(name))  # nothing there: somebody else was faster
+            delete(self._name_uri(name), self.access)
         self._let_go(record.digest)
         self._sweep_now_and_then()
 
-    @_of_no_place
+    @of_no_place
     def load(self, digest: str) -> LoadedExemplars:
         return exemplars.load(self.document_uri(digest), self.access)
 
-    @_of_no_place
+    @of_no_place
     def packed(self, reference: str) -> PackedSet:
         """The whole set, to add to it and put it again."""
         digest = self.get(reference).digest
         document = json.loads(store.read(self.document_uri(digest), self.access))
-        files = {path: store.read(f"{self._folder(digest)}/{path}", self.access) for path in _paths(document)}
+        files = {path: store.read(f"{self._folder(digest)}/{path}", self.access) for path in paths(document)}
         return PackedSet(document, files)
 
     def document_uri(self, digest: str) -> str:
         """What a job's `exemplars` may name."""
         return f"{self._folder(digest)}/{DOCUMENT}"
 
-    @_of_no_place
+    @of_no_place
     def mark_used(self, digest: str) -> None:
         """Somebody relies on this digest, whatever becomes of its names."""
-        self._mark_used(digest)
+        self._marks.mark_used(digest)
 
-    @_of_no_place
+    @of_no_place
     def is_reachable(self) -> bool:
         """One cheap question to the store; an error says why not."""
         store.exists(f"{self.uri}/names", self.access)
         return True
 
-    @_of_no_place
+    @of_no_place
     def sweep(self) -> None:
         """Remove content that no name means and that was not used for `keep_days`."""
         base = f"{self.uri}/sets"
-        found = {_digest_in(uri) for uri in self._files(base)}
+        digests = {_digest_in(uri) for uri in self._files(base)}
         named = {record.digest for record in self.list()}
-        for digest in sorted(digest for digest in found if digest and digest not in named):
-            if self._last_used(digest) is None:
-                self._mark_used(digest)  # from an earlier version: its time begins now
+        for digest in sorted(digest for digest in digests if digest and digest not in named):
+            if self._marks.last_used(digest) is None:
+                self._marks.mark_used(digest)  # from an earlier version: its time begins now
             else:
                 self._remove_unused(digest)
 
@@ -258,26 +184,15 @@ class ExemplarStore:
         if expected is None:
             yield
             return
-        claim = f"{self.uri}/naming/{name}.json"
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not store.create(claim, json.dumps({"at": time.time()}).encode(), self.access):
-            claimed_at = self._time_in(claim)
-            if claimed_at is not None and time.time() - claimed_at > ABANDONED_SECONDS:
-                self._delete(claim)
-            if time.monotonic() > deadline:
-                raise ProblemError(503, "busy", f"'{name}' is being changed; ask again", {"Retry-After": "5"})
-            time.sleep(0.1)
-        try:
+        with self._marks.changing(name):
             current = self._named(name)
             if (current.digest if current else NO_CONTENT) != expected:
-                found = f"'{name}' means {current.digest} now" if current else f"there is no set '{name}' any more"
+                meaning = f"'{name}' means {current.digest} now" if current else f"there is no set '{name}' any more"
                 wanted = f"expected {expected}" if expected else "expected a new name"
                 raise ProblemError(
-                    412, "changed", f"{found}, {wanted}; read it again, or send no condition to overwrite it"
+                    412, "changed", f"{meaning}, {wanted}; read it again, or send no condition to overwrite it"
                 )
             yield
-        finally:
-            self._delete(claim)
 
     def _complete(self, digest: str, packed: PackedSet) -> None:
         """Write what is missing, the document last: a set with a document is complete."""
@@ -285,7 +200,7 @@ class ExemplarStore:
         present = {uri.rpartition(f"/{digest}/")[2] for uri in self._files(folder)}
         if DOCUMENT in present:
             try:
-                if present.issuperset(_paths(json.loads(store.read(self.document_uri(digest), self.access)))):
+                if present.issuperset(paths(json.loads(store.read(self.document_uri(digest), self.access)))):
                     return
             except (StorageError, ValueError, KeyError, TypeError):
                 pass  # cut short, or removed just now: written anew
@@ -302,71 +217,32 @@ class ExemplarStore:
 
     def _let_go(self, digest: str) -> None:
         """A name no longer means this content: its time begins."""
-        self._mark_used(digest)
+        self._marks.mark_used(digest)
         self._remove_unused(digest)
 
     def _remove_unused(self, digest: str) -> None:
-        if not self._is_unused(digest) or not self._claim(digest):
+        if not self._is_unused(digest) or not self._marks.claim_removal(digest):
             return
         try:
             # Asked again behind the claim: from here on `put` waits for us, before it we would have seen its mark.
             if not self._is_unused(digest) or any(record.digest == digest for record in self.list()):
                 return
             # The document first: a set that has one is complete.
-            self._delete(self.document_uri(digest))
+            delete(self.document_uri(digest), self.access)
             for uri in self._files(self._folder(digest)):
-                self._delete(uri)
-            self._delete(self._used_uri(digest))
+                delete(uri, self.access)
+            self._marks.forget_use(digest)
         finally:
-            self._delete(self._claim_uri(digest))
+            self._marks.end_removal(digest)
 
     def _is_unused(self, digest: str) -> bool:
-        used_at = self._last_used(digest)
+        used_at = self._marks.last_used(digest)
         return used_at is not None and time.time() - used_at >= self._keep_seconds
-
-    def _claim(self, digest: str) -> bool:
-        content = json.dumps({"at": time.time()}).encode()
-        if store.create(self._claim_uri(digest), content, self.access):
-            return True
-        claimed_at = self._time_in(self._claim_uri(digest))
-        if claimed_at is None or time.time() - claimed_at > ABANDONED_SECONDS:
-            self._delete(self._claim_uri(digest))
-        return False
-
-    def _await_sweep(self, digest: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            claimed_at = self._time_in(self._claim_uri(digest))
-            if claimed_at is None:
-                return
-            if time.time() - claimed_at > ABANDONED_SECONDS:
-                self._delete(self._claim_uri(digest))
-                return
-            if time.monotonic() > deadline:
-                raise ProblemError(503, "busy", "this content is being removed; put it again", {"Retry-After": "5"})
-            time.sleep(0.1)
 
     def _sweep_now_and_then(self) -> None:
         if time.monotonic() - self._swept_at > SWEEP_SECONDS or not self._swept_at:
             self._swept_at = time.monotonic()
             self.sweep()
-
-    def _mark_used(self, digest: str) -> None:
-        store.write(self._used_uri(digest), json.dumps({"at": time.time()}).encode(), self.access)
-
-    def _last_used(self, digest: str) -> float | None:
-        return self._time_in(self._used_uri(digest))
-
-    def _time_in(self, uri: str) -> float | None:
-        """The time that a mark carries; None where there is no mark."""
-        try:
-            return float(json.loads(store.read(uri, self.access))["at"])
-        except StorageError as error:
-            if error.missing:
-                return None
-            raise
-        except (ValueError, KeyError, TypeError):
-            return None
 
     def _named(self, name: str) -> StoredSet | None:
         return self._record(self._name_uri(name))
@@ -386,37 +262,16 @@ class ExemplarStore:
             if error.missing:
                 return None
             raise
-        used_at = self._last_used(digest)
+        used_at = self._marks.last_used(digest)
         if used_at is None or time.time() - used_at > DAY_SECONDS:
-            self._mark_used(digest)
+            self._marks.mark_used(digest)
         return self._described(document["name"], digest, document)
 
     def _described(self, name: str, digest: str, document: dict) -> StoredSet:
-        classes = [
-            StoredClass(
-                name=one["name"],
-                class_id=number,
-                attributes=one.get("attributes"),
-                context=one.get("context") or [],
-                exemplars=len(one["exemplars"]),
-                masks=sum(bool(ref.get("mask")) for ref in one["exemplars"]),
-                drawings=sum(any(ref.get(kind) for kind in Drawing.model_fields) for ref in one["exemplars"]),
-            )
-            for number, one in enumerate(document["classes"], start=1)
-        ]
-        negatives = len(document.get("negatives", []))
-        uri = self.document_uri(digest)
-        return StoredSet(name=name, digest=digest, classes=classes, negatives=negatives, uri=uri)
+        return described(name, digest, document, self.document_uri(digest))
 
     def _told(self, record: StoredSet) -> StoredSet:
         return record if self._tells_place else record.model_copy(update={"uri": None})
-
-    def _delete(self, uri: str) -> None:
-        try:
-            store.delete(uri, self.access)
-        except StorageError as error:
-            if not error.missing:
-                raise
 
     def _checked(self, name: str) -> None:
         if not NAME.fullmatch(name):
@@ -429,27 +284,10 @@ class ExemplarStore:
     def _name_uri(self, name: str) -> str:
         return f"{self.uri}/names/{name}.json"
 
-    def _used_uri(self, digest: str) -> str:
-        return f"{self.uri}/used/{digest}.json"
-
-    def _claim_uri(self, digest: str) -> str:
-        return f"{self.uri}/sweeping/{digest}.json"
-
     def _folder(self, digest: str) -> str:
         return f"{self.uri}/sets/{digest}"
 
 
-def _moved(ref: dict, places: dict[str, str]) -> dict:
-    return ref | {part: places[ref[part]] for part in ("image", "mask") if ref.get(part)}
-
-
-def _paths(document: dict) -> list[str]:
-    """Every file that a set's document names."""
-    written = parse(exemplars.ExemplarDocument, document, DOCUMENT)
-    refs = [ref for one in written.classes for ref in one.exemplars]
-    return [*(ref.image for ref in refs), *(ref.mask for ref in refs if ref.mask), *written.negatives]
-
-
 def _digest_in(uri: str) -> str | None:
-    found = re.search(r"/sets/([0-9a-f]{32})/", uri)
-    return found.group(1) if found else None
+    match = re.search(r"/sets/([0-9a-f]{32})/", uri)
+    return match.group(1) if match else None

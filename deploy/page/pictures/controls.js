@@ -1,0 +1,44 @@
+// What is shown of the pictures, and in which order: sorting, filters, classes whose masks are hidden.
+import { button, byId, element } from "../core/dom.js";
+import { counted } from "../core/words.js";
+import { SORTS, STATES } from "./collection.js";
+
+/** Fills the controls of the page; answers a function that renews what they say. `shown()` is what the list shows. */
+export function startControls(collection, { looks, colourOf, shown, states = Object.keys(STATES) }) {
+  const named = Object.fromEntries(states.map((state) => [state, STATES[state]]));
+  for (const [id, options, key] of [["sort", SORTS, "sort"], ["filter-state", named, "state"], ["filter-class", null, "className"]]) {
+    const select = byId(id);
+    if (options) select.append(...Object.entries(options).map(([value, text]) => new Option(text, value)));
+    select.addEventListener("change", () => { collection[key] = select.value; collection.changed(); });
+  }
+
+  function fillFilter(names) {
+    const select = byId("filter-class"), known = [...select.options].slice(1).map((option) => option.value);
+    if (select.options.length && JSON.stringify(known) === JSON.stringify(names)) return;
+    select.replaceChildren(new Option("All classes", ""), ...names.map((name) => new Option(name, name)));
+    if (!names.includes(collection.className)) collection.className = "";
+    select.value = collection.className;
+  }
+
+  function fillToggles(names) {
+    const place = byId("class-toggles");
+    const look = JSON.stringify(names.map((name, i) => [name, colourOf(name, i + 1), looks.hidden.has(name)]));
+    if (place.dataset.look === look) return;
+    place.dataset.look = look;
+    const focused = document.activeElement?.dataset?.toggles;
+    place.replaceChildren(...names.map((name, i) => {
+      const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
+      swatch.style.background = colourOf(name, i + 1);
+      return button([swatch, name], () => looks.toggle(name), {
+        class: "toggle", "aria-pressed": String(!looks.hidden.has(name)), data: { toggles: name }, title: "Show or hide its masks" });
+    }));
+    if (focused) [...place.children].find((one) => one.dataset.toggles === focused)?.focus();
+  }
+
+  return () => {
+    const all = counted(collection.pictures.length, "picture"), some = shown().length;
+    byId("shown").textContent = some === collection.pictures.length ? all : `${some} of ${all} shown`;
+    fillFilter(collection.classNames);
+    fillToggles(collection.classNames);
+  };
+}
