@@ -56,6 +56,7 @@ class OnRay:
         import ray
 
         try:
+            self._vitals.check()  # a GCS that is gone is waited for by whoever asks it
             answer = ray.remote(num_cpus=0)(action).remote(*arguments)
             while not ray.wait([answer], timeout=LOOK_SECONDS)[0]:
                 self._vitals.check()

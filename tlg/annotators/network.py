@@ -121,7 +121,7 @@ class NetworkAnnotator:
         return name_evidence(model.names, asked)
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
-        """Sets `fitted`, `trusted`, `text_presence` and `supports`.
+        """Sets `fitted`, `trusted`, `text_presence`, `supports` and `extents`.
 
         Memory grows with the number of exemplars, and slowly: of a pyramid what the prior reads is kept, of the text
         maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, made a second time.
@@ -146,6 +146,7 @@ class NetworkAnnotator:
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         self.trusted = [] if self.names is None else borne_out(self.names, torch.cat(spoken), labels)
         self.supports: list[Support] = []
+        self.extents: list[Tensor | float] = []
         if self.network is None:
             return
         for index, of in enumerate(exemplars.classes):
@@ -154,6 +155,8 @@ class NetworkAnnotator:
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
+            drawn = [mask_HW for mask_HW in (masks[row] for row in rows) if mask_HW is not None]
+            self.extents.append(self.network.extent(torch.stack(drawn) if drawn else None))
 
     def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
         """An exemplar's map of its own class: its mask, or what exemplars and names say."""
@@ -275,8 +278,10 @@ class NetworkAnnotator:
             if self.names is not None and seen_1 is not None:
                 named = said(self.names, seen_1, present, self.trusted, features.size)
             supports = [self._support(network, index, features[[row]], seen_1) for index in present]
-            logits_1A2HW = network.segment(features[[row]], None, supports, None, named)
-            foreground_1AHW = logits_1A2HW.float().softmax(dim=2)[:, :, 1]
+            logits_1A2HW = network.segment(features[[row]], None, supports, None, named).float()
+            for place, index in enumerate(present):
+                logits_1A2HW[:, place, 1] += self.extents[index]
+            foreground_1AHW = logits_1A2HW.softmax(dim=2)[:, :, 1]
             foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
@@ -344,6 +349,7 @@ class NamesAnnotator(NetworkAnnotator):
                 " or a plain English noun ('fox' instead of a variety's name)"
             )
         self.trusted = list(self.names.known)
+        self.extents = [0.0] * len(self.class_names)
 
     def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None

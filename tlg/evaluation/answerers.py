@@ -148,7 +148,11 @@ class Network:
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
         named = self._said(episodes, query, sources, mirrored)
         logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, named).query
-        return logits_B2HW[:, 1] - logits_B2HW[:, 0]
+        margin_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
+        if self.masks is not None and support_prior is not None:
+            for margin_HW, masks_KHW in zip(margin_BHW, support_prior, strict=True):
+                margin_HW += self.net.extent(masks_KHW)
+        return margin_BHW
 
     def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
         """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""
