@@ -70,14 +70,14 @@ def kept(spec: AnnotateSpec, model_digest: str, access: store.Access) -> Collect
 def sample(batches: Iterable[manifest.Listed], most: int = CANDIDATES) -> list[dict[str, Any]]:
     """The images with the smallest numbers, the smallest first, as `jobs.flow.fetch.downloads` takes them."""
     rows: dict[int, dict[str, Any]] = {}
-    limit = np.iinfo(np.uint64).max
+    limit = int(np.iinfo(np.uint64).max)
     for batch in batches:
         numbers = image_numbers([image_id(uri) for uri in batch.uris])
         for index in np.flatnonzero(numbers <= limit).tolist():
             rows.setdefault(int(numbers[index]), _row(batch, index))
         smallest = sorted(rows)[:most]
         rows = {number: rows[number] for number in smallest}
-        limit = np.uint64(smallest[-1]) if len(smallest) == most else limit
+        limit = smallest[-1] if len(smallest) == most else limit
     return list(rows.values())
 
 
