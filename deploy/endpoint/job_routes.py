@@ -81,8 +81,10 @@ def router(config: ServeConfig, service: Service) -> APIRouter:
 
     @routes.post("/v1/jobs", status_code=202, openapi_extra=body(JOB))
     async def submit(request: Request) -> JobState:
-        """Run a job spec on the cluster. `exemplars` names a stored set, or is `names://NAME,NAME` for a model that reads
-        names; the same spec is the same job."""
+        """Run a job spec on the cluster; the same spec is the same job.
+
+        `exemplars` names a stored set, or is `names://NAME,NAME` for a model that knows the names.
+        """
         if not bodies.is_json(request):
             raise ProblemError(415, "media-type", "found multipart/form-data, expected application/json")
         spec = await bodies.read_json(request, AnnotateSpec)
