@@ -81,9 +81,9 @@ def router(config: ServeConfig, service: Service) -> APIRouter:
 
     @routes.post("/v1/jobs", status_code=202, openapi_extra=body(JOB))
     async def submit(request: Request) -> JobState:
-        """Run a job spec on the cluster. The same spec is the same job.
+        """Run a job spec on the cluster; the same spec is the same job.
 
-        `exemplars` names a stored set, or is `names://NAME,NAME` for a model that reads names.
+        `exemplars` names a stored set, or is `names://NAME,NAME` for a model that knows the names.
         """
         if not bodies.is_json(request):
             raise ProblemError(415, "media-type", "found multipart/form-data, expected application/json")

@@ -157,6 +157,7 @@ const isFree = () => !viewer.isOpen && !document.querySelector("dialog[open]") &
 addShortcuts("Pictures", isFree, [
   { key: "g", does: "annotate what is new or stale", run: () => byId("annotate").click() },
   { key: "f", does: "go to the pictures", run: () => grid.focus(grid.focused) },
+  { key: "c", does: "choose the order and what is shown", run: () => byId("sort").focus() },
   { key: "l", does: "the least certain first", run: () => { byId("sort").value = collection.sort = "uncertain"; collection.changed(); } },
   { key: "s", does: "filled, outlined or both", run: () => looks.nextStyle() },
   { key: "Escape", does: "cancel what is asked", run: () => queue.cancel() },

@@ -72,7 +72,9 @@ def test_answers_that_came_since_are_shown_and_old_ones_not_judged(reviewing, ou
 
 
 def test_the_page_and_its_words_are_there(client):
-    assert "review/main.js" in client.get("/review").text
+    page = client.get("/review")
+    assert "review/main.js" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
     described = client.get("/openapi.json").json()["paths"]
     assert all(
         one["description"] for path, methods in described.items() if "/review" in path for one in methods.values()

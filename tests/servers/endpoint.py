@@ -19,7 +19,14 @@ START_SECONDS = 30
 class Endpoint:
     """`with Endpoint(folder, model="tlg-tiny") as endpoint:` answers at `endpoint.url`; counts requests by path."""
 
-    def __init__(self, folder: Path, keys: tuple[str, ...] = (), port: int = 0, **settings: object):
+    def __init__(
+        self,
+        folder: Path,
+        keys: tuple[str, ...] = (),
+        port: int = 0,
+        segmenter: type[LocalSegmenter] = LocalSegmenter,
+        **settings: object,
+    ):
         config = ServeConfig(**({"model": "dry-run", "store": str(folder / "store")} | settings))
         self.requests: list[tuple[str, str, int]] = []  # method, path, announced bytes
         meters = Meters()
@@ -29,7 +36,7 @@ class Endpoint:
             collector.push(meters.source, meters.samples())
             return collector.text()
 
-        app = create_app(config, Keys(keys), LocalSegmenter(config, meters), meters, scrape)
+        app = create_app(config, Keys(keys), segmenter(config, meters), meters, scrape)
 
         async def counted(scope, receive, send):
             if scope["type"] == "http":

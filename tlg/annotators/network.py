@@ -6,7 +6,7 @@ model's input size, D the width of text vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.annotators.protocol import PRESENT, AnnotateParams
+from tlg.annotators.protocol import PRESENT, AnnotateParams, BackgroundArrays
 from tlg.answers.objects import with_parts
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.errors import SpecError
+from tlg.evidence.background import Background
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded
 from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
@@ -29,6 +30,7 @@ from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplars
 from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
+from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG, Support
@@ -66,6 +68,18 @@ class NetworkModel:
         """The model's prior alone, to see what the network adds."""
         return NetworkModel(replace(self.model, network=None))
 
+    @torch.inference_mode()
+    def background_of(self, pictures: Iterable[Picture]) -> BackgroundArrays:
+        """See `tlg.annotators.protocol.FitsBackground`."""
+        device = next(self.model.backbone.parameters()).device
+        inputs = (to_network_input(picture.pixels, self.model.input_size)[None].to(device) for picture in pictures)
+        tensors = Background.fit([Prior().of_use(encoded(self.model.backbone, image)) for image in inputs]).tensors()
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def with_background(self, background: BackgroundArrays) -> NetworkModel:
+        tensors = {name: torch.tensor(array) for name, array in background.items()}
+        return NetworkModel(replace(self.model, background=Background.from_tensors(tensors)))
+
     def with_exemplars(self, exemplars: LoadedExemplars, params: AnnotateParams | None = None) -> NetworkAnnotator:
         has_none = exemplars.classes and not any(of.exemplars for of in exemplars.classes)
         make = NamesAnnotator if has_none else NetworkAnnotator
@@ -89,7 +103,7 @@ class NetworkAnnotator:
         self.text: TextVectors | None = None if encoder is None else encoder.encode(texts).to(self.device)
         self.names = self._name_evidence()
         # Of a name that CLIP never learned its vectors say nothing: such classes go by their exemplars alone.
-        self.known = [True] * len(texts) if model.clip is None or self.names is None else list(self.names.known)
+        self.known = [model.clip is None or model.clip.knows(name) for name in self.class_names]
         with torch.inference_mode():
             self._encode_exemplars(exemplars)
 
@@ -101,9 +115,10 @@ class NetworkAnnotator:
 
     def _name_evidence(self) -> NameEvidence | None:
         model = self.model
-        return name_evidence(
-            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text, model.kinds)
+        asked = Asked(
+            self.class_names, model.backbone, model.input_size, model.clip, self.text, model.kinds, model.open_clip
         )
+        return name_evidence(model.names, asked)
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
         """Sets `fitted`, `trusted`, `text_presence`, `supports` and `extents`.
@@ -208,8 +223,7 @@ class NetworkAnnotator:
         return to_network_input(pixels, self.model.input_size)[None].to(self.device)
 
     def _encode(self, images_B3HW: Tensor) -> Features:
-        images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
-        return Features(self.model.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
+        return encoded(self.model.backbone, images_B3HW)
 
     def _presence(self, features: Features, seen: Any) -> Tensor:
         """(B, N): the probability that the class is in the picture."""
@@ -347,6 +361,11 @@ class NamesAnnotator(NetworkAnnotator):
         assert self.names is not None
         assert seen_1 is not None
         return network.encode_support(features, self.names.map(seen_1, index)[None], None)
+
+
+def encoded(backbone: Backbone, images_B3HW: Tensor) -> Features:
+    images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
+    return Features(backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
 
 
 def mask_of_size(map_hw: Tensor, height: int, width: int) -> np.ndarray:

@@ -6,15 +6,17 @@ An image is a frame of the task, `.../tasks/7/frames/12/fox.jpg`, as it was uplo
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import BinaryIO
 
 from tlg.errors import StorageError
 from tlg.store.places import Entry
-from tlg.store.protocol import LeftOut, WholeStore
+from tlg.store.protocol import LeftOut, Store
 from tlg.store.retry import patiently
 from tlg.store.tool_api import ToolApi
 
@@ -50,12 +52,21 @@ class Frame:
         return f"frames/{self.number}/{self.path}"
 
 
-class CvatStore(WholeStore):
+class CvatStore(Store):
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
         api, task, number = _parsed(uri)
         if number is None:
             raise StorageError(f"{uri}: names no frame; expected {PREFIX}https://HOST/tasks/7/frames/12/NAME")
         return api.read(f"/api/tasks/{task}/data/", max_bytes, type="frame", quality="original", number=number)
+
+    def read_range(self, uri: str, start: int, length: int) -> bytes:
+        return self.read(uri)[start : start + length]
+
+    def open_input(self, uri: str) -> BinaryIO:
+        return io.BytesIO(self.read(uri))
+
+    def size(self, uri: str) -> int:
+        return len(self.read(uri))
 
     def exists(self, uri: str) -> bool:
         api, task, number = _parsed(uri)
@@ -86,14 +97,14 @@ def frames(task_uri: str, patience_seconds: float) -> list[Frame]:
     """Every frame of a task that nobody has deleted."""
     api, task, _ = _parsed(task_uri)
     path = f"/api/tasks/{task}/data/meta"
-    meta = patiently(lambda: api.get(path), patience_seconds)
-    described = meta.get("frames") or []
-    if len(described) != meta.get("size", 0):
+    task_data = patiently(lambda: api.get(path), patience_seconds)
+    described = task_data.get("frames") or []
+    if len(described) != task_data.get("size", 0):
         raise StorageError(
-            f"{task_uri}: found {meta.get('size')} frames and {len(described)} pictures, so this is a video; "
+            f"{task_uri}: found {task_data.get('size')} frames and {len(described)} pictures, so this is a video; "
             "expected a task of pictures"
         )
-    deleted = frozenset(meta.get("deleted_frames") or [])
+    deleted = frozenset(task_data.get("deleted_frames") or [])
     return [
         Frame(number, frame["name"], frame["width"], frame["height"])
         for number, frame in enumerate(described)
@@ -107,10 +118,10 @@ def task_of(uri: str) -> tuple[Cvat, int]:
 
 
 def _parsed(uri: str) -> tuple[Cvat, int, int | None]:
-    match = TASK.fullmatch(uri)
-    if match is None:
+    parts = TASK.fullmatch(uri)
+    if parts is None:
         raise StorageError(f"{uri}: names no task; expected {PREFIX}https://HOST/tasks/7")
-    return _cvat(match[1]), int(match[2]), int(match[3]) if match[3] else None
+    return _cvat(parts[1]), int(parts[2]), int(parts[3]) if parts[3] else None
 
 
 @lru_cache(maxsize=16)

@@ -1,7 +1,7 @@
 // The one place for messages, at the lower edge of the window and always in view; and questions.
 import { button, byId, element } from "./dom.js";
 
-const SHOWN_MS = 15_000;
+const SHOWN_MS = 8_000;
 let hiding = null;
 
 /** `kind` is "info", "good" or "bad"; an action is {label, run}. */

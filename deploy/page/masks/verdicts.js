@@ -6,10 +6,13 @@ import { measured } from "./rle.js";
 
 const VERDICTS = { accepted: "accepted", rejected: "rejected", absent: "not there", mended: "mended" };
 
+/** Whether there is a mask to judge, whatever it scores. */
+export const hasMask = (row) => row.status === "mask" && row.area !== 0;
+
 /** What holds for a class, in a word. Where there was no mask to reject, the class itself is missing. */
 export function wordOf({ row, verdict, mask }) {
   if (!verdict) return mask ? "found" : "absent";
-  return verdict.verdict === "rejected" && row.status !== "mask" ? "missing" : VERDICTS[verdict.verdict];
+  return verdict.verdict === "rejected" && !hasMask(row) ? "missing" : VERDICTS[verdict.verdict];
 }
 
 export const isFound = (row, threshold) => row.status === "mask" && row.score >= threshold;

@@ -23,12 +23,15 @@ export function saveCoco(collection) {
 /** `kind` is one that `/v1/exports` knows; the endpoint writes the files as a batch job does, a few pictures at a time. */
 export async function saveArchive(collection, kind, tellDone) {
   const pictures = collection.answered.filter(({ rows }) => rows.length), taken = new Set(), files = new Map();
+  const parts = [...batches(pictures.map((picture) => asExport(picture, collection.threshold, taken)))];
   let done = 0;
-  for (const part of batches(pictures.map((picture) => asExport(picture, collection.threshold, taken)))) {
+  for (const part of parts) {
     tellDone(done, pictures.length);
     const body = JSON.stringify({ classes: collection.classNames, pictures: part });
     const answer = await call("POST", `/v1/exports/${kind}`, { body, headers: { "Content-Type": "application/json" } });
-    for (const entry of await entriesOf(new File([await answer.blob()], kind))) files.set(entry.name, await entry.blob());
+    const archive = await answer.blob();
+    if (parts.length === 1) { save(archive, `${kind}.zip`); return; }
+    for (const entry of await entriesOf(new File([archive], kind))) files.set(entry.name, await entry.blob());
     done += part.length;
   }
   save(await zipped([...files].map(([name, blob]) => ({ name, blob }))), `${kind}.zip`);

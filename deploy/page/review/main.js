@@ -82,6 +82,7 @@ const isFree = () => !viewer.isOpen && !document.querySelector("dialog[open]");
 addShortcuts("Review", isFree, [
   { key: "g", does: "go on with the review", run: () => byId("start").click() },
   { key: "f", does: "go to the pictures", run: () => grid.focus(grid.focused) },
+  { key: "c", does: "choose the order and what is shown", run: () => byId("sort").focus() },
   { key: "l", does: "the least certain first", run: () => { byId("sort").value = collection.sort = "uncertain"; collection.changed(); } },
   { key: "w", does: "what follows for all answers", run: () => byId("figures").click() },
 ]);

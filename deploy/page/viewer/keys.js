@@ -22,6 +22,8 @@ export function addViewerKeys(viewer) {
     { key: "m", does: "masks on and off", run: () => { viewer.isBare = !viewer.isBare; viewer.refresh(); } },
     { key: "h", does: "hide or show the class", run: () => viewer.current && looks.toggle(viewer.current.name) },
     { key: "s", does: "filled, outlined or both", run: () => looks.nextStyle() },
+    { key: ",", does: "fainter masks", run: () => looks.set({ opacity: Math.max(0.1, looks.opacity - 0.1) }) },
+    { key: ".", does: "stronger masks", run: () => looks.set({ opacity: Math.min(1, looks.opacity + 0.1) }) },
     { key: "o", does: "original beside the mask", run: () => { looks.set({ beside: !looks.beside }); viewer.fit(); } },
     { key: "+ =", does: "zoom in", run: () => viewer.stage.zoom(1.25) },
     { key: "-", does: "zoom out", run: () => viewer.stage.zoom(0.8) },

@@ -2,7 +2,7 @@
 import { button, element, setReason } from "../core/dom.js";
 import { share } from "../core/words.js";
 import { STYLES } from "../masks/tint.js";
-import { wordOf } from "../masks/verdicts.js";
+import { hasMask, wordOf } from "../masks/verdicts.js";
 
 const OF_MASKS = [["accepted", "Accept"], ["rejected", "Reject"], ["absent", "Not there"]];
 const OF_ABSENT = [["absent", "Not there"], ["rejected", "Missing"]];
@@ -62,7 +62,7 @@ export class Sidebar {
     swatch.style.background = viewer.host.colourOf(name, classId);
     const shown = element("input", { type: "checkbox", checked: !looks.hidden.has(name), "aria-label": `Show ${name}`, data: { control: "shown" },
       on: { change: () => looks.toggle(name) } });
-    const decisions = row.status === "mask" || mask ? OF_MASKS : OF_ABSENT;
+    const decisions = hasMask(row) || mask ? OF_MASKS : OF_ABSENT;
     return element("li", { class: isCurrent ? "current" : "", data: { name } },
       element("div", { class: "row tight" }, element("label", { class: "check", title: `Show ${name}` }, shown, swatch),
         button(name, () => viewer.choose(name), { class: "quiet grow name", "aria-pressed": String(isCurrent), data: { control: "name" } }),

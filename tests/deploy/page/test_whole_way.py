@@ -1,4 +1,4 @@
-"""A day's work on the page: 300 pictures, three mended masks, files, a stored set, a job's answers reviewed by keys.
+"""A day's work on the page: 300 pictures, three mended masks, files, a stored set, fifty answers reviewed by keys.
 
 Photographs of every station at two widths lie in the test's folder, for whoever changes how the page looks.
 """
