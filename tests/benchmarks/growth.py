@@ -111,8 +111,8 @@ def put_seconds(work: Path) -> float:
 def driver(work: Path, count: int) -> dict[str, float]:
     """One size: processor seconds an image, memory, and how the pool fared."""
     from jobs.flow import ledger, manifest
-    from jobs.flow.work import plan_work
     from jobs.flow.stages import images_per_unit
+    from jobs.flow.work import plan_work
     from jobs.output.runs import RunSummary, Tally
     from jobs.receiver import Receiver
     from tlg import store
