@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jobs.entry import finished, read_spec
-from jobs.flow import deferred, ledger, manifest, pipeline
+from jobs.flow import background, deferred, ledger, manifest, pipeline
 from jobs.flow.execution import Execution
 from jobs.flow.progress import Progress
 from jobs.flow.stages import Stages, images_per_unit
@@ -88,18 +88,23 @@ class _Job:
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
         exports.check(spec)
-        params = AnnotateParams.of(spec)
         loaded = exemplars.load(spec.exemplars, self.access)
-        provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), summary.run_id)
+        model = model_digest(spec.model)
+        ordinary = self._ordinary(model)
+        params = AnnotateParams.of(spec, ordinary.digest if ordinary else None)
+        provenance = Provenance(model, loaded.digest, params.digest(), summary.run_id)
         summary.digests = {
             "model": provenance.model_digest,
             "exemplars": provenance.exemplars_digest,
             "params": provenance.params_digest,
         }
+        if ordinary:
+            summary.digests["background"] = ordinary.digest
         self._tidy(lease)
         catalogue = catalogues.load(output, self.access, keep=True)
         aside = Aside(f"{leftovers.work_folder(output, lease.number)}/aside", self.access)
-        stages = Stages(spec, loaded, params, provenance, self.access, aside)
+        arrays = ordinary.arrays if ordinary else None
+        stages = Stages(spec, loaded, params, provenance, self.access, aside, arrays)
         with Execution(stages, self.address, self.progress.wait) as execution:
             if not catalogue.shards:
                 execution.prepare()
@@ -113,6 +118,14 @@ class _Job:
                 "everything else is committed, run again to get them",
                 transient=True,
             )
+
+    def _ordinary(self, model: str) -> background.CollectionBackground | None:
+        if self.spec.run.background == "model":
+            return None
+        before = background.kept(self.spec, model, self.access)
+        if before is None:
+            self.progress.say("looking at pictures of the collection, to see what is ordinary in it")
+        return before or background.fit_and_keep(self.spec, model, self.access, self.address)
 
     def _do_what_is_missing(
         self,

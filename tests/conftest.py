@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.servers import chromium
 from tests.servers import swift as swift_server
 
 # One thread for each process, before torch is imported: on two cores that others use too, threads that wait for one
@@ -33,6 +34,15 @@ def swift() -> Iterator[swift_server.Swift]:
         patch.delenv("AWS_SESSION_TOKEN", raising=False)
         yield server
     server.__exit__()
+
+
+@pytest.fixture(scope="session")
+def programs() -> chromium.Chromium:
+    """A real browser and its driver."""
+    try:
+        return chromium.find_or_install()
+    except chromium.Unavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,11 @@ class RunSpec(Document):
         description="Large images with small things are also answered in tiles: `auto` where the exemplars' things are"
         " small, `off`, or a tile's side in pixels",
     )
+    background: Literal["model", "collection"] = Field(
+        "model",
+        description="What is ordinary in pictures, so that a class stands out from it: as the `model` learned it, or as"
+        " a fixed sample of this `collection` shows it",
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="Larger images are scaled down for the model")
     max_bytes: int = Field(2**30, ge=1, description="Larger files are quarantined as `too_large` without being read")
     price_per_hour: float | None = Field(None, ge=0, description="Price of one worker, for the cost in reports")

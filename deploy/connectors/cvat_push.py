@@ -63,13 +63,13 @@ class Task:
         page = 0
         while True:
             page += 1
-            asked = {"task_id": self._number, "page": page, "page_size": LABELS_PER_PAGE, **organization}
-            answer = patiently(lambda asked=asked: self._api.get("/api/labels", **asked), self._patience)  # type: ignore[misc]
+            query = {"task_id": self._number, "page": page, "page_size": LABELS_PER_PAGE, **organization}
+            answer = patiently(lambda query=query: self._api.get("/api/labels", **query), self._patience)  # type: ignore[misc]
             yield from answer["results"]
             if not answer.get("next"):
                 return
 
     def _annotated_frames(self) -> frozenset[int]:
         path = f"/api/tasks/{self._number}/annotations/"
-        found = patiently(lambda: self._api.get(path), self._patience)
-        return frozenset(one["frame"] for kind in ("shapes", "tags", "tracks") for one in found[kind])
+        there = patiently(lambda: self._api.get(path), self._patience)
+        return frozenset(item["frame"] for kind in ("shapes", "tags", "tracks") for item in there[kind])

@@ -18,11 +18,11 @@ def shapes(row: Mapping[str, Any], label: Mapping[str, Any]) -> list[dict[str, A
     """What the mask of a row with status `mask` looks like to this label."""
     if label["type"] == "rectangle":
         left, top, width, height = row["bbox"]
-        found = [("rectangle", [left, top, left + width, top + height])]
+        drawn: list[tuple[str, list[Any]]] = [("rectangle", [left, top, left + width, top + height])]
     elif label["type"] == "polygon":
-        found = [("polygon", ring) for ring in polygon.from_mask(decode_mask(row["rle"]))]
+        drawn = [("polygon", ring) for ring in polygon.from_mask(decode_mask(row["rle"]))]
     else:
-        found = [("mask", mask_points(decode_mask(row["rle"])))]
+        drawn = [("mask", mask_points(decode_mask(row["rle"])))]
     return [
         {
             "type": kind,
@@ -33,7 +33,7 @@ def shapes(row: Mapping[str, Any], label: Mapping[str, Any]) -> list[dict[str, A
             "occluded": False,
             "attributes": [],
         }
-        for kind, points in found
+        for kind, points in drawn
     ]
 
 

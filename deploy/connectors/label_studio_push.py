@@ -65,12 +65,12 @@ def _control(api: Studio, project: int, access: store.Access) -> Control:
 def _by_address(project_uri: str, access: store.Access) -> dict[str, label_studio.Task]:
     """Tasks by both addresses of their image: as a collection of Label Studio's, and where it really is."""
     base = project_uri.rstrip("/")
-    found: dict[str, label_studio.Task] = {}
+    tasks: dict[str, label_studio.Task] = {}
     for task in label_studio.tasks(project_uri, access.patience_seconds):
-        found[f"{base}/{task.name()}"] = task
+        tasks[f"{base}/{task.name()}"] = task
         if "://" in task.image:
-            found[task.image] = task
-    return found
+            tasks[task.image] = task
+    return tasks
 
 
 def _version(row: dict[str, Any]) -> str:

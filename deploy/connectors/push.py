@@ -98,9 +98,10 @@ def _receiver_of(place: str) -> Callable[[str, store.Access], Receiver]:
 
 def _collection(output: str, access: store.Access) -> str:
     recorded = runs.recorded(output, access, last=1)
-    found = recorded[0]["collection"] if recorded else ""
-    if not found.startswith(("label-studio+", "cvat+")):
+    collection = recorded[0]["collection"] if recorded else ""
+    if not collection.startswith(("label-studio+", "cvat+")):
         raise SpecError(
-            f"{output}: answers images of {found or 'an unknown collection'}; name a project or a task: --to {PLACES}"
+            f"{output}: answers images of {collection or 'an unknown collection'}; "
+            f"name a project or a task: --to {PLACES}"
         )
-    return found
+    return collection

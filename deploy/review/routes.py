@@ -138,9 +138,14 @@ def router(prefix: str, session_of: Callable[..., Any], read: Read) -> APIRouter
     @routes.post("/pictures/{image_id}/verdicts")
     async def judge(image_id: str, said: NewVerdicts, session: OfSession) -> Judged:
         """Keep verdicts on a picture, all of them or none; they are in the output when this answers."""
-        made = [(one.class_name, one.answer, one.verdict, _as_rle(one.mask)) for one in said.verdicts]
+        made = [
+            (verdict.class_name, verdict.answer, verdict.verdict, _as_rle(verdict.mask)) for verdict in said.verdicts
+        ]
         others = await asyncio.to_thread(session.judge, image_id, said.reviewer.strip(), made)
-        told = [OtherVerdict(class_name=one.class_name, verdict=one.verdict, reviewer=one.reviewer) for one in others]
+        told = [
+            OtherVerdict(class_name=other.class_name, verdict=other.verdict, reviewer=other.reviewer)
+            for other in others
+        ]
         return Judged(picture=_reviewed(session, image_id), others=told)
 
     @routes.get("/figures")
@@ -161,7 +166,7 @@ def _listed(picture: SampledPicture, held: Held) -> dict[str, Any]:
         "image_id": picture.image_id,
         "name": picture.image_uri.rsplit("/", 1)[-1],
         "left": of_picture.count(None),
-        "judged_at": max((one.judged_at for one in of_picture if one is not None), default=""),
+        "judged_at": max((verdict.judged_at for verdict in of_picture if verdict is not None), default=""),
     }
 
 

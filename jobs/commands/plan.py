@@ -7,7 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from jobs.flow import ledger, manifest
+from jobs.flow import background, ledger, manifest
 from jobs.flow.fetch import Fetcher
 from jobs.flow.segment import Segmenter
 from jobs.flow.work import plan_work
@@ -20,6 +20,7 @@ from tlg.spec import AnnotateSpec
 
 SAMPLE_IMAGES = 24
 START_SECONDS = 30.0
+NOT_FITTED = "not fitted yet"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,13 @@ class Plan:
 def plan(spec: AnnotateSpec) -> Plan:
     """Count and time; nothing is written to the output. The sample runs on this machine, without Ray."""
     access = store.Access(spec.storage.endpoint, spec.storage.region)
-    params = AnnotateParams.of(spec)
     loaded = exemplars.load(spec.exemplars, access)
-    provenance = Provenance(model_digest(spec.model), loaded.digest, params.digest(), "plan")
+    model = model_digest(spec.model)
+    ordinary = background.kept(spec, model, access) if spec.run.background == "collection" else None
+    # What has yet to be fitted has answered nothing.
+    fitted = ordinary.digest if ordinary else NOT_FITTED
+    params = AnnotateParams.of(spec, None if spec.run.background == "model" else fitted)
+    provenance = Provenance(model, loaded.digest, params.digest(), "plan")
     done = ledger.load(spec.output.uri, provenance, access)
     with tempfile.TemporaryDirectory() as scratch:
         listed = manifest.listed(spec.images, access, spec.output.uri)
@@ -82,7 +87,8 @@ def plan(spec: AnnotateSpec) -> Plan:
         tables = list(fetcher.fetch(0, sampled))
         fetch_seconds = (time.perf_counter() - start) / sampled
     device = "cuda" if spec.workers.gpus else "cpu"
-    segmenter = Segmenter(spec.model, loaded, params, provenance, spec.run.batch_size, device)
+    arrays = ordinary.arrays if ordinary else None
+    segmenter = Segmenter(spec.model, loaded, params, provenance, spec.run.batch_size, device, background=arrays)
     list(segmenter(tables[0].slice(0, 1)))  # the first call pays for what later ones find ready
     start = time.perf_counter()
     for table in tables:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jobs.output import catalogue as catalogues
 from jobs.output import departed, runs
-from jobs.output.runs import duration
+from jobs.output.runs import duration, pace
 from tlg import store
 from tlg.errors import StorageError
 
@@ -34,7 +34,7 @@ def line(run: dict[str, Any]) -> str:
     text = f"{run['run_id']}  {state}: {run['done']:,} of {run['images']:,} images in {duration(run['seconds'])}"
     text += f", {run['masks']:,} masks, {run['errors']:,} errors"
     if run["state"] == "running" and run["seconds_left"] is not None:
-        text += f", {run['images_per_second']:,.1f}/s, about {duration(run['seconds_left'])} left"
+        text += f", {pace(run['images_per_second'])}, about {duration(run['seconds_left'])} left"
     return text + (f"\n    {run['message']}" if run["message"] else "")
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tlg.errors import ClusterError
+
 DEATHS_IN_COMPANY = 2
 DEATHS_ALONE = 2
 # A worker that dies so often while it starts, before it has looked at any image, will not start.
@@ -166,7 +168,12 @@ def shared_notes() -> Iterator[RemoteNotes]:
     book: Any = actor.remote()
     try:
         yield RemoteNotes(book)
-    finally:
+    except ClusterError:  # a Ray that is lost answers nobody; otherwise the actor goes with its last handle
+        raise
+    except BaseException:
+        ray.kill(book)
+        raise
+    else:
         ray.kill(book)
 
 

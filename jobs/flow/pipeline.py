@@ -56,6 +56,7 @@ class OnRay:
         import ray
 
         try:
+            self._vitals.check()  # a GCS that is gone is waited for by whoever asks it
             answer = ray.remote(num_cpus=0)(action).remote(*arguments)
             while not ray.wait([answer], timeout=LOOK_SECONDS)[0]:
                 self._vitals.check()
@@ -148,6 +149,18 @@ def run_on_cluster(address: str, action: Callable[..., R], *arguments: Any, **op
         raise _own_error(error) from error
     finally:
         ray.shutdown()
+
+
+def call_as_worker(workers: WorkersSpec, action: Callable[..., R], *arguments: Any) -> R:
+    """Call `action` where a worker finds room, inside of a `ray_session`."""
+    import ray
+
+    memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
+    remote = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, **memory)(action)
+    try:
+        return ray.get(remote.remote(*arguments))
+    except ray.exceptions.RayError as error:
+        raise _own_error(error) from error
 
 
 def _check_room(workers: WorkersSpec, is_embedded: bool) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from jobs.output.runs import RunSummary, duration
+from jobs.output.runs import RunSummary, duration, pace
 
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 15.0
@@ -64,8 +64,12 @@ class Progress:
         self._came.set()
 
     def _say_again(self, text: str, began: float) -> None:
+        shown = ""
         while not self._came.wait(TERMINAL_SECONDS if self._on_terminal else LOG_SECONDS):
-            self._show(f"{text}, {duration(self._clock() - began)}")
+            waited = f"{text}, {duration(self._clock() - began)}"
+            if waited != shown:  # after a minute and a half a log has a line a minute
+                shown = waited
+                self._show(waited)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -80,7 +84,7 @@ class Progress:
 def line(summary: RunSummary, received: int) -> str:
     parts = [f"{received:,} / {summary.images:,} images"]
     if summary.images_per_second:
-        parts.append(f"{summary.images_per_second:,.1f}/s")
+        parts.append(pace(summary.images_per_second))
     parts += [f"{summary.masks:,} masks", f"{summary.errors:,} errors"]
     if summary.deferred:
         parts.append(f"{summary.deferred:,} deferred")

@@ -16,7 +16,7 @@ from jobs.flow.logbook import Logbook, Notes
 from jobs.output.aside import Aside
 from tlg.allocation import give_freed_memory_back, keep_freed_memory
 from tlg.annotators.memory import annotate_within_memory
-from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams, BackgroundArrays
 from tlg.annotators.registry import load_annotator
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
@@ -51,8 +51,9 @@ class Segmenter:
         batch_size: int,
         device: str,
         notes: Notes | None = None,
+        background: BackgroundArrays | None = None,
     ):
-        self.annotator = load_annotator(model, exemplars, params, device)
+        self.annotator = load_annotator(model, exemplars, params, device, background)
         self.provenance = provenance
         self.batch_size = batch_size
         self.notes = notes or Logbook()

@@ -14,7 +14,7 @@ from jobs.flow.logbook import Notes
 from jobs.flow.work import IMAGES_PER_GROUP, Work
 from jobs.output.aside import Aside
 from tlg import store
-from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.protocol import AnnotateParams, BackgroundArrays
 from tlg.answers.records import Provenance
 from tlg.exemplars import LoadedExemplars
 from tlg.spec import AnnotateSpec
@@ -36,6 +36,7 @@ class Stages:
     provenance: Provenance
     access: store.Access
     aside: Aside
+    background: BackgroundArrays | None = None
 
     def fetcher(self, work: Work, notes: Notes) -> Fetcher:
         return Fetcher(work, self.access, self.spec.run.max_pixels, self.spec.run.max_bytes, notes=notes)
@@ -50,6 +51,7 @@ class Stages:
             "batch_size": self.spec.run.batch_size,
             "device": "cuda" if self.spec.workers.gpus else "cpu",
             "aside": self.aside,
+            "background": self.background,
         }
 
 

@@ -90,6 +90,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def pace(images_per_second: float) -> str:
+    """`3.2/s`, or by the minute where that would read as nothing: `2.1/min`."""
+    return f"{images_per_second:,.1f}/s" if images_per_second >= 0.1 else f"{60 * images_per_second:.1f}/min"
+
+
 def begin(spec: AnnotateSpec, run_id: str) -> RunSummary:
     collection = spec.images.uri or store.parent(spec.images.manifest or "")
     summary = RunSummary(run_id, spec.name, spec.output.uri, collection, started_at=now(), model=spec.model)
@@ -147,7 +152,7 @@ def ending(summary: RunSummary) -> str:
         return f"nothing to do: all {summary.listed:,} images are answered ({summary.seconds:.1f} s)"
     rate = summary.done / max(summary.seconds, 1e-9)
     counts = f"{summary.masks:,} masks, {summary.absent:,} absent, {summary.errors:,} errors"
-    return f"{summary.done:,} images in {duration(summary.seconds)} ({rate:,.1f}/s): {counts} -> {summary.output}"
+    return f"{summary.done:,} images in {duration(summary.seconds)} ({pace(rate)}): {counts} -> {summary.output}"
 
 
 class Tally:

@@ -22,6 +22,7 @@ from tlg.evidence import cosegment, fusion
 from tlg.evidence.names import classifier
 from tlg.exemplars import LoadedExemplar
 from tlg.hub import zoo
+from tlg.network.reading import extent
 from tlg.pictures import Picture
 
 
@@ -107,8 +108,9 @@ def test_what_the_code_answers_by_is_what_its_version_says():
     settings = (protocol.PRESENT, network.NEAR, fusion.TEXT_SHARE, fusion.CERTAINTY, fusion.LEEWAY)
     votes = (cosegment.VOTE_WEIGHT, cosegment.VOTE_TEMPERATURE, cosegment.THRESHOLD, cosegment.SLOPE)
     names = (fusion.DOUBT, classifier.STRONGEST, classifier.SPEAKING, classifier.SLOPE)
-    found = (protocol.ANSWERING_VERSION, settings, votes, names)
-    assert found == (3, (0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0))
+    extents = (extent.EVEN_SHARE, extent.COUNTED)
+    found = (protocol.ANSWERING_VERSION, settings, votes, names, extents)
+    assert found == (4, (0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0), (0.1, 0.4))
 
 
 def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scenes, monkeypatch):

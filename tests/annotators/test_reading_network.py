@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -55,6 +58,29 @@ def test_batch_equals_single(annotator: NetworkAnnotator, pictures: list[Picture
 def test_what_is_asked_changes_no_answer(annotator: NetworkAnnotator, pictures: list[Picture]) -> None:
     ((second,),) = annotator.annotate(pictures[:1], [[KNOWN[1]]])
     assert second == annotator.annotate(pictures[:1])[0][1]
+
+
+def test_the_masks_that_people_drew_say_how_large_a_thing_is(
+    model: NetworkModel, annotator: NetworkAnnotator, pictures: list[Picture]
+) -> None:
+    assert annotator.extents == [0.0, 0.0]
+    found = []
+    for share in (0.1, 0.9):
+        plain = exemplar_set(KNOWN)
+        drawn = [exemplar.pixels.shape[:2] for exemplar in plain.classes[0].exemplars]
+        masks = [np.zeros(size, bool) for size in drawn]
+        for mask in masks:
+            mask[: round(share * len(mask))] = True
+        shown = tuple(
+            replace(exemplar, mask=mask) for exemplar, mask in zip(plain.classes[0].exemplars, masks, strict=True)
+        )
+        fitted = model.with_exemplars(
+            replace(plain, classes=(replace(plain.classes[0], exemplars=shown), *plain.classes[1:]))
+        )
+        assert fitted.extents[1] == 0.0
+        found.append(float(fitted.extents[0]))
+    assert found[0] == pytest.approx(0, abs=0.1)
+    assert found[1] > 1
 
 
 def test_no_prior_of_a_query_is_made(

@@ -49,6 +49,7 @@ def worker(classes: int) -> dict[str, float]:
     annotator = load_annotator("tlg-tiny", exemplars, device="cpu")
     loaded, loading_gb = time.perf_counter() - began, peak_gb()
     keep_freed_memory()
+    print(f"{classes} classes loaded in {loaded:.0f} s, {loading_gb:.2f} GB at most", file=sys.stderr, flush=True)
     pictures = [Picture(shown([classes, number], kinds[number]), SIDE, SIDE) for number in range(PICTURES)]
     answers = annotator.annotate(pictures)
     return {

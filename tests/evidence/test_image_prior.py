@@ -50,9 +50,7 @@ def text_side() -> TextSide:
         model = open_clip.CLIP(embed_dim=8, vision_cfg=vision, text_cfg=text).eval()
     tokenize = open_clip.SimpleTokenizer()
     prior = ClipPrior.of(model, ClipPriorSpec(background=("ground", "sky"), affinity_blocks=1))
-    return TextSide(
-        prior, lambda prompts: model.encode_text(tokenize(list(prompts), context_length=32)), tokenize, 32, 32
-    )
+    return TextSide(prior, model, tokenize, 32, 32)
 
 
 @pytest.fixture(scope="module")

@@ -77,8 +77,8 @@ def test_places_typed_wrong_leave_nothing_behind(tmp_path, exemplar_folder, monk
     for images, exemplars, model, expected in (
         ("nowhere", exemplar_folder, "tlg-tiny", (5, "nowhere: does not exist")),
         ("notes", exemplar_folder, "tlg-tiny", (9, "no images: found 1 .txt file")),
-        (exemplar_folder, "nowhere", "tlg-tiny", (2, "nowhere")),
-        (exemplar_folder, exemplar_folder, "tlg-photos", (2, "tlg-photo")),
+        (exemplar_folder, "nowhere", "tlg-tiny", (5, "nowhere: does not exist")),
+        (exemplar_folder, exemplar_folder, "tlg-photos", (4, "unknown model")),
     ):
         options = ["--images", images, "--exemplars", exemplars, "--out", "new", "--set", f"model={model}"]
         code, _, err = tlg(monkeypatch, capsys, "annotate", *options)

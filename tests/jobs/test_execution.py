@@ -157,13 +157,23 @@ def test_an_error_of_the_worker_s_is_raised_as_it_is(stages, tmp_path):
 def test_whoever_waits_is_told_for_what_and_how_long(monkeypatch):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.01)
     stream, now = io.StringIO(), [0.0]
-    told = progress.Progress(RunSummary("r", "job", "out", images=9), stream, clock=lambda: now[0])
+    looks = []
+
+    def clock():
+        looks.append(now[0])
+        return now[0]
+
+    told = progress.Progress(RunSummary("r", "job", "out", images=9), stream, clock=clock)
     told.wait("starting 2 workers")
     now[0] = 4.0
     while "starting 2 workers, 4 s" not in stream.getvalue():
         time.sleep(0.001)
+    now[0] = 120.0
+    while looks.count(120.0) < 5:
+        time.sleep(0.001)
     told.update(1)
-    assert "first answers after 4 s\n" in stream.getvalue()
+    assert stream.getvalue().count("starting 2 workers, 2 min\n") == 1
+    assert "first answers after 2 min\n" in stream.getvalue()
     lines = len(stream.getvalue().splitlines())
     told.close()
     assert len(stream.getvalue().splitlines()) == lines

@@ -8,7 +8,7 @@ from jobs.flow import fetch, ledger, manifest, segment
 from jobs.flow.fetch import Fetched
 from jobs.flow.progress import Progress, line
 from jobs.flow.work import plan_work
-from jobs.output.runs import RunSummary, duration
+from jobs.output.runs import RunSummary, duration, pace
 from tlg import store
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
@@ -107,6 +107,11 @@ def test_eta_follows_the_images_of_the_last_minutes():
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (12000, "3 h 20 min")])
 def test_durations_read_like_speech(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("rate", "text"), [(1234.56, "1,234.6/s"), (0.2, "0.2/s"), (1 / 28, "2.1/min")])
+def test_a_slow_pace_does_not_read_as_nothing(rate, text):
+    assert pace(rate) == text
 
 
 def test_all_rows_of_an_image_lie_in_one_table_however_many_classes():

@@ -13,20 +13,12 @@ from selenium.webdriver.common.keys import Keys
 from jobs.review import verdicts
 from tests.jobs import exported
 from tests.review.server import serving
-from tests.servers import axe, chromium
+from tests.servers import axe
 from tests.servers import browser as browsers
 from tlg.answers import records
 
 pytestmark = pytest.mark.cluster
 PICTURES = 4
-
-
-@pytest.fixture(scope="module")
-def programs():
-    try:
-        return chromium.find_or_install()
-    except chromium.Unavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

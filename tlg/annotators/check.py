@@ -115,7 +115,9 @@ class ExemplarChecker:
             ]
         )
         memory = network.encode_support(Features.cat([features for features, _, _ in others]), own_KHW, None)
-        return network.segment(asked, None, [memory], None).softmax(2)[0, 0, 1]
+        logits_2HW = network.segment(asked, None, [memory], None)[0, 0]
+        drawn = [mask_HW for _, _, mask_HW in others if mask_HW is not None]
+        return torch.sigmoid(logits_2HW[1] - logits_2HW[0] + network.extent(torch.stack(drawn) if drawn else None))
 
     def _encoded(self, exemplar: LoadedExemplar) -> tuple[Features, Tensor | None]:
         """Its features, and the map that a person gave."""

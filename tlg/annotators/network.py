@@ -6,7 +6,7 @@ model's input size, D the width of text vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.annotators.protocol import PRESENT, AnnotateParams
+from tlg.annotators.protocol import PRESENT, AnnotateParams, BackgroundArrays
 from tlg.answers.objects import with_parts
 from tlg.answers.records import Answer, answer_from_mask
 from tlg.errors import SpecError
+from tlg.evidence.background import Background
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded
 from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
@@ -29,6 +30,7 @@ from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplars
 from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
+from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG, Support
@@ -66,6 +68,18 @@ class NetworkModel:
         """The model's prior alone, to see what the network adds."""
         return NetworkModel(replace(self.model, network=None))
 
+    @torch.inference_mode()
+    def background_of(self, pictures: Iterable[Picture]) -> BackgroundArrays:
+        """See `tlg.annotators.protocol.FitsBackground`."""
+        device = next(self.model.backbone.parameters()).device
+        inputs = (to_network_input(picture.pixels, self.model.input_size)[None].to(device) for picture in pictures)
+        tensors = Background.fit([Prior().of_use(encoded(self.model.backbone, image)) for image in inputs]).tensors()
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def with_background(self, background: BackgroundArrays) -> NetworkModel:
+        tensors = {name: torch.tensor(array) for name, array in background.items()}
+        return NetworkModel(replace(self.model, background=Background.from_tensors(tensors)))
+
     def with_exemplars(self, exemplars: LoadedExemplars, params: AnnotateParams | None = None) -> NetworkAnnotator:
         has_none = exemplars.classes and not any(of.exemplars for of in exemplars.classes)
         make = NamesAnnotator if has_none else NetworkAnnotator
@@ -89,7 +103,7 @@ class NetworkAnnotator:
         self.text: TextVectors | None = None if encoder is None else encoder.encode(texts).to(self.device)
         self.names = self._name_evidence()
         # Of a name that CLIP never learned its vectors say nothing: such classes go by their exemplars alone.
-        self.known = [True] * len(texts) if model.clip is None or self.names is None else list(self.names.known)
+        self.known = [model.clip is None or model.clip.knows(name) for name in self.class_names]
         with torch.inference_mode():
             self._encode_exemplars(exemplars)
 
@@ -101,12 +115,13 @@ class NetworkAnnotator:
 
     def _name_evidence(self) -> NameEvidence | None:
         model = self.model
-        return name_evidence(
-            model.names, Asked(self.class_names, model.backbone, model.input_size, model.clip, self.text, model.kinds)
+        asked = Asked(
+            self.class_names, model.backbone, model.input_size, model.clip, self.text, model.kinds, model.open_clip
         )
+        return name_evidence(model.names, asked)
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
-        """Sets `fitted`, `trusted`, `text_presence` and `supports`.
+        """Sets `fitted`, `trusted`, `text_presence`, `supports` and `extents`.
 
         Memory grows with the number of exemplars, and slowly: of a pyramid what the prior reads is kept, of the text
         maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, made a second time.
@@ -131,6 +146,7 @@ class NetworkAnnotator:
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         self.trusted = [] if self.names is None else borne_out(self.names, torch.cat(spoken), labels)
         self.supports: list[Support] = []
+        self.extents: list[Tensor | float] = []
         if self.network is None:
             return
         for index, of in enumerate(exemplars.classes):
@@ -139,6 +155,8 @@ class NetworkAnnotator:
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
+            drawn = [mask_HW for mask_HW in (masks[row] for row in rows) if mask_HW is not None]
+            self.extents.append(self.network.extent(torch.stack(drawn) if drawn else None))
 
     def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
         """An exemplar's map of its own class: its mask, or what exemplars and names say."""
@@ -205,8 +223,7 @@ class NetworkAnnotator:
         return to_network_input(pixels, self.model.input_size)[None].to(self.device)
 
     def _encode(self, images_B3HW: Tensor) -> Features:
-        images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
-        return Features(self.model.backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
+        return encoded(self.model.backbone, images_B3HW)
 
     def _presence(self, features: Features, seen: Any) -> Tensor:
         """(B, N): the probability that the class is in the picture."""
@@ -261,8 +278,10 @@ class NetworkAnnotator:
             if self.names is not None and seen_1 is not None:
                 named = said(self.names, seen_1, present, self.trusted, features.size)
             supports = [self._support(network, index, features[[row]], seen_1) for index in present]
-            logits_1A2HW = network.segment(features[[row]], None, supports, None, named)
-            foreground_1AHW = logits_1A2HW.float().softmax(dim=2)[:, :, 1]
+            logits_1A2HW = network.segment(features[[row]], None, supports, None, named).float()
+            for place, index in enumerate(present):
+                logits_1A2HW[:, place, 1] += self.extents[index]
+            foreground_1AHW = logits_1A2HW.softmax(dim=2)[:, :, 1]
             foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
@@ -330,6 +349,7 @@ class NamesAnnotator(NetworkAnnotator):
                 " or a plain English noun ('fox' instead of a variety's name)"
             )
         self.trusted = list(self.names.known)
+        self.extents = [0.0] * len(self.class_names)
 
     def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None
@@ -341,6 +361,11 @@ class NamesAnnotator(NetworkAnnotator):
         assert self.names is not None
         assert seen_1 is not None
         return network.encode_support(features, self.names.map(seen_1, index)[None], None)
+
+
+def encoded(backbone: Backbone, images_B3HW: Tensor) -> Features:
+    images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
+    return Features(backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
 
 
 def mask_of_size(map_hw: Tensor, height: int, width: int) -> np.ndarray:

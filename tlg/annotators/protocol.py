@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from tlg.answers.records import Answer
 from tlg.documents import Document
@@ -15,7 +17,7 @@ from tlg.spec import SMALLEST_OBJECT, AnnotateSpec, Tile
 
 # Counts up whenever our code gives other answers from the same model, exemplars and parameters: answers carry it in
 # their identity, so the next run makes them anew.
-ANSWERING_VERSION = 3
+ANSWERING_VERSION = 4
 # Below it a class is more likely absent than present: it is answered `absent` whatever `min_score` says, because
 # nobody asks the network where it might be. `min_score` comes after that, over the masks of present classes.
 PRESENT = 0.5
@@ -29,9 +31,11 @@ class AnnotateParams(Document):
     objects: bool = False
     smallest_object: int = SMALLEST_OBJECT
     tile: Tile = "auto"
+    # The digest of what the job's own collection holds; None: the model knows by itself what is ordinary.
+    background: str | None = None
 
     @classmethod
-    def of(cls, spec: AnnotateSpec) -> AnnotateParams:
+    def of(cls, spec: AnnotateSpec, background: str | None = None) -> AnnotateParams:
         """What a job says."""
         run, output = spec.run, spec.output
         return cls(
@@ -40,12 +44,15 @@ class AnnotateParams(Document):
             objects=output.objects,
             smallest_object=output.smallest_object,
             tile=run.tile,
+            background=background,
         )
 
     def digest(self) -> str:
-        # Where no objects and no tiles are asked for, nothing depends on how they would be made.
+        # Where no objects, no tiles and no background are asked for, nothing depends on how they would be made.
         left_out = set() if self.objects else {"objects", "smallest_object"}
-        content = self.model_dump(exclude=left_out | ({"tile"} if self.tile == "off" else set()))
+        left_out |= {"tile"} if self.tile == "off" else set()
+        left_out |= {"background"} if self.background is None else set()
+        content = self.model_dump(exclude=left_out)
         content |= {"present": PRESENT, "version": ANSWERING_VERSION}
         text = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -92,6 +99,23 @@ class LoadedModel(Protocol):
 
     def with_exemplars(self, exemplars: LoadedExemplars, params: AnnotateParams | None = None) -> Annotator:
         """Encodes the set, once; the annotators of a model share its weights."""
+        ...
+
+
+# Arrays by name, which only the model that made them has to understand.
+BackgroundArrays = Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class FitsBackground(LoadedModel, Protocol):
+    """A model that can learn from unlabelled pictures of a collection what is ordinary in it (`run.background`)."""
+
+    def background_of(self, pictures: Iterable[Picture]) -> BackgroundArrays:
+        """Whatever is remembered is small; the pictures are taken one by one."""
+        ...
+
+    def with_background(self, background: BackgroundArrays) -> LoadedModel:
+        """The same model, to which that is ordinary instead of what it knew."""
         ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel, ModelLoader
+from tlg.annotators.protocol import AnnotateParams, Annotator, BackgroundArrays, ModelLoader
 from tlg.annotators.tiled import TiledModel
 from tlg.errors import CheckpointError
 from tlg.exemplars import LoadedExemplars
@@ -28,17 +28,25 @@ FAMILIES: Registry[Callable[[], ModelLoader]] = Registry(
 )
 
 
-def load_model(model: str, device: str | None = None) -> LoadedModel:
+def load_model(model: str, device: str | None = None) -> TiledModel:
     """The model of a name, folder or URI. `device` None takes a GPU where there is one."""
     loader, name = _loader(model)
     return TiledModel(loader.load(name, device))
 
 
 def load_annotator(
-    model: str, exemplars: LoadedExemplars, params: AnnotateParams | None = None, device: str | None = None
+    model: str,
+    exemplars: LoadedExemplars,
+    params: AnnotateParams | None = None,
+    device: str | None = None,
+    background: BackgroundArrays | None = None,
 ) -> Annotator:
-    """The annotator of one exemplar set, its model loaded for this set alone."""
-    return load_model(model, device).with_exemplars(exemplars, params)
+    """The annotator of one exemplar set, its model loaded for this set alone.
+
+    `params` say the digest of a `background` that takes the place of the model's own.
+    """
+    loaded = load_model(model, device)
+    return (loaded if background is None else loaded.with_background(background)).with_exemplars(exemplars, params)
 
 
 def model_digest(model: str) -> str:

@@ -5,19 +5,19 @@ Where a model says what it reads (`input_side`), `run.tile: auto` chooses by the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tlg.annotators.memory import annotate_within_memory
-from tlg.annotators.protocol import AnnotateParams, Annotator, LoadedModel
+from tlg.annotators.protocol import AnnotateParams, Annotator, BackgroundArrays, FitsBackground, LoadedModel
 from tlg.annotators.tiles.grid import Grid, Tile
 from tlg.annotators.tiles.merging import Merger, Said
 from tlg.annotators.tiles.things import Choice, Things, choice_of
 from tlg.annotators.tiles.windows import in_windows
 from tlg.answers.records import Answer, at_min_score
-from tlg.errors import InputError
+from tlg.errors import InputError, SpecError
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.pictures import Picture
 
@@ -41,6 +41,21 @@ class TiledModel:
         if params.tile == "off" or (params.tile == "auto" and input_side(self.model) is None):
             return self.model.with_exemplars(exemplars, params)
         return TiledAnnotator(self.model, exemplars, params)
+
+    def background_of(self, pictures: Iterable[Picture]) -> BackgroundArrays:
+        """See `tlg.annotators.protocol.FitsBackground`; a model that is none is refused."""
+        return self._fitting().background_of(pictures)
+
+    def with_background(self, background: BackgroundArrays) -> TiledModel:
+        return TiledModel(self._fitting().with_background(background))
+
+    def _fitting(self) -> FitsBackground:
+        if isinstance(self.model, FitsBackground):
+            return self.model
+        raise SpecError(
+            f"run.background is `collection`, and a {type(self.model).__name__} learns nothing of collections;"
+            " leave the key out, or choose tlg-photo or another model of the network"
+        )
 
 
 def input_side(model: LoadedModel) -> int | None:

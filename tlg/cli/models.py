@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tlg.cli.options import Overrides
+
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -65,6 +67,23 @@ def unpack(
     from tlg.hub.packing import unpack
 
     typer.echo(f"{folder}: {unpack(file, folder).name}")
+
+
+@app.command("add-clip")
+def add_clip(
+    model: Annotated[str, typer.Argument(help="Model folder, or a model's name")],
+    folder: Annotated[Path, typer.Argument(help="The model folder to make")],
+    clip: Annotated[str | None, typer.Option(help="An open_clip model, ViT-B-16 if left out")] = None,
+    clip_weights: Annotated[str | None, typer.Option(help="A file, hf://org/repo/file, or a tag of open_clip")] = None,
+    clip_config: Annotated[str | None, typer.Option(help="All its settings: configs/prior/clip.yaml")] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Make a model folder whose names an open_clip model knows; prints the SHA-256 of every file."""
+    from tlg.hub import command
+
+    given = {"architecture": clip, "weights": clip_weights}
+    for line in command.add_clip(model, folder, clip_config, given, overrides):
+        typer.echo(line)
 
 
 @app.command("licences")

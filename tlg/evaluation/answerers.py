@@ -23,7 +23,7 @@ from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.fusion import fuse, unmasked_map
-from tlg.evidence.names.evidence import NameEvidence, taught_names
+from tlg.evidence.names.evidence import NameEvidence, looks_at_pictures, taught_names
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
@@ -80,8 +80,7 @@ class PhotoFeatures:
         return Features([level.to(self.device) for level in maps], (self.side, self.side))
 
     def _compute(self, photo: Photo, mirrored: bool) -> Features:
-        image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
-        image = (image.flip(-1) if mirrored else image).contiguous(memory_format=torch.channels_last)
+        image = self._image(photo, mirrored).contiguous(memory_format=torch.channels_last)
         # On most processors a backbone is many times slower in half precision; a GPU is faster.
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
         with torch.inference_mode(), half:
@@ -90,6 +89,15 @@ class PhotoFeatures:
 
     def of(self, photos: Sequence[Photo], mirrored: bool = False) -> Features:
         return Features.cat([self._one(photo, mirrored) for photo in photos]).to(torch.float32)
+
+    def images(self, photos: Sequence[Photo], mirrored: bool = False) -> Tensor:
+        """(B, 3, H, W): the photographs themselves, as the backbone read them."""
+        images = [self._image(photo, mirrored) for photo in photos]
+        return torch.cat(images)
+
+    def _image(self, photo: Photo, mirrored: bool) -> Tensor:
+        image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
+        return image.flip(-1) if mirrored else image
 
 
 class Network:
@@ -128,39 +136,45 @@ class Network:
         query = self.features.of([episode.query for episode in episodes], mirrored)
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
-        sources = self._sources(names, support)
+        sources = self._sources(episodes, names, mirrored)
         query_prior, support_prior = None, None
         # Given masks stand in for the exemplars' own maps, so that a network that reads no others needs no prior.
         if self.prior is not None and self.net.spec.prior and (self.masks is None or self.net.reads_query_prior):
             query_prior, prior_BKHW = episode_priors(self.prior, query, support, len(support) // len(query))
-            support_prior = self._own_maps(support, prior_BKHW, sources)
+            support_prior = self._own_maps(episodes, prior_BKHW, sources, mirrored)
         if self.masks is not None:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-        named = self._said(query, sources)
+        named = self._said(episodes, query, sources, mirrored)
         logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, named).query
-        return logits_B2HW[:, 1] - logits_B2HW[:, 0]
+        margin_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
+        if self.masks is not None and support_prior is not None:
+            for margin_HW, masks_KHW in zip(margin_BHW, support_prior, strict=True):
+                margin_HW += self.net.extent(masks_KHW)
+        return margin_BHW
 
-    def _sources(self, names: Sequence[str], support: Features) -> list[NameEvidence | None]:
+    def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
         """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""
-        shots = len(support) // len(names)
         sources: list[NameEvidence | None] = []
-        for row, name in enumerate(names):
+        for episode, name in zip(episodes, names, strict=True):
             source = self.source(name)
             if source is not None:
-                odds_K1 = source.odds(seen_by(source, support[list(range(row * shots, (row + 1) * shots))]))
-                source = source if borne_out(source, odds_K1, [0] * shots)[0] else None
+                odds_K1 = source.odds(self._seen(source, episode.supports, mirrored))
+                source = source if borne_out(source, odds_K1, [0] * len(episode.supports))[0] else None
             sources.append(source)
         return sources
 
-    def _said(self, query: Features, sources: Sequence[NameEvidence | None]) -> Named:
+    def _said(
+        self, episodes: Sequence[Episode], query: Features, sources: Sequence[NameEvidence | None], mirrored: bool
+    ) -> Named:
         """What each query's own name says of it."""
         place_BHW, picture_B = query.maps[0].new_zeros((len(query), *query.size)), query.maps[0].new_zeros(len(query))
         taught_B = torch.zeros_like(picture_B)
-        for row, source in enumerate(sources):
+        for row, (episode, source) in enumerate(zip(episodes, sources, strict=True)):
             if source is not None:
-                of_row = said(source, seen_by(source, query[[row]]), [0], source.known, query.size)
+                seen_1 = self._seen(source, [episode.query], mirrored)
+                of_row = said(source, seen_1, [0], source.known, query.size)
                 place_BHW[row], picture_B[row], taught_B[row] = (
                     of_row.place[0, 0],
                     of_row.picture[0, 0],
@@ -168,28 +182,34 @@ class Network:
                 )
         return Named(place_BHW[:, None], picture_B[:, None], taught_B[:, None])
 
-    def _own_maps(self, support: Features, prior_BKHW: Tensor, sources: Sequence[NameEvidence | None]) -> Tensor:
+    def _own_maps(
+        self,
+        episodes: Sequence[Episode],
+        prior_BKHW: Tensor,
+        sources: Sequence[NameEvidence | None],
+        mirrored: bool,
+    ) -> Tensor:
         """The exemplars' own maps, fused with what is known of the classes' names."""
-        shots = prior_BKHW.shape[1]
         rows = []
-        for row, source in enumerate(sources):
-            texts: list[Tensor | None] = [None] * shots
+        for episode, prior_KHW, source in zip(episodes, prior_BKHW, sources, strict=True):
+            texts: list[Tensor | None] = [None] * len(prior_KHW)
             if source is not None:
-                exemplars = [support[[row * shots + shot]] for shot in range(shots)]
-                texts = [source.map(seen_by(source, exemplar), 0) for exemplar in exemplars]
+                texts = [source.map(self._seen(source, [photo], mirrored), 0) for photo in episode.supports]
             is_taught = source is not None and taught_names(source)[0]
-            rows.append(
-                torch.stack([self._own_map(prior_BKHW[row, shot], text, is_taught) for shot, text in enumerate(texts)])
-            )
+            maps = [self._own_map(prior_HW, text, is_taught) for prior_HW, text in zip(prior_KHW, texts, strict=True)]
+            rows.append(torch.stack(maps))
         return torch.stack(rows)
+
+    def _seen(self, source: NameEvidence, photos: Sequence[Photo], mirrored: bool) -> Any:
+        """Photographs are opened for a source that looks at them."""
+        features = self.features.of(photos, mirrored)
+        is_shown = looks_at_pictures(source)
+        return source.see(
+            self.features.images(photos, mirrored) if is_shown else features.maps[0].new_empty(0), features
+        )
 
     def _own_map(self, prior_HW: Tensor, text_HW: Tensor | None, is_taught: bool) -> Tensor:
         return fuse(prior_HW, text_HW) if self.net.reads_query_prior else unmasked_map(prior_HW, text_HW, is_taught)
-
-
-def seen_by(source: NameEvidence, features: Features) -> Any:
-    """By a source that reads the backbone's features alone."""
-    return source.see(features.maps[0].new_empty(0), features)
 
 
 class Swapped:

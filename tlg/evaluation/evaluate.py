@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +33,8 @@ from tlg.evaluation.answerers import (
 from tlg.evaluation.hints import boxes_around, hinted, points_on
 from tlg.evidence import Prior
 from tlg.evidence.names.evidence import NameEvidence
-from tlg.evidence.names.registry import Asked, name_evidence
+from tlg.evidence.names.registry import OWN_CLIP, Asked, name_evidence
+from tlg.evidence.text_encoder import ClassText
 from tlg.hub.zoo import load
 from tlg.training.spec import EvaluateSpec
 
@@ -124,9 +126,13 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
     encoder = model.text_encoder(str(device)) if model.network.spec.text else None
     query_prior = None if spec.method == "pixel" else prior
 
-    # Episodes are answered from kept features; a CLIP of the model's own would look at pictures.
+    # Where the folder leaves the choice, the backbone speaks, whose features are kept: a CLIP would look at pictures.
+    @lru_cache(None)
     def source(name: str) -> NameEvidence | None:
-        return name_evidence(None, Asked([name], model.backbone, model.input_size, kinds=model.kinds))
+        clip = model.clip if model.names == OWN_CLIP else None
+        text = None if clip is None else clip.encode([ClassText(name)])
+        asked = Asked([name], model.backbone, model.input_size, clip, text, model.kinds, model.open_clip)
+        return name_evidence(model.names, asked)
 
     return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source)
 

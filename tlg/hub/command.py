@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tlg.errors import CheckpointError
-from tlg.hub.model_file import MODEL_FILE, ModelFile
+from tlg.hub.digests import digest_line, sha256
+from tlg.hub.model_file import MODEL_FILE, ModelFile, read_model_file
 from tlg.hub.sources.registry import source_of
 from tlg.hub.zoo import described_models, known_models
 from tlg.registry import unknown
@@ -40,8 +40,9 @@ def row_of(name: str, written: ModelFile) -> tuple[str, ...]:
 def size_of(name: str, written: ModelFile) -> int:
     """Bytes of the folder's files and of the weights that it names."""
     folder = known_models()[name]
-    card, record = written.card, written.backbone_record
+    card, record, clip = written.card, written.backbone_record, written.open_clip
     fetched = record.size if record is not None else (card and card.weights_size) or 0
+    fetched += clip.size if clip is not None and clip.weights is not None else 0
     return sum((folder / file).stat().st_size for file in written.files) + fetched
 
 
@@ -50,10 +51,14 @@ def megabytes(size: int) -> str:
 
 
 def is_here(written: ModelFile) -> bool:
-    if written.backbone_weights is None:
-        return True
-    source, address = source_of(written.backbone_weights, written.backbone)
-    return source.here(address)
+    places = [source_of(weights, written.backbone) for weights in named_weights(written)]
+    return all(source.here(address) for source, address in places)
+
+
+def named_weights(written: ModelFile) -> list[str]:
+    """Where the weights are that the folder leaves out."""
+    clip = None if written.open_clip is None else written.open_clip.weights
+    return [weights for weights in (written.backbone_weights, clip) if weights is not None]
 
 
 def card(name: str) -> Iterator[str]:
@@ -68,6 +73,10 @@ def card(name: str) -> Iterator[str]:
         yield f"          {megabytes(record.size)}, SHA-256 {record.sha256}, licence {record.licence or 'not stated'}"
     elif written.card is not None and written.card.weights_licence is not None:
         yield f"          licence {written.card.weights_licence}"
+    if written.open_clip is not None:
+        clip = written.open_clip
+        yield f"names     {clip.settings['architecture']}, {megabytes(clip.size)}, SHA-256 {clip.sha256}"
+        yield f"          {clip.weights or clip.file}"
     yield f"input     {written.input_size[0]} x {written.input_size[1]} pixels"
     if written.card is not None:
         yield f"licence   {written.card.licence}"
@@ -83,13 +92,13 @@ def fetch(name: str, to: Path | None) -> Iterator[str]:
     """Gets a model's weights into this machine's caches, or the whole model into `to`/NAME for another machine."""
     folder, written = named(name)
     if to is None:
-        if written.backbone_weights is None:
+        if not named_weights(written):
             yield f"{name} is whole as it is installed"
-            return
-        source, address = source_of(written.backbone_weights, written.backbone)
-        yield digest_line(source.read(address).content, written.backbone_weights)
+        for weights in named_weights(written):
+            source, address = source_of(weights, written.backbone)
+            yield digest_line(source.read(address).content, weights)
         return
-    target = to / name
+    target = to / Path(name).name
     if target.exists():
         raise CheckpointError(f"{target} is there already; name a folder that has no {name}, or remove it first")
     yield from carry(folder, written, target)
@@ -98,7 +107,7 @@ def fetch(name: str, to: Path | None) -> Iterator[str]:
 def carry(folder: Path, written: ModelFile, target: Path) -> Iterator[str]:
     """The model folder as it is, with the weights it names beside it; answers carry the same model digest."""
     content = json.loads((folder / MODEL_FILE).read_text())
-    backbone: bytes | None = None
+    fetched: dict[str, bytes] = {}
     if written.backbone_weights is not None and CARRIED_BACKBONE not in written.carried:
         from safetensors.torch import save
 
@@ -108,28 +117,25 @@ def carry(folder: Path, written: ModelFile, target: Path) -> Iterator[str]:
         loaded = load_recorded(
             written.backbone, written.backbone_weights, written.backbone_record, written.backbone_taps
         )
-        backbone = save(tensors(loaded))
-        content["carried"] = {CARRIED_BACKBONE: sha256(backbone)}
+        fetched[CARRIED_BACKBONE] = save(tensors(loaded))
+    clip = written.open_clip
+    if clip is not None and clip.weights is not None and clip.file not in written.carried:
+        from tlg.hub import open_clip
+
+        fetched[clip.file] = open_clip.named_weights(clip).content
+    if fetched:
+        content["carried"] = written.carried | {file: sha256(data) for file, data in fetched.items()}
     target.mkdir(parents=True)
     texts = [text.name for text in sorted(folder.glob("*.md"))]
     for file in (*written.files, *written.carried, *texts):
         shutil.copyfile(folder / file, target / file)
         yield digest_line((target / file).read_bytes(), str(target / file))
-    if backbone is not None:
-        (target / CARRIED_BACKBONE).write_bytes(backbone)
-        yield digest_line(backbone, str(target / CARRIED_BACKBONE))
+    for file, data in fetched.items():
+        (target / file).write_bytes(data)
+        yield digest_line(data, str(target / file))
     model_file = (json.dumps(content, indent=2) + "\n").encode()
     (target / MODEL_FILE).write_bytes(model_file)
     yield digest_line(model_file, str(target / MODEL_FILE))
-
-
-def digest_line(content: bytes, what: str) -> str:
-    """As `sha256sum --check` reads it."""
-    return f"{sha256(content)}  {what}"
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def licences() -> Iterator[str]:
@@ -143,6 +149,9 @@ def licences() -> Iterator[str]:
 
 
 def named(name: str) -> tuple[Path, ModelFile]:
+    """A model by name, or a folder."""
+    if (Path(name) / MODEL_FILE).is_file():
+        return Path(name), read_model_file(name)
     known = described_models()
     if name in known:
         return known_models()[name], known[name]
@@ -155,3 +164,15 @@ def pack(folder: str, file: Path) -> Sequence[str]:
     from tlg.hub.zoo import model_folder
 
     return packing.pack(Path(model_folder(folder)), file)
+
+
+def add_clip(
+    model: str, folder: Path, config: str | None, given: Mapping[str, str | None], overrides: Sequence[str]
+) -> Iterator[str]:
+    """A folder of a model whose names an open_clip model knows."""
+    from tlg.evidence.open_clip.clip_spec import read_clip_spec
+    from tlg.hub import open_clip
+    from tlg.hub.zoo import digest_of, model_folder
+
+    yield from open_clip.add_clip(Path(model_folder(model)), folder, read_clip_spec(config, given, overrides))
+    yield f"{folder}: model digest {digest_of(folder)}"

@@ -6,7 +6,6 @@ named in `model.json` and proven by what the backbone makes of a fixed picture.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,13 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from tlg import store
-from tlg.errors import CheckpointError, StorageError
+from tlg.errors import CheckpointError
 from tlg.evidence.background import Background
+from tlg.evidence.names.registry import OPEN_CLIP
 from tlg.evidence.names.taught import TaughtKinds, width_of
 from tlg.evidence.text_encoder import TextEncoder, build_text_encoder
 from tlg.hub.backbones import load_recorded, record_of
+from tlg.hub.digests import sha256, verified_bytes
 from tlg.hub.model_file import (
     MODEL_FILE,
     Card,
@@ -42,6 +43,7 @@ from tlg.network.text_spec import TextSpec
 from tlg.network.tlg import TLG
 
 if TYPE_CHECKING:
+    from tlg.evidence.open_clip.image_prior import TextSide
     from tlg.evidence.tiny_clip import TinyClip
 
 BACKBONE_FILE = "backbone.safetensors"
@@ -66,6 +68,7 @@ class Model:
     clip: TinyClip | None = None
     names: str | None = None  # the source that says what names mean; None leaves the choice to the registry
     kinds: TaughtKinds | None = None  # what was taught by name, with masks
+    open_clip: TextSide | None = None  # what `names: open_clip` means
 
     def text_encoder(self, device: str = "cpu") -> TextEncoder | None:
         """The encoder of class names, or None where the network reads no text. Nothing is loaded before this."""
@@ -82,6 +85,8 @@ class Model:
             self.clip.to(device)
         if self.kinds is not None:
             self.kinds.to(device)
+        if self.open_clip is not None:
+            self.open_clip.model.to(device)
         return self
 
 
@@ -115,12 +120,12 @@ def save_model(
     files = {}
     for file, state in contents.items():
         data = save_safetensors(state)
-        files[file] = hashlib.sha256(data).hexdigest()
+        files[file] = sha256(data)
         store.write(store.join(str(folder), file), data)
     if text is not None and text.table is not None:
         # The folder says everything: a table that lay elsewhere could change, and would not travel.
         data = store.read(text.table)
-        files[TEXT_FILE] = hashlib.sha256(data).hexdigest()
+        files[TEXT_FILE] = sha256(data)
         store.write(store.join(str(folder), TEXT_FILE), data)
         text = text.model_copy(update={"table": TEXT_FILE})
     written = ModelFile(
@@ -154,7 +159,9 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
     """The model of a folder or URI; every file's digest is verified first."""
     content = read_content(folder)
     written = checked(content, str(folder))
-    states = {file: verified(folder, file, digest) for file, digest in written.files.items() if file != TEXT_FILE}
+    # These two are read in their own ways.
+    others = {TEXT_FILE, *(() if written.open_clip is None else (written.open_clip.file,))}
+    states = {file: verified(folder, file, digest) for file, digest in written.files.items() if file not in others}
     if written.network is not None and HEAD_FILE not in states:
         raise CheckpointError(f"{folder} describes a network, but lists no {HEAD_FILE}; save the model anew")
     backbone = folder_backbone(folder, written, states)
@@ -182,8 +189,22 @@ def load_model(folder: str | Path, device: torch.device | str | None = None) -> 
         clip,
         written.names,
         None if written.kinds is None else loaded_kinds(folder, backbone, written.kinds, states),
+        folder_open_clip(folder, written),
     )
     return model if device is None else model.to(device)
+
+
+def folder_open_clip(folder: str | Path, written: ModelFile) -> TextSide | None:
+    if written.open_clip is None:
+        if written.names == OPEN_CLIP:
+            raise CheckpointError(
+                f"{folder}/{MODEL_FILE} leaves names to `{OPEN_CLIP}` and describes none;"
+                " make the folder with `tlg models add-clip`"
+            )
+        return None
+    from tlg.hub.open_clip import loaded_open_clip  # open_clip takes a second to import
+
+    return loaded_open_clip(folder, written.open_clip, written.files | written.carried)
 
 
 def loaded_kinds(
@@ -226,21 +247,6 @@ def verified(folder: str | Path, file: str, digest: str) -> dict[str, Tensor]:
         return load_safetensors(verified_bytes(folder, file, digest))
     except SafetensorError as error:
         raise CheckpointError(f"{store.join(str(folder), file)} is not a safetensors file ({error})") from error
-
-
-def verified_bytes(folder: str | Path, file: str, digest: str) -> bytes:
-    place = store.join(str(folder), file)
-    try:
-        data = store.read(place)
-    except StorageError as error:
-        raise CheckpointError(f"{folder} is not whole: {error}") from error
-    actual = hashlib.sha256(data).hexdigest()
-    if actual != digest:
-        raise CheckpointError(
-            f"{place} is damaged or not the file it was: its SHA-256 is {actual[:16]}..., {MODEL_FILE} says"
-            f" {digest[:16]}...; copy or export the model again"
-        )
-    return data
 
 
 def fill(module: torch.nn.Module, state: dict[str, Tensor], source: str) -> None:

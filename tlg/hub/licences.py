@@ -50,4 +50,7 @@ def model_licences() -> dict[str, str]:
         if written.backbone_weights is not None:
             stated = (record and record.licence) or (card and card.weights_licence) or NOT_STATED
             licences[f"{name}: {written.backbone} from {written.backbone_weights}"] = stated
+        if written.open_clip is not None:
+            clip = written.open_clip
+            licences[f"{name}: {clip.settings['architecture']} from {clip.weights or clip.file}"] = NOT_STATED
     return licences

@@ -31,6 +31,23 @@ class ClipSpec(BaseModel):
     words: list[str]
 
 
+class OpenClipSpec(BaseModel):
+    """An open_clip model that says what names mean. Its weights are a file of the folder, as it came, or named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: dict[str, Any] = Field(description="open_clip's config of the architecture")
+    mean: tuple[float, float, float] = Field(description="Of the channels of the pictures that it learned from")
+    std: tuple[float, float, float]
+    settings: dict[str, Any] = Field(description="tlg.evidence.open_clip.clip_spec.ClipPriorSpec, but for its weights")
+    file: str = Field(description="The weights' name where they lie in the folder")
+    weights: str | None = Field(
+        None, description="Where the weights are, where the folder leaves them out: see tlg.hub.sources.registry"
+    )
+    sha256: str = Field(description="Of the weights' file as it came")
+    size: int = Field(description="Its bytes")
+
+
 class WeightsRecord(BaseModel):
     """The fetched weights a model was made with."""
 
@@ -70,6 +87,7 @@ class ModelFile(BaseModel):
     names: str | None = Field(
         None, description="Who says what names mean: see tlg.evidence.names.registry; null: `clip`, else the classifier"
     )
+    open_clip: OpenClipSpec | None = Field(None, description="What `names: open_clip` means")
     kinds: tuple[str, ...] | None = Field(
         None, description="Kinds of things that were taught by name, see tlg.evidence.names.taught; null: none"
     )

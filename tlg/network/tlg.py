@@ -11,6 +11,7 @@ from tlg.network.backbones.backbone import Backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.features import Features
 from tlg.network.named import Named
+from tlg.network.reading.extent import extent
 from tlg.network.reading.head import ReadingHead, ReadingSupport
 from tlg.network.released.head import ReleasedHead, ReleasedSupport
 from tlg.network.repaired.head import RepairedHead
@@ -59,6 +60,10 @@ class TLG(nn.Module):
     def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> Support:
         """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D)."""
         return self.head.encode_support(features, prior_SHW, text)
+
+    def extent(self, masks_KHW: Tensor | None) -> Tensor | float:
+        """What drawn masks of a class add to its logits; nothing where none was drawn, or the head needs none."""
+        return 0.0 if masks_KHW is None or not isinstance(self.head, ReadingHead) else extent(masks_KHW)
 
     def segment(
         self,

@@ -97,14 +97,14 @@ def frames(task_uri: str, patience_seconds: float) -> list[Frame]:
     """Every frame of a task that nobody has deleted."""
     api, task, _ = _parsed(task_uri)
     path = f"/api/tasks/{task}/data/meta"
-    found = patiently(lambda: api.get(path), patience_seconds)
-    described = found.get("frames") or []
-    if len(described) != found.get("size", 0):
+    task_data = patiently(lambda: api.get(path), patience_seconds)
+    described = task_data.get("frames") or []
+    if len(described) != task_data.get("size", 0):
         raise StorageError(
-            f"{task_uri}: found {found.get('size')} frames and {len(described)} pictures, so this is a video; "
+            f"{task_uri}: found {task_data.get('size')} frames and {len(described)} pictures, so this is a video; "
             "expected a task of pictures"
         )
-    deleted = frozenset(found.get("deleted_frames") or [])
+    deleted = frozenset(task_data.get("deleted_frames") or [])
     return [
         Frame(number, frame["name"], frame["width"], frame["height"])
         for number, frame in enumerate(described)
@@ -118,10 +118,10 @@ def task_of(uri: str) -> tuple[Cvat, int]:
 
 
 def _parsed(uri: str) -> tuple[Cvat, int, int | None]:
-    found = TASK.fullmatch(uri)
-    if found is None:
+    parts = TASK.fullmatch(uri)
+    if parts is None:
         raise StorageError(f"{uri}: names no task; expected {PREFIX}https://HOST/tasks/7")
-    return _cvat(found[1]), int(found[2]), int(found[3]) if found[3] else None
+    return _cvat(parts[1]), int(parts[2]), int(parts[3]) if parts[3] else None
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,6 @@ from PIL import Image
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
 from tests.servers import browser as browsers
-from tests.servers import chromium
 from tests.servers.endpoint import Endpoint
 
 ORANGE, BLUE = (235, 150, 60), (60, 90, 230)
@@ -22,14 +21,6 @@ def scene(path, seed=0, left=160, top=110, size=(320, 220), colour=ORANGE):
     pixels[disc] = colour
     Image.fromarray(pixels.astype(np.uint8)).save(path)
     return path, disc
-
-
-@pytest.fixture(scope="session")
-def programs():
-    try:
-        return chromium.find_or_install()
-    except chromium.Unavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

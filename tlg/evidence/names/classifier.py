@@ -38,6 +38,8 @@ def reads_names(backbone: Backbone) -> bool:
 class ClassifierNames:
     """See `tlg.evidence.names.evidence.NameEvidence`; what is seen are the classifier's logits (B, R, h, w)."""
 
+    looks_at_pictures = False
+
     def __init__(self, backbone: Backbone, names: Sequence[str], size: tuple[int, int]) -> None:
         self._backbone, self._size = backbone, size
         self._rows = [torch.tensor(imagenet_rows(name), dtype=torch.long) for name in names]

@@ -45,3 +45,8 @@ class TaughtEvidence(NameEvidence, Protocol):
 
 def taught_names(source: NameEvidence) -> Sequence[bool]:
     return source.taught if isinstance(source, TaughtEvidence) else [False] * len(source.known)
+
+
+def looks_at_pictures(source: NameEvidence) -> bool:
+    """False of a source that says, by an attribute of this name, that the backbone's features are all it reads."""
+    return getattr(source, "looks_at_pictures", True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tlg.errors import CheckpointError
 from tlg.evidence.names.classifier import ClassifierNames, reads_names
@@ -20,13 +21,16 @@ from tlg.network.backbones.backbone import Backbone
 from tlg.network.text import TextVectors
 from tlg.registry import Registry
 
+if TYPE_CHECKING:
+    from tlg.evidence.open_clip.image_prior import TextSide
+
 
 @dataclass(frozen=True)
 class Asked:
     """The names of an exemplar set, and what the model has to tell them by.
 
     `text` are the names as the model's own CLIP writes them, where it carries a CLIP; `kinds` were taught with masks,
-    and speak before any source. Maps are made of `size`.
+    and speak before any source; `open_clip` is another CLIP that the model folder brings. Maps are made of `size`.
     """
 
     names: Sequence[str]
@@ -35,9 +39,13 @@ class Asked:
     clip: TinyClip | None = None
     text: TextVectors | None = None
     kinds: TaughtKinds | None = None
+    open_clip: TextSide | None = None
 
 
 Source = Callable[[Asked], NameEvidence | None]
+# The model's own CLIP, and one that its folder brings.
+OWN_CLIP = "clip"
+OPEN_CLIP = "open_clip"
 
 
 def own_clip(asked: Asked) -> NameEvidence | None:
@@ -50,8 +58,16 @@ def own_classifier(asked: Asked) -> NameEvidence | None:
     return ClassifierNames(asked.backbone, asked.names, asked.size) if reads_names(asked.backbone) else None
 
 
+def brought_clip(asked: Asked) -> NameEvidence | None:
+    if asked.open_clip is None:
+        return None
+    from tlg.evidence.names.open_clip import OpenClipNames
+
+    return OpenClipNames(asked.open_clip, asked.names, asked.size)
+
+
 # Where a model folder leaves the choice, the first that can help is taken.
-OWN: dict[str, Source] = {"clip": own_clip, "classifier": own_classifier}
+OWN: dict[str, Source] = {OWN_CLIP: own_clip, "classifier": own_classifier, OPEN_CLIP: brought_clip}
 SOURCES: Registry[Source] = Registry(
     "source of names",
     "tlg.names",

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlg.evidence.fusion import bounded
-from tlg.evidence.names.evidence import NameEvidence
+from tlg.evidence.names.evidence import NameEvidence, looks_at_pictures
 from tlg.evidence.names.words import kind_of
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
@@ -90,6 +90,7 @@ class TaughtNames:
         self._columns = [taught.kinds.index(kind) if kind in taught.kinds else None for kind in kinds]
         self.taught = [column is not None for column in self._columns]
         below_knows = [False] * len(names) if below is None else below.known
+        self.looks_at_pictures = below is not None and looks_at_pictures(below)
         self.known = [taught or known for taught, known in zip(self.taught, below_knows, strict=True)]
 
     def see(self, images_B3HW: Tensor, features: Features) -> Seen:

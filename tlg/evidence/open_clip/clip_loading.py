@@ -9,7 +9,8 @@ import open_clip
 import torch
 
 from tlg.errors import CheckpointError
-from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD, ClipPrior, check_prompt
+from tlg.evidence.open_clip.building import text_side
+from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD
 from tlg.evidence.open_clip.clip_spec import ClipPriorSpec
 from tlg.evidence.open_clip.image_prior import TextSide
 from tlg.evidence.text_encoder import clip_text_dim, load_clip
@@ -30,18 +31,8 @@ def load_text_side(spec: ClipPriorSpec, device: torch.device | str = "cpu") -> T
     except UNFIT_FILE as error:
         raise CheckpointError(unusable(spec, f"{type(error).__name__}: {error}")) from error
     model.requires_grad_(False)
-    for prompt in spec.background:
-        check_prompt(spec.template.format(prompt), tokenize, model.context_length, f"background prompt '{prompt}'")
-    size, preprocess = model.visual.image_size, open_clip.get_model_preprocess_cfg(model)
-    return TextSide(
-        prior=ClipPrior.of(model, spec),
-        encode=lambda prompts: model.encode_text(tokenize(list(prompts)).to(device)),
-        tokenize=tokenize,
-        context_length=model.context_length,
-        side=size if isinstance(size, int) else size[0],
-        mean=tuple(preprocess.get("mean", CLIP_MEAN)),
-        std=tuple(preprocess.get("std", CLIP_STD)),
-    )
+    preprocess = open_clip.get_model_preprocess_cfg(model)
+    return text_side(model, tokenize, spec, preprocess.get("mean", CLIP_MEAN), preprocess.get("std", CLIP_STD))
 
 
 def check_weights(spec: ClipPriorSpec) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlg.evidence.exemplar import FittedPrior, Prior
 from tlg.evidence.fusion import TextPresence, fuse
-from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD, ClassTexts, ClipPrior, EncodeText, check_prompt
+from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD, ClassTexts, ClipPrior, check_prompt
 from tlg.exemplars import LoadedExemplars
 from tlg.exemplars.usable import check_usable
 from tlg.network.backbones.backbone import Backbone
@@ -32,12 +32,24 @@ class TextSide:
     """An open_clip model ready for priors: its image tower, its text encoder, its tokenizer."""
 
     prior: ClipPrior
-    encode: EncodeText
+    model: nn.Module
     tokenize: Callable[..., Tensor]
     context_length: int
     side: int
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """(P, E): what the texts mean, not yet of unit length."""
+        tokens = self.tokenize(list(prompts), context_length=self.context_length)
+        return self.model.encode_text(tokens.to(self.model.get_parameter("logit_scale").device))  # type: ignore[operator]
+
+    def texts(self, names: Sequence[str], where: str) -> ClassTexts:
+        """Of class names with the background prompts; a name that CLIP would not read whole is refused."""
+        for name in names:
+            prompt = self.prior.spec.template.format(name)
+            check_prompt(prompt, self.tokenize, self.context_length, f"{where}class '{name}'")
+        return self.prior.texts(names, self.encode)
 
     def input_of(self, images_B3HW: Tensor) -> Tensor:
         """ImageNet-normalised images as this model wants them."""
@@ -124,10 +136,7 @@ class ImagePrior:
         )
         if self.text is None:
             return FittedSet(fitted)
-        for one in exemplars.classes:
-            prompt = self.text.prior.spec.template.format(one.name)
-            check_prompt(prompt, self.text.tokenize, self.text.context_length, f"{exemplars.name}: class '{one.name}'")
-        texts = self.text.prior.texts(exemplars.class_names, self.text.encode)
+        texts = self.text.texts(exemplars.class_names, f"{exemplars.name}: ")
         evidence = [self.text.prior.presence_evidence(self.text.input_of(image), texts) for image in images]
         return FittedSet(fitted, texts, TextPresence.fit(torch.cat(evidence), labels))
 
