@@ -42,7 +42,10 @@ from tlg.annotators.network_loader import NetworkLoader
 
 class Loader(NetworkLoader):
     def load(self, name, device=None):
-        return Killed(super().load(name, device), Path(name).parent / "killed")
+        return Killed(super().load(os.environ["TOY_MODEL"], device), Path(os.environ["TOY_FLAG"]))
+
+    def digest_of(self, name):
+        return super().digest_of(os.environ["TOY_MODEL"])
 
 
 class Killed:
@@ -98,7 +101,8 @@ def test_nights_agree_and_pictures_that_are_added_change_nothing(pictures, exemp
     spec = spec_of(pictures, exemplar_folder, tmp_path / "out", model)
     first = annotate(spec)
     before, early = kept_file(tmp_path / "out").read_bytes(), collection.answers(spec.output.uri)
-    collection.write(pictures, COUNT + 4)
+    for number in range(COUNT, COUNT + 4):
+        (pictures / f"{number}.png").write_bytes(collection.picture(number))
     second = annotate(spec)
     assert (first.done, second.done) == (COUNT, 4)
     assert first.digests == second.digests
@@ -221,8 +225,8 @@ def test_a_kill_while_it_is_fitted_leaves_nothing_and_the_next_night_does_the_sa
     outside.write(package, "killed_toy", TOY, {"tlg.annotators": ["killed = killed_toy:Loader"]})
     path = os.pathsep.join([str(package), str(REPOSITORY)])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    shutil.copytree(model, tmp_path / "models" / "prior")
-    spec = spec_of(pictures, exemplar_folder, tmp_path / "out", f"killed:{tmp_path}/models/prior")
+    environment |= {"TOY_MODEL": str(model), "TOY_FLAG": str(tmp_path / "killed")}
+    spec = spec_of(pictures, exemplar_folder, tmp_path / "out", "killed")
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(spec.model_dump(exclude={"deploy"})))
     command = [sys.executable, "-m", "jobs.annotate", str(tmp_path / "job.yaml")]
 
@@ -230,7 +234,7 @@ def test_a_kill_while_it_is_fitted_leaves_nothing_and_the_next_night_does_the_sa
         return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=False).returncode
 
     assert night() != 0
-    assert (tmp_path / "models" / "killed").exists()
+    assert (tmp_path / "killed").exists()
     assert not (tmp_path / "out" / background.FOLDER).exists()
     assert night() == 0
     undisturbed = spec_of(pictures, exemplar_folder, tmp_path / "undisturbed", model)
