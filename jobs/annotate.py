@@ -122,7 +122,7 @@ class _Job:
     def _ordinary(self, model: str) -> background.CollectionBackground | None:
         if self.spec.run.background == "model":
             return None
-        before = background.kept(self.spec, model, self.access)
+        before = background.load_earlier(self.spec, model, self.access)
         if before is None:
             self.progress.say("looking at pictures of the collection, to see what is ordinary in it")
         return before or background.fit_and_keep(self.spec, model, self.access, self.address)

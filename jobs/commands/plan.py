@@ -69,7 +69,7 @@ def plan(spec: AnnotateSpec) -> Plan:
     access = store.Access(spec.storage.endpoint, spec.storage.region)
     loaded = exemplars.load(spec.exemplars, access)
     model = model_digest(spec.model)
-    ordinary = background.kept(spec, model, access) if spec.run.background == "collection" else None
+    ordinary = background.load_earlier(spec, model, access) if spec.run.background == "collection" else None
     # What has yet to be fitted has answered nothing.
     fitted = ordinary.digest if ordinary else NOT_FITTED
     params = AnnotateParams.of(spec, None if spec.run.background == "model" else fitted)

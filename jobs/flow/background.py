@@ -56,7 +56,7 @@ def fit_and_keep(
     return _read(content if store.create(place, content, access) else store.read(place, access), place)
 
 
-def kept(spec: AnnotateSpec, model_digest: str, access: store.Access) -> CollectionBackground | None:
+def load_earlier(spec: AnnotateSpec, model_digest: str, access: store.Access) -> CollectionBackground | None:
     """What an earlier night left."""
     place = _place(spec, model_digest)
     try:

@@ -19,7 +19,7 @@ from jobs.output.catalogue import Catalogue
 from jobs.output.identity import image_numbers
 from jobs.output.index import BINS, Index
 from jobs.output.marker import Marker
-from jobs.output.runs import RunSummary, duration
+from jobs.output.runs import RunSummary, duration, pace
 from tlg import pictures as images
 from tlg import store
 from tlg.answers.formats import coco, overlay
@@ -81,7 +81,7 @@ def update(catalogue: Catalogue, summary: RunSummary, min_score: float, price_pe
     _fill_sheets(catalogue, statistics, fresh, min_score)
     failed = quarantine.read(output, access)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    environment.filters["duration"] = duration
+    environment.filters |= {"duration": duration, "pace": pace}
     environment.globals |= {"bars": bars, "line_through": line_through}
     html = environment.get_template(TEMPLATE).render(
         summary=summary,

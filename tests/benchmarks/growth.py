@@ -112,6 +112,7 @@ def driver(work: Path, count: int) -> dict[str, float]:
     """One size: processor seconds an image, memory, and how the pool fared."""
     from jobs.flow import ledger, manifest
     from jobs.flow.stages import images_per_unit
+    from jobs.flow.work import plan_work
     from jobs.output.runs import RunSummary, Tally
     from jobs.receiver import Receiver
     from tlg import store
@@ -125,7 +126,7 @@ def driver(work: Path, count: int) -> dict[str, float]:
     nothing = ledger.load(str(work / "none"), Provenance("m", "e", "p", "r"))
     began = time.process_time()
     batches = manifest.listed(ImagesSpec(manifest=str(work / "m.parquet")))
-    todo = manifest.plan_work(batches, nothing, ["a", "b", "c", "d", "e"], str(work / "work"), store.DEFAULT_ACCESS)
+    todo = plan_work(batches, nothing, ["a", "b", "c", "d", "e"], str(work / "work"), store.DEFAULT_ACCESS)
     planning = time.process_time() - began
     units = todo.units(images_per_unit(todo, WORKERS))
     pool, shards = Pool(units, per_image), Shards()

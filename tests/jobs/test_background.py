@@ -172,8 +172,8 @@ def test_pictures_that_cannot_be_read_are_passed_over(pictures, exemplar_folder,
     found = background.fit_and_keep(spec, "digest", store.DEFAULT_ACCESS, None)
     origin = origin_of(kept_file(tmp_path / "out"))
     assert origin == {"model": "digest", "pictures": [row["uri"] for row in chosen[1:]]}
-    assert background.kept(spec, "digest", store.DEFAULT_ACCESS).digest == found.digest
-    assert background.kept(spec, "another model's", store.DEFAULT_ACCESS) is None
+    assert background.load_earlier(spec, "digest", store.DEFAULT_ACCESS).digest == found.digest
+    assert background.load_earlier(spec, "another model's", store.DEFAULT_ACCESS) is None
 
 
 def test_a_store_that_fails_for_now_ends_the_run_and_leaves_nothing(

@@ -5,6 +5,7 @@ import ray
 
 from jobs.flow import pipeline
 from jobs.flow.stages import images_per_unit
+from jobs.flow.vitals import Vitals
 from jobs.flow.work import Work
 from tlg import store
 from tlg.errors import ClusterError
@@ -27,7 +28,8 @@ def starts(monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "memory": 4 * 2.0**30})
+    monkeypatch.setattr(pipeline.vitals, "of_this_driver", lambda is_own: Vitals())
     return failures, asked
 
 
@@ -68,3 +70,5 @@ def test_there_are_units_for_every_worker(count, workers, images):
 def test_a_worker_that_fits_nowhere_is_said_at_once(starts):
     with pytest.raises(ClusterError, match=r"needs 16 CPU, Ray has 8 in all; lower workers.cpus"):
         session(cpus=16)
+    with pytest.raises(ClusterError, match=r"needs 6 GB of memory, Ray has 4 GB in all; lower workers.memory_gb"):
+        session(memory_gb=6)

@@ -118,7 +118,14 @@ def test_a_job_goes_on_after_a_picture_that_takes_too_long(slow, fresh, monkeypa
     pictures.guarded_decode(PLAIN)
     monkeypatch.setattr(guarded, "SECONDS", 0.5)
     rows = [
-        {"position": number, "uri": str(tmp_path / name), "etag": None, "size": None, "asked": None, "put_off_at": None}
+        {
+            "position": number,
+            "uri": str(tmp_path / name),
+            "etag": None,
+            "size": None,
+            "labels": None,
+            "put_off_at": None,
+        }
         for number, name in enumerate(("1.jpg", "2.png"))
     ]
     slow_one, plain_one = fetch.Fetcher(None, store.DEFAULT_ACCESS, 10**8)._decoded(rows)

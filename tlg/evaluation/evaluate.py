@@ -131,8 +131,8 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
     def source(name: str) -> NameEvidence | None:
         clip = model.clip if model.names == OWN_CLIP else None
         text = None if clip is None else clip.encode([ClassText(name)])
-        asked = Asked([name], model.backbone, model.input_size, clip, text, model.kinds, model.open_clip)
-        return name_evidence(model.names, asked)
+        question = Asked([name], model.backbone, model.input_size, clip, text, model.kinds, model.open_clip)
+        return name_evidence(model.names, question)
 
     return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source)
 

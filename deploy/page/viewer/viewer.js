@@ -9,14 +9,13 @@
 //   canTeach, teach(picture, class, rle)   optional: "use as exemplar"; `canTeach` is a reason why not, or empty
 //   finished()                             optional: the last picture was accepted
 //   closed(picture)                 the view was left
-import { setReason } from "../core/dom.js";
+import { button, element, setReason } from "../core/dom.js";
 import { say } from "../core/messages.js";
 import { counted } from "../core/words.js";
 import { decodeMask, encodeMask } from "../masks/rle.js";
 import { hasMask, standings } from "../masks/verdicts.js";
 import { brush } from "./brush.js";
 import { decoded } from "./decoding.js";
-import { framed } from "./frame.js";
 import { addViewerKeys } from "./keys.js";
 import { Overlay } from "./overlay.js";
 import { Sidebar } from "./sidebar.js";
@@ -27,9 +26,7 @@ const MOST_UNDONE = 30;
 export class Viewer {
   constructor(host) {
     Object.assign(this, { host, index: 0, className: "", toolName: "move", radius: 12, overlay: new Overlay(), masks: new Map(), history: [], isBare: false });
-    this.sidebar = new Sidebar(this);
-    Object.assign(this, framed({ go: (by) => this.go(by), close: () => this.close(), sidebar: this.sidebar.element }));
-    document.body.append(this.element);
+    this.build();
     this.stage = new Stage(this.canvas, (context, stage) => this.paint(context, stage));
     host.looks.addEventListener("change", () => { if (this.isOpen) this.refresh(); });
     addViewerKeys(this);
@@ -44,6 +41,21 @@ export class Viewer {
   get classes() { return standings(this.picture.rows, this.picture.verdicts, this.host.threshold()); }
 
   get current() { return this.classes.find(({ name }) => name === this.className) || this.classes[0]; }
+
+  build() {
+    this.title = element("h2", { id: "viewer-title", class: "grow" });
+    this.place = element("span", { class: "hint nowrap", "aria-live": "polite" });
+    this.canvas = element("canvas", { tabindex: 0, class: "stage", role: "application", "aria-describedby": "viewer-how" });
+    this.notice = element("p", { class: "notice", hidden: true });
+    this.sidebar = new Sidebar(this);
+    this.element = element("section", { id: "viewer", role: "dialog", "aria-modal": "true", "aria-labelledby": "viewer-title", hidden: true },
+      element("div", { class: "row head" }, button("← Previous", () => this.go(-1), { "aria-label": "Previous picture", id: "viewer-previous" }),
+        button("Next →", () => this.go(1), { "aria-label": "Next picture", id: "viewer-next" }), this.title, this.place,
+        button("Close", () => this.close(), { class: "primary", id: "viewer-close" })),
+      element("div", { class: "body" }, element("div", { class: "canvas-place" }, this.canvas, this.notice), this.sidebar.element),
+      element("p", { id: "viewer-how", class: "sr-only" }, "With a brush in hand, arrow keys move its pointer and the space bar puts it down and lifts it. Question mark lists the keys."));
+    document.body.append(this.element);
+  }
 
   /** `list` stays as it is while the view is open, whatever the filters would say meanwhile. */
   open(index) {
