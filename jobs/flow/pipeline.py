@@ -155,8 +155,10 @@ def call_as_worker(workers: WorkersSpec, action: Callable[..., R], *arguments: A
     """Call `action` where a worker finds room, inside of a `ray_session`."""
     import ray
 
-    memory = {} if workers.memory_gb is None else {"memory": workers.memory_gb * 2**30}
-    remote = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, **memory)(action)
+    needs: dict[str, Any] = {"num_cpus": workers.cpus, "num_gpus": workers.gpus}
+    if workers.memory_gb is not None:
+        needs["memory"] = workers.memory_gb * 2**30
+    remote = ray.remote(**needs)(action)
     try:
         return ray.get(remote.remote(*arguments))
     except ray.exceptions.RayError as error:
