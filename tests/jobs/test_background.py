@@ -172,7 +172,9 @@ def test_pictures_that_cannot_be_read_are_passed_over(pictures, exemplar_folder,
     found = background.fit_and_keep(spec, "digest", store.DEFAULT_ACCESS, None)
     origin = origin_of(kept_file(tmp_path / "out"))
     assert origin == {"model": "digest", "pictures": [row["uri"] for row in chosen[1:]]}
-    assert background.load_earlier(spec, "digest", store.DEFAULT_ACCESS).digest == found.digest
+    earlier = background.load_earlier(spec, "digest", store.DEFAULT_ACCESS)
+    assert earlier is not None
+    assert earlier.digest == found.digest
     assert background.load_earlier(spec, "another model's", store.DEFAULT_ACCESS) is None
 
 
