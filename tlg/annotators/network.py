@@ -21,7 +21,7 @@ from tlg.answers.records import Answer, answer_from_mask
 from tlg.errors import SpecError
 from tlg.evidence.background import Background
 from tlg.evidence.drawn import given_map
-from tlg.evidence.exemplar import Prior, ceded
+from tlg.evidence.exemplar import Prior, ceded, handed_over
 from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
 from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
@@ -140,9 +140,8 @@ class NetworkAnnotator:
                 own_texts.append(self.names.map(seen_1, label).half() if label is not None and is_named else None)
             else:
                 own_texts.append(None)
-        self.fitted = prior.fit(entries)
         labels, masks = [label for _, label, _ in entries], [mask for _, _, mask in entries]
-        del entries
+        self.fitted = prior.fit(handed_over(entries))
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         self.trusted = [] if self.names is None else borne_out(self.names, torch.cat(spoken), labels)
         self.supports: list[Support] = []

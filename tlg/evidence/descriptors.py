@@ -5,7 +5,7 @@ Shapes: B images, C channels, D descriptor width, h x w a grid of locations, L =
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +37,14 @@ class Described:
         return Described(self.fine[rows], self.coarse[rows])
 
     @staticmethod
-    def cat(parts: Sequence[Described]) -> Described:
-        return Described(torch.cat([part.fine for part in parts]), torch.cat([part.coarse for part in parts]))
+    def gathered(parts: Iterable[Described], count: int) -> Described:
+        """`count` images that come one by one, written to their place: no second copy of all is ever there."""
+        fine, coarse = torch.empty(0), torch.empty(0)
+        for row, part in enumerate(parts):
+            if not row:
+                fine, coarse = (plane.new_empty((count, *plane.shape[1:])) for plane in (part.fine, part.coarse))
+            fine[row], coarse[row] = part.fine[0], part.coarse[0]
+        return Described(fine, coarse)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ Shapes: B queries, N classes, S exemplars, H x W the input size, h x w the fine 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ FINE_SHOTS = 2
 MAX_PLACES = 1440
 
 Exemplar = tuple[Features, int | None, Tensor | None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -46,24 +48,28 @@ class Prior:
         return without_shallow_maps(features, chosen)
 
     @torch.no_grad()
-    def fit(self, exemplars: Sequence[Exemplar]) -> FittedPrior:
-        """Each exemplar is (features of one image, class index or None for a negative, mask (H, W) or None)."""
-        labels = [label for _, label, _ in exemplars]
+    def fit(self, exemplars: Iterable[Exemplar]) -> FittedPrior:
+        """Each exemplar is (features of one image, class index or None for a negative, mask (H, W) or None).
+
+        Features are given up as soon as they are described: of 1,500 exemplars these would be the largest part.
+        """
+        features, labels, masks = [], [], []
+        for seen, label, mask in exemplars:
+            features.append(self.of_use(seen))
+            labels.append(label)
+            masks.append(mask)
         classes = 1 + max((label for label in labels if label is not None), default=-1)
         missing = sorted(set(range(classes)) - set(labels))
         if not classes or missing:
             which = f"class {missing[0]} of {classes} has none" if classes else "there are none"
             raise SpecError(f"the exemplar prior needs at least one exemplar per class; {which}")
-        features = [self.of_use(one) for one, _, _ in exemplars]
         pooled_SC = torch.cat([pooled_deepest(one) for one in features])
         size = features[0].size
-        space = self.background.space if self.background else DescriptorSpace.fit([Features.cat(features)])
-        described = Described.cat([space.describe(one) for one in features])
-        del features
+        space = self.background.space if self.background else DescriptorSpace.fit(features)
+        described = Described.gathered(map(space.describe, handed_over(features)), len(labels))
         negatives = [row for row, label in enumerate(labels) if label is None]
         common_MTD = _common_tokens(self.background, described, negatives)
         saliency_Shw = torch.cat([saliency(described[[row]], common_MTD) for row in range(len(described))])
-        masks = [mask for _, _, mask in exemplars]
         memories, presences = [], []
         known = [self.background.pooled.to(pooled_SC)] if self.background else []
         for index in range(classes):
@@ -138,21 +144,24 @@ def exemplar_maps(
     size: tuple[int, int],
 ) -> Tensor:
     """(S, H, W): where each exemplar shows its own class, by the others' votes, or its mask; a negative's map is 0."""
-    maps = []
+    map_SHW = saliency_Shw.new_zeros((len(labels), *size))
     grid = tuple(saliency_Shw.shape[-2:])
     for row, (label, mask) in enumerate(zip(labels, masks, strict=True)):
         if mask is not None:
-            maps.append(F.interpolate(mask[None, None].to(saliency_Shw), size=size, mode="nearest")[0, 0])
-        elif label is None:
-            maps.append(saliency_Shw.new_zeros(size))
-        else:
+            map_SHW[row] = F.interpolate(mask[None, None].to(saliency_Shw), size=size, mode="nearest")[0, 0]
+        elif label is not None:
             place_LD = described.fine[row].flatten(1).T
             shot = list(labels[:row]).count(label)
             score_L = memories[label].explain_own(shot, place_LD, saliency_Shw[row].flatten(), Walk.within(place_LD))
             map_11hw = as_probability(score_L.view(1, 1, *grid))
-            map_11HW = F.interpolate(map_11hw, size=size, mode="bilinear", align_corners=False)
-            maps.append(map_11HW[0, 0])
-    return torch.stack(maps)
+            map_SHW[row] = F.interpolate(map_11hw, size=size, mode="bilinear", align_corners=False)[0, 0]
+    return map_SHW
+
+
+def handed_over(items: list[Item]) -> Iterator[Item]:
+    """Item by item, each taken out of the list: whoever receives them alone keeps them alive."""
+    while items:
+        yield items.pop(0)
 
 
 def as_probability(score_BNhw: Tensor) -> Tensor:
