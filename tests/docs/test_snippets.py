@@ -108,6 +108,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_commands_run_in_the_order_of_the_pages(local_ray: None, workspace: Path) -> None:
     for name in WORKSPACE_PAGES:
         for command in commands(REPOSITORY / name):

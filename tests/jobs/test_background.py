@@ -219,6 +219,7 @@ def test_a_model_of_another_kind_is_refused(pictures, exemplar_folder, tmp_path)
         annotate(spec_of(pictures, exemplar_folder, tmp_path / "out", "dry-run"))
 
 
+@pytest.mark.long
 def test_a_kill_while_it_is_fitted_leaves_nothing_and_the_next_night_does_the_same(
     pictures, exemplar_folder, model, tmp_path
 ):

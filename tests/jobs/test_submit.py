@@ -222,6 +222,7 @@ def test_unknown_jobs_are_one_clear_error(address):
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_the_endpoint_runs_a_job_with_exemplars_from_its_bucket(swift, address):
     """PUT a set (kept in a bucket), POST the job, ask until it is done; images, set and answers are all in S3."""
 
