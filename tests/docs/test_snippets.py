@@ -119,6 +119,7 @@ def test_commands_run_in_the_order_of_the_pages(local_ray: None, workspace: Path
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in WORKSPACE_PAGES if blocks(REPOSITORY / name, "python")])
 def test_python_on_the_pages_runs(local_ray: None, workspace: Path, name: str) -> None:
     if not (workspace / "answers").exists():
