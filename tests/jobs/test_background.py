@@ -67,6 +67,13 @@ class Killed:
 """
 
 
+@pytest.fixture(autouse=True)
+def no_ray_of_other_tests(request, monkeypatch):
+    """What a test replaces in this process is not replaced in workers of a Ray that other tests left running."""
+    if request.node.get_closest_marker("cluster") is None:
+        monkeypatch.setattr("jobs.flow.execution._ray_runs", lambda: False)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "prior"
