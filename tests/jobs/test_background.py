@@ -67,6 +67,10 @@ class Killed:
 """
 
 
+# Minutes in all, and in processes without a Ray of other tests.
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(autouse=True)
 def no_ray_of_other_tests(request, monkeypatch):
     """What a test replaces in this process is not replaced in workers of a Ray that other tests left running."""
