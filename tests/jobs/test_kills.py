@@ -1,5 +1,6 @@
 """SIGKILL of the driver, of a worker, of a node: after another run the answers are those of a calm one."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,7 @@ def test_killed_driver(moment, workers, images, exemplar_folder, calm, tmp_path)
             time.sleep(0.02)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
+    wait_for_end(file)
     before = committed_images(out)
     second = annotate(spec)
     assert second.images == COUNT - len(before)
@@ -125,6 +128,18 @@ def test_killed_worker_beside_its_driver(images, exemplar_folder, calm, tmp_path
     assert collection.answers(out).equals(calm)
     assert runs.recorded(out, last=1)[0]["done"] == COUNT
     assert not ours("jobs.flow.here_process")
+
+
+def wait_for_end(file: Path) -> None:
+    """A killed supervisor's child is killed by the kernel, a moment later."""
+    while any(str(file) in line for line in command_lines()):
+        time.sleep(0.02)
+
+
+def command_lines() -> Iterator[str]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            yield (folder / "cmdline").read_text()
 
 
 def segment_workers() -> list[int]:

@@ -88,7 +88,8 @@ def resolve(host, *arguments, known=socket.getaddrinfo, **options):
 @pytest.fixture
 def web(monkeypatch):
     monkeypatch.setattr(retry, "sleep", lambda seconds: None)
-    monkeypatch.setattr(bodies, "STALL_SECONDS", 0.2)
+    # Long enough for whatever a busy machine does between two bytes.
+    monkeypatch.setattr(bodies, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     web_store.client.cache_clear()
     server = Web()
