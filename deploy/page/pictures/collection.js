@@ -77,8 +77,11 @@ export class Collection extends EventTarget {
   get failed() { return this.pictures.filter(({ state }) => state === "failed"); }
   get answered() { return this.pictures.filter(({ state }) => state === "done"); }
 
-  /** Names of all classes that were answered. */
-  get classNames() { return [...new Set(this.answered.flatMap(({ rows }) => rows.map((row) => row.class_name)))]; }
+  /** All classes that were answered, by number: [{name, number}]. */
+  get classes() {
+    const numbers = new Map(this.answered.flatMap(({ rows }) => rows.filter((row) => row.class_name).map((row) => [row.class_name, row.class_id])));
+    return [...numbers].map(([name, number]) => ({ name, number })).sort((a, b) => a.number - b.number);
+  }
 
   standings(picture) { return standings(picture.rows, picture.verdicts, this.threshold); }
 
