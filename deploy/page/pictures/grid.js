@@ -142,16 +142,18 @@ export class Grid {
 
   drawMasks(tile, picture) {
     const { canvas } = tile;
-    const first = picture.rows.find((row) => row.width);
+    const { style, opacity, hidden } = this.looks(), first = picture.rows.find((row) => row.width);
+    const shown = this.collection.standings(picture).filter(({ name, mask }) => mask && !hidden.has(name));
+    const layers = shown.sort((a, b) => a.mask.score - b.mask.score).map(({ name, classId, mask }) => ({ rle: mask.rle, colour: this.colourOf(name, classId) }));
+    // Every answer renews the list; masks that look as before are not drawn again.
+    const look = [style, opacity, first, ...layers.flatMap(({ rle, colour }) => [rle, colour])];
+    if (tile.look?.length === look.length && look.every((part, i) => part === tile.look[i])) return;
+    tile.look = look;
     if (!first) { canvas.width = 0; return; }
     const width = Math.min(320, first.width), height = Math.max(1, Math.round(first.height * width / first.width));
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-    const { style, opacity, hidden } = this.looks();
-    const shown = this.collection.standings(picture).filter(({ name, mask }) => mask && !hidden.has(name));
-    for (const { name, classId, mask } of shown.sort((a, b) => a.mask.score - b.mask.score)) {
-      tint(image.data, rasterised(mask.rle, width, height), width, height, parts(this.colourOf(name, classId)), { style, opacity });
-    }
+    for (const { rle, colour } of layers) tint(image.data, rasterised(rle, width, height), width, height, parts(colour), { style, opacity });
     context.putImageData(image, 0, 0);
   }
 
