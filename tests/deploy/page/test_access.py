@@ -17,6 +17,14 @@ return [...document.querySelectorAll('button, a, input:not([type=file]), select,
 }).map((one) => one.outerHTML.slice(0, 120));
 """
 
+COVERED = """
+const place = document.querySelector(arguments[0]), buttons = [...place.querySelectorAll('button')];
+return [...place.querySelectorAll('b, span')].filter((text) => text.textContent && buttons.some((button) => {
+  const a = text.getBoundingClientRect(), b = button.getBoundingClientRect();
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+})).map((text) => text.textContent);
+"""
+
 
 @pytest.fixture(scope="module")
 def script():
@@ -46,6 +54,30 @@ def serious(browser, script, where):
     return found
 
 
+def dialogs(browser, script):
+    """What lies over the page: the list of keys, an exemplar large, the stored sets."""
+    found = []
+    browser.one("body").send_keys("?")
+    found += serious(browser, script, "keys")
+    browser.click("#shortcuts .primary")
+    browser.click(".thumbs .open")
+    browser.until(lambda: browser.script("return document.querySelector('#drawer canvas')?.width > 300"), "it is drawn")
+    found += serious(browser, script, "exemplar")
+    browser.click("#drawer .primary")
+    browser.click("#save-set")
+    browser.one("#asked-text").send_keys("a-name-that-needs-its-room", Keys.ENTER)
+    browser.until_message("Saved as")
+    browser.click("#open-set")
+    browser.until(lambda: browser.all("#sets-dialog[open] li"), "the list is open")
+    browser.until(lambda: not browser.message(), "what was said before is put away")
+    found += serious(browser, script, "sets")
+    browser.size(360)
+    found += [f"a button lies over {text}" for text in browser.script(COVERED, "#sets-dialog")]
+    browser.size(1280)
+    browser.click("#sets-dialog .end button")
+    return found
+
+
 def test_axe_finds_nothing_serious(endpoint, with_exemplars, browser, discs, script, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not an image")
@@ -56,6 +88,7 @@ def test_axe_finds_nothing_serious(endpoint, with_exemplars, browser, discs, scr
     browser.until_message("4 of 5 annotated, 1 failed.")
     browser.script("for (const one of document.querySelectorAll('#annotate-view details')) one.open = true")
     found += serious(browser, script, "annotated")
+    found += dialogs(browser, script)
     browser.click(".tile .picture")
     browser.until(lambda: browser.script("return document.querySelector('.canvas-place .notice').hidden"), "it is open")
     found += serious(browser, script, "viewer")
