@@ -7,7 +7,7 @@ import { certainty, isFound, standings } from "../masks/verdicts.js";
 let ids = 0;
 
 export const SORTS = {
-  added: "As added", uncertain: "Least certain first", certain: "Most certain first", name: "By name",
+  added: "As added", uncertain: "Least certain", certain: "Most certain", name: "By name",
 };
 export const STATES = {
   all: "All", found: "Something found", nothing: "Nothing found", waiting: "Not asked yet", stale: "Stale answers",
