@@ -18,7 +18,7 @@ from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator, model_digest
 from tlg.answers import records
 from tlg.evaluation.hints import boxes_around
-from tlg.evidence import cosegment, fusion
+from tlg.evidence import cosegment, fusion, readiness
 from tlg.evidence.names import classifier
 from tlg.exemplars import LoadedExemplar
 from tlg.hub import zoo
@@ -109,8 +109,10 @@ def test_what_the_code_answers_by_is_what_its_version_says():
     votes = (cosegment.VOTE_WEIGHT, cosegment.VOTE_TEMPERATURE, cosegment.THRESHOLD, cosegment.SLOPE)
     names = (fusion.DOUBT, classifier.STRONGEST, classifier.SPEAKING, classifier.SLOPE)
     extents = (extent.EVEN_SHARE, extent.COUNTED)
-    found = (protocol.ANSWERING_VERSION, settings, votes, names, extents)
-    assert found == (4, (0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0), (0.1, 0.4))
+    trials = (readiness.SHIFT_COSTS, readiness.PRIOR_COSTS, readiness.BELIEVED, readiness.MOST_TRIED)
+    found = (protocol.ANSWERING_VERSION, settings, votes, names, extents, trials)
+    before = ((0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0), (0.1, 0.4))
+    assert found == (5, *before, (0.01, 0.1, 0.5, 8))
 
 
 def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scenes, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,14 @@ from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
 from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.readiness import Readiness, readiness
 from tlg.evidence.text_encoder import ClassText
-from tlg.exemplars import LoadedExemplars
+from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
+from tlg.network.named import Named
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG, Support
 from tlg.pictures import Picture, to_network_input
@@ -121,7 +124,7 @@ class NetworkAnnotator:
         return name_evidence(model.names, asked)
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
-        """Sets `fitted`, `trusted`, `text_presence`, `supports` and `extents`.
+        """Sets `fitted`, `trusted`, `text_presence`, `supports` and `readiness`.
 
         Memory grows with the number of exemplars, and slowly: of a pyramid what the prior reads is kept, of the text
         maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, made a second time.
@@ -145,7 +148,7 @@ class NetworkAnnotator:
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         self.trusted = [] if self.names is None else borne_out(self.names, torch.cat(spoken), labels)
         self.supports: list[Support] = []
-        self.extents: list[Tensor | float] = []
+        self.readiness: list[Readiness] = []
         if self.network is None:
             return
         for index, of in enumerate(exemplars.classes):
@@ -154,8 +157,16 @@ class NetworkAnnotator:
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
-            drawn = [mask_HW for mask_HW in (masks[row] for row in rows) if mask_HW is not None]
-            self.extents.append(self.network.extent(torch.stack(drawn) if drawn else None))
+            drawn = [masks[row] for row in rows]
+            named = partial(self._named_exemplar, of.exemplars, shots, index)
+            self.readiness.append(readiness(self.network, prior, shots, own_SHW, drawn, named))
+
+    def _named_exemplar(self, shown: Sequence[LoadedExemplar], shots: Features, index: int, shot: int) -> Named | None:
+        """What a class's name says of one of its exemplars."""
+        if self.names is None:
+            return None
+        seen_1 = self.names.see(self._input(shown[shot].pixels), shots[[shot]])
+        return said(self.names, seen_1, [index], self.trusted, shots.size)
 
     def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
         """An exemplar's map of its own class: its mask, or what exemplars and names say."""
@@ -277,13 +288,21 @@ class NetworkAnnotator:
             if self.names is not None and seen_1 is not None:
                 named = said(self.names, seen_1, present, self.trusted, features.size)
             supports = [self._support(network, index, features[[row]], seen_1) for index in present]
-            logits_1A2HW = network.segment(features[[row]], None, supports, None, named).float()
-            for place, index in enumerate(present):
-                logits_1A2HW[:, place, 1] += self.extents[index]
-            foreground_1AHW = logits_1A2HW.softmax(dim=2)[:, :, 1]
+            logits_A2HW = network.segment(features[[row]], None, supports, None, named).float()[0]
+            margins = [
+                self.readiness[index].applied(
+                    logits_2HW[1] - logits_2HW[0], partial(self._prior_map, features[[row]], index)
+                )
+                for index, logits_2HW in zip(present, logits_A2HW, strict=True)
+            ]
+            foreground_1AHW = torch.stack(margins)[None].sigmoid()
             foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
+
+    def _prior_map(self, features: Features, index: int) -> Tensor:
+        """(H, W) of one picture."""
+        return self.fitted.maps(features, classes=[index])[0, 0]
 
     def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         """What one picture is compared with, of one class."""
@@ -348,7 +367,7 @@ class NamesAnnotator(NetworkAnnotator):
                 " or a plain English noun ('fox' instead of a variety's name)"
             )
         self.trusted = list(self.names.known)
-        self.extents = [0.0] * len(self.class_names)
+        self.readiness = [Readiness()] * len(self.class_names)
 
     def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None
