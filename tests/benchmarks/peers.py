@@ -14,9 +14,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "peers"))
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from contestants import CORES, Autodistill, Contestant, FiftyOne, Masks, RayData, Tlg
 from harness import Row, repeated
