@@ -22,8 +22,8 @@ from tlg.spec import DEFAULT_MODEL
 
 CLASSES = (1, 10, 50)
 SHOTS = 5
-BATCH = 4
-REPEATS = 5
+BATCH = 2
+REPEATS = 3
 # Classes of five shots -> the most backbone passes a picture may cost.
 AIMS = {1: "<= 2.0"}
 

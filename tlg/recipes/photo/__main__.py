@@ -136,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="+", choices=[*STAGES])
     parser.add_argument("--recipe", type=Path, default=Path("configs/models/tlg-photo.yaml"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an entry of the recipe")
     parser.add_argument("--fold", default=NO_FOLD, help="none (what ships), or a fold of the photographs' episodes")
     parser.add_argument("--work", type=Path, default=Path("runs/tlg-photo"), help="banks, checkpoints and the model")
     parser.add_argument("--threads", type=int, default=1)
@@ -143,7 +144,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    workshop = Workshop(read_recipe(options.recipe), options.fold, options.work)
+    workshop = Workshop(read_recipe(options.recipe, options.set), options.fold, options.work)
     for name in options.stages:
         started = time.perf_counter()
         STAGES[name](workshop)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tlg.documents import apply_overrides
 from tlg.errors import SpecError
 from tlg.network.spec import NetworkSpec
 
@@ -104,8 +106,8 @@ class Recipe(Strict):
     training: TrainingStage
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text()))
+        return Recipe.model_validate(apply_overrides(yaml.safe_load(path.read_text()), list(overrides)))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise SpecError(f"{path} is not a recipe of tlg-photo: {error}") from None
