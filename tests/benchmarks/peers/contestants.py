@@ -49,6 +49,8 @@ class Contestant(ABC):
     def surroundings(self, work: Path, out: Path) -> dict[str, str]:
         """Environment variables; what the program writes besides its output stays in `work`."""
         ours = {"PYTHONPATH": str(REPOSITORY), "RAY_TMPDIR": str(work), "RAY_USAGE_STATS_ENABLED": "0"}
+        # Threads that wait give their core to whatever else the machine does.
+        ours["OMP_WAIT_POLICY"] = "PASSIVE"
         # Every program has all cores, as its makers meant it.
         return {**{name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}, **ours}
 
