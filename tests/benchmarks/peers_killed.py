@@ -1,7 +1,7 @@
 """What `tlg annotate` and its peers leave when they are killed half way, and what the same command does after that.
 
-Each program runs once to its end, which says how long it takes and which masks there are; once it is killed (`kill -9`)
-after two thirds of that time, amid its pictures; then it is started again in the same place.
+Each program runs once to its end, which says how long it takes and which masks there are. Then it is killed (`kill -9`)
+amid its pictures, and started again in the same place.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from contestants import Contestant, Masks
 from harness import Row
 from job_efficiency import write_collection
-from peers import MODEL, installable, run_to_end
+from peers import FEW, MODEL, installable, measured, run_to_end
+from processor_time import LOOK_SECONDS, ProcessorTime
 
 IMAGES = 300
-# Of the time of a whole run: with so many pictures, a start-up and half of them.
-KILLED_AFTER = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -51,46 +50,53 @@ class Outcome:
         return sum(count > 1 for count in self.ended.values())
 
 
-def outcome(contestant: Contestant, work: Path, model: str) -> Outcome:
+def outcome(contestant: Contestant, work: Path, start_up: float, model: str) -> Outcome:
+    """`start_up` is its processor time before the first picture and after the last."""
     whole, cut = work / f"whole of {contestant.name}", work / f"cut of {contestant.name}"
-    whole_seconds = timed(contestant, work, whole, model)
-    run_killed(contestant, work, cut, model, whole_seconds * KILLED_AFTER)
+    whole_seconds, whole_processor_seconds = timed(contestant, work, whole, model)
+    run_killed(contestant, work, cut, model, (start_up + whole_processor_seconds) / 2)
     left = contestant.masks(work, cut)
-    again_seconds = timed(contestant, work, cut, model)
+    again_seconds, _ = timed(contestant, work, cut, model)
     ended = contestant.masks(work, cut)
     return Outcome(contestant.masks(work, whole), left, ended, whole_seconds, again_seconds)
 
 
-def timed(contestant: Contestant, work: Path, out: Path, model: str) -> float:
+def timed(contestant: Contestant, work: Path, out: Path, model: str) -> tuple[float, float]:
+    """Seconds from start to end, and those of a core."""
     start = time.perf_counter()
-    run_to_end(contestant, work, out, model, {})
-    return time.perf_counter() - start
+    with ProcessorTime() as processor:
+        run_to_end(contestant, work, out, model, processor.surroundings)
+    return time.perf_counter() - start, processor.seconds
 
 
 def run_killed(contestant: Contestant, work: Path, out: Path, model: str, after: float) -> None:
-    process = subprocess.Popen(
-        contestant.command(work, out, model),
-        env=contestant.surroundings(work, out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(after)
-    process.kill()
-    if process.wait() >= 0:
-        sys.exit(f"{contestant.name} ended before it was killed; the machine is too uneven for this benchmark")
+    """Killed after so many seconds of a core, which a machine that is busy with other things does not change."""
+    with ProcessorTime() as processor:
+        process = subprocess.Popen(
+            contestant.command(work, out, model),
+            env={**contestant.surroundings(work, out), **processor.surroundings},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while processor.seconds < after:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_SECONDS)
+                sys.exit(f"{contestant.name} ended before it was killed; give it more pictures (--images)")
+        process.kill()
+        process.wait()
 
 
 def measure(count: int = IMAGES) -> list[Row]:
     pairs = installable()
     contestants = [contestant for ours, peers in pairs.items() for contestant in (ours, *peers)]
     inputs = f"{count} JPEGs of 320 px, {MODEL}"
+    few = measured(pairs, FEW, 0, MODEL, 1)
     rows = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         work = Path(scratch)
         write_collection(work, count)
         for contestant in contestants:
-            seen = outcome(contestant, work, MODEL)
+            seen = outcome(contestant, work, few.processor_seconds[contestant][0], MODEL)
             name, ratio = contestant.name, seen.again_seconds / seen.whole_seconds
             told = f"{seen.kept:.0f} %, {ratio:.2f}, {seen.lost} missing, {seen.doubled} twice"
             print(f"{name}: {told}", file=sys.stderr, flush=True)
