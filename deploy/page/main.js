@@ -1,7 +1,7 @@
 // The page: puts its parts together. Each part knows only what it is given here.
 import { getJson } from "./core/api.js";
 import { byId, setReason } from "./core/dom.js";
-import { ask, say, startMessages, tell } from "./core/messages.js";
+import { ask, hush, say, startMessages, tell } from "./core/messages.js";
 import { addShortcuts, showShortcuts, startShortcuts } from "./core/shortcuts.js";
 import { counted, duration, lastPart, share } from "./core/words.js";
 import { startPanel } from "./exemplars/panel.js";
@@ -49,10 +49,15 @@ function askFor(pictures) {
 }
 
 function askForNew() {
-  const failedBefore = collection.failed.length;
   const wanted = [...collection.unasked, ...collection.stale];
   if (wanted.length) askFor(wanted);
-  else say(failedBefore ? "Only failed pictures are left: try those again." : "Every picture has its answer.");
+  else say(whyNothingToAsk());
+}
+
+function whyNothingToAsk() {
+  if (!collection.pictures.length) return "Add pictures first.";
+  if (queue.isBusy) return "The pictures are being annotated.";
+  return collection.failed.length ? "Only failed pictures are left: try those again." : "Every picture has its answer.";
 }
 
 async function add(sources) {
@@ -81,9 +86,10 @@ function refresh() {
   const wanted = unasked + stale;
   const askButton = byId("annotate");
   askButton.textContent = stale && !unasked ? `Ask again (${stale} stale)` : wanted ? `Annotate ${counted(wanted, "picture")}` : "Annotate";
-  const whyNot = set.missing || (!collection.pictures.length ? "Add pictures first." : !wanted ? "Every picture has its answer." : "");
+  const whyNot = set.missing || (wanted ? "" : whyNothingToAsk());
   setReason(askButton, whyNot);
-  byId("annotate-why").textContent = queue.isBusy ? "" : whyNot;
+  byId("annotate-why").textContent = whyNot;
+  byId("annotate-why").hidden = queue.isBusy;  // the bar in its place says more
   byId("stale").hidden = !stale || queue.isBusy;
   byId("stale-text").textContent = `${counted(stale, "answer is", "answers are")} stale: the exemplars, a name or the model changed since.`;
   byId("retry").hidden = !failed;
@@ -167,6 +173,7 @@ addShortcuts("Pictures", isFree, [
 
 function showView() {
   const isJobs = location.hash === "#jobs";
+  hush();
   byId("annotate-view").hidden = isJobs;
   byId("jobs-view").hidden = !isJobs;
   for (const [id, isHere] of [["to-annotate", !isJobs], ["to-jobs", isJobs]]) {

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 
 from tests.annotators.sets import NAMES, exemplar_set, picture, scene
 from tlg import world
-from tlg.annotators import network, protocol
-from tlg.annotators.network import soft_iou
+from tlg.annotators import masks, network, protocol
+from tlg.annotators.masks import soft_iou
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator, model_digest
 from tlg.answers import records
 from tlg.evaluation.hints import boxes_around
-from tlg.evidence import cosegment, fusion
+from tlg.evidence import cosegment, fusion, readiness
 from tlg.evidence.names import classifier
 from tlg.exemplars import LoadedExemplar
 from tlg.hub import zoo
@@ -105,12 +105,14 @@ def test_other_code_gives_answers_another_identity(monkeypatch):
 
 def test_what_the_code_answers_by_is_what_its_version_says():
     """Whoever changes one of these changes answers, and counts `ANSWERING_VERSION` up with it."""
-    settings = (protocol.PRESENT, network.NEAR, fusion.TEXT_SHARE, fusion.CERTAINTY, fusion.LEEWAY)
+    settings = (protocol.PRESENT, masks.NEAR, fusion.TEXT_SHARE, fusion.CERTAINTY, fusion.LEEWAY)
     votes = (cosegment.VOTE_WEIGHT, cosegment.VOTE_TEMPERATURE, cosegment.THRESHOLD, cosegment.SLOPE)
     names = (fusion.DOUBT, classifier.STRONGEST, classifier.SPEAKING, classifier.SLOPE)
     extents = (extent.EVEN_SHARE, extent.COUNTED)
-    found = (protocol.ANSWERING_VERSION, settings, votes, names, extents)
-    assert found == (4, (0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0), (0.1, 0.4))
+    trials = (readiness.SHIFT_COSTS, readiness.PRIOR_COSTS, readiness.BELIEVED, readiness.MOST_TRIED)
+    found = (protocol.ANSWERING_VERSION, settings, votes, names, extents, trials)
+    before = ((0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0), (0.1, 0.4))
+    assert found == (5, *before, (0.01, 0.1, 0.5, 8))
 
 
 def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scenes, monkeypatch):
@@ -143,10 +145,10 @@ def test_a_gpu_sees_the_whole_batch_and_a_cpu_picture_by_picture(annotator, scen
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 900), (192, 192), (301, 77)])
 def test_a_mask_at_a_picture_s_size_is_the_bilinear_one(height, width, monkeypatch):
-    monkeypatch.setattr(network, "STRIP_PLACES", 1000)
+    monkeypatch.setattr(masks, "STRIP_PLACES", 1000)
     map_hw = torch.rand(40, 30, generator=torch.Generator().manual_seed(1))
     whole = F.interpolate(map_hw[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
-    mask = torch.from_numpy(network.mask_of_size(map_hw, height, width).copy())
+    mask = torch.from_numpy(masks.mask_of_size(map_hw, height, width).copy())
     certain = (whole - 0.5).abs() > 1e-5
     assert torch.equal(mask[certain], (whole > 0.5)[certain])
 

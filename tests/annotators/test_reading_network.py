@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,10 @@ from tests.network.knowing import Knowing
 from tlg import exemplars
 from tlg.annotators.network import NetworkAnnotator, NetworkModel
 from tlg.errors import SpecError
+from tlg.evidence.fusion import bounded_log_odds
 from tlg.evidence.names.classifier import ClassifierNames
 from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.readiness import Readiness
 from tlg.exemplars import LoadedExemplars, address_of_names
 from tlg.hub import zoo
 from tlg.hub.folder import Model
@@ -60,27 +63,39 @@ def test_what_is_asked_changes_no_answer(annotator: NetworkAnnotator, pictures: 
     assert second == annotator.annotate(pictures[:1])[0][1]
 
 
-def test_the_masks_that_people_drew_say_how_large_a_thing_is(
-    model: NetworkModel, annotator: NetworkAnnotator, pictures: list[Picture]
-) -> None:
-    assert annotator.extents == [0.0, 0.0]
-    found = []
-    for share in (0.1, 0.9):
-        plain = exemplar_set(KNOWN)
-        drawn = [exemplar.pixels.shape[:2] for exemplar in plain.classes[0].exemplars]
-        masks = [np.zeros(size, bool) for size in drawn]
-        for mask in masks:
-            mask[: round(share * len(mask))] = True
-        shown = tuple(
-            replace(exemplar, mask=mask) for exemplar, mask in zip(plain.classes[0].exemplars, masks, strict=True)
-        )
-        fitted = model.with_exemplars(
-            replace(plain, classes=(replace(plain.classes[0], exemplars=shown), *plain.classes[1:]))
-        )
-        assert fitted.extents[1] == 0.0
-        found.append(float(fitted.extents[0]))
-    assert found[0] == pytest.approx(0, abs=0.1)
-    assert found[1] > 1
+def with_masks(shares: Sequence[float]) -> LoadedExemplars:
+    """The first class's exemplars with these shares of their pictures drawn, from the top."""
+    plain = exemplar_set(KNOWN)
+    shown = []
+    for exemplar, share in zip(plain.classes[0].exemplars, shares, strict=False):
+        mask = np.zeros(exemplar.pixels.shape[:2], bool)
+        mask[: round(share * len(mask))] = True
+        shown.append(replace(exemplar, mask=mask))
+    return replace(plain, classes=(replace(plain.classes[0], exemplars=tuple(shown)), *plain.classes[1:]))
+
+
+def test_the_masks_that_people_drew_say_how_large_a_thing_is(model: NetworkModel, annotator: NetworkAnnotator) -> None:
+    assert annotator.readiness == [Readiness()] * 2
+    small, large = (model.with_exemplars(with_masks([share] * 3)).readiness for share in (0.1, 0.9))
+    assert small[1] == large[1] == Readiness()
+    assert small[0].extent == pytest.approx(0, abs=0.1)
+    assert large[0].extent > 1
+
+
+def test_a_single_drawn_exemplar_is_not_tried(model: NetworkModel) -> None:
+    assert model.with_exemplars(with_masks([0.9])).readiness[0] == Readiness(extent=pytest.approx(1.76, abs=0.1))
+
+
+def test_where_the_prior_counts_alone_its_map_is_the_answer(model: NetworkModel, pictures: list[Picture]) -> None:
+    annotator = model.with_exemplars(with_masks([0.5] * 3))
+    annotator.readiness[0] = Readiness(prior_share=1.0)
+    features = annotator._encode(annotator._input(pictures[0].pixels))
+    odds_HW = bounded_log_odds(annotator._prior_map(features, 0))
+    margin_HW = torch.randn_like(odds_HW)
+    assert torch.equal(annotator.readiness[0].applied(margin_HW, lambda: annotator._prior_map(features, 0)), odds_HW)
+    monkeyed = annotator.annotate(pictures[:1])[0][0]
+    annotator.readiness[0] = Readiness()
+    assert monkeyed != annotator.annotate(pictures[:1])[0][0]
 
 
 def test_no_prior_of_a_query_is_made(

@@ -20,9 +20,9 @@ from tlg.hub import zoo
 from tlg.pictures import Picture
 from tlg.spec import DEFAULT_MODEL
 
-CLASSES = (1, 10, 50)
+# Classes -> pictures that are answered at once.
+PICTURES = {1: 4, 10: 2, 50: 1}
 SHOTS = 5
-BATCH = 2
 REPEATS = 3
 # Classes of five shots -> the most backbone passes a picture may cost.
 AIMS = {1: "<= 2.0"}
@@ -44,19 +44,20 @@ def exemplar_set(classes: int) -> LoadedExemplars:
 
 
 def rows(annotator: NetworkAnnotator, classes: int) -> list[Row]:
-    pictures = [Picture(pixels, *pixels.shape[:2]) for pixels in map(drawn, range(100, 100 + BATCH))]
+    count = PICTURES[classes]
+    pictures = [Picture(pixels, *pixels.shape[:2]) for pixels in map(drawn, range(100, 100 + count))]
     inputs = torch.cat([annotator._input(picture.pixels) for picture in pictures])
     annotator.annotate(pictures)
     passes, speeds = [], []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        for row in range(BATCH):
+        for row in range(count):
             annotator._encode(inputs[[row]])
         encoded = time.perf_counter()
         annotator.annotate(pictures)
         answered = time.perf_counter()
         passes.append((answered - encoded) / (encoded - start))
-        speeds.append(BATCH / (answered - encoded))
+        speeds.append(count / (answered - encoded))
     what, inputs = f"{classes} class{'es' * (classes > 1)} of {SHOTS} shots", f"640x480, {annotator.device}"
     return [
         repeated(what, passes, "backbone passes", AIMS.get(classes, ""), inputs),
@@ -68,4 +69,4 @@ def rows(annotator: NetworkAnnotator, classes: int) -> list[Row]:
 def measure() -> list[Row]:
     annotator_module.PRESENT = 0.0
     model = NetworkModel(zoo.load(DEFAULT_MODEL, "cuda" if torch.cuda.is_available() else "cpu"))
-    return [row for classes in CLASSES for row in rows(model.with_exemplars(exemplar_set(classes)), classes)]
+    return [row for classes in PICTURES for row in rows(model.with_exemplars(exemplar_set(classes)), classes)]

@@ -5,6 +5,8 @@ They are compared with Wilson's interval from 60 pictures drawn at random, every
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,10 +78,9 @@ class Tally:
 
 def measure(reviews: int = REVIEWS) -> list[Row]:
     rows = []
-    for kind in KINDS:
-        tally = Tally([], [], [], [])
-        for number in range(reviews):
-            review(kind, np.random.default_rng([number, KINDS.index(kind)]), tally)
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as processes:
+        tallies = list(processes.map(tally_of, range(len(KINDS)), [reviews] * len(KINDS)))
+    for kind, tally in zip(KINDS, tallies, strict=True):
         ratio = float(np.mean(tally.widths) / np.mean(tally.random_widths))
         inputs = f"{reviews} reviews of {PICTURES} among {COLLECTION:,} pictures, {len(kind.shares)} classes"
         rows += [
@@ -92,6 +93,13 @@ def measure(reviews: int = REVIEWS) -> list[Row]:
             held = float(np.mean(tally.missed_holds))
             rows.append(Row(f"{kind.name}: interval holds the missed rate", held, "share", HOLDS, inputs=inputs))
     return rows
+
+
+def tally_of(place: int, reviews: int) -> Tally:
+    tally = Tally([], [], [], [])
+    for number in range(reviews):
+        review(KINDS[place], np.random.default_rng([number, place]), tally)
+    return tally
 
 
 def review(kind: Kind, rng: np.random.Generator, tally: Tally) -> None:

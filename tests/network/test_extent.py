@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.network.test_reading import network
 from tlg.network.reading.extent import EVEN_SHARE, extent
 
 
@@ -20,7 +19,3 @@ def test_a_thing_that_fills_its_pictures_is_taken_more_readily_than_a_small_one(
     assert values == sorted(values)
     assert values[2] == pytest.approx(0.0, abs=1e-5)
     assert all(abs(value) < 5 for value in values)
-
-
-def test_nothing_is_known_of_a_thing_that_nobody_drew() -> None:
-    assert network().extent(None) == 0

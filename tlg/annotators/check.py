@@ -15,6 +15,7 @@ from tlg.annotators.protocol import PRESENT
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import bounded_log_odds, unmasked_map
+from tlg.evidence.readiness import extent_of
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
@@ -116,8 +117,8 @@ class ExemplarChecker:
         )
         memory = network.encode_support(Features.cat([features for features, _, _ in others]), own_KHW, None)
         logits_2HW = network.segment(asked, None, [memory], None)[0, 0]
-        drawn = [mask_HW for _, _, mask_HW in others if mask_HW is not None]
-        return torch.sigmoid(logits_2HW[1] - logits_2HW[0] + network.extent(torch.stack(drawn) if drawn else None))
+        extent = extent_of(network, [mask_HW for _, _, mask_HW in others])
+        return torch.sigmoid(logits_2HW[1] - logits_2HW[0] + extent)
 
     def _encoded(self, exemplar: LoadedExemplar) -> tuple[Features, Tensor | None]:
         """Its features, and the map that a person gave."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from tlg.annotators.masks import mask_of_size, soft_iou
 from tlg.annotators.protocol import PRESENT, AnnotateParams, BackgroundArrays
 from tlg.answers.objects import with_parts
 from tlg.answers.records import Answer, answer_from_mask
@@ -26,22 +27,20 @@ from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
 from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.readiness import Readiness, readiness
 from tlg.evidence.text_encoder import ClassText
-from tlg.exemplars import LoadedExemplars
+from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
+from tlg.network.named import Named
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG, Support
 from tlg.pictures import Picture, to_network_input
 
 # Scores and probabilities are told to this many decimals.
 DECIMALS = 3
-# How certain a mask is is judged on it and around it, as far as this share of the map's longer side.
-NEAR = 1 / 20
-# A mask is brought to its picture's own size in strips of so many places.
-STRIP_PLACES = 1 << 22
 # Kernels sum in an order that depends on the shape, so that an answer would depend on the batch in its last bits. A CPU
 # gains little by a batch and takes picture by picture; a GPU, which gains a lot, takes the batch as it is.
 PICTURES_AT_ONCE = {"cpu": 1}
@@ -121,7 +120,7 @@ class NetworkAnnotator:
         return name_evidence(model.names, asked)
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
-        """Sets `fitted`, `trusted`, `text_presence`, `supports` and `extents`.
+        """Sets `fitted`, `trusted`, `text_presence`, `supports` and `readiness`.
 
         Memory grows with the number of exemplars, and slowly: of a pyramid what the prior reads is kept, of the text
         maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, made a second time.
@@ -145,7 +144,7 @@ class NetworkAnnotator:
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
         self.trusted = [] if self.names is None else borne_out(self.names, torch.cat(spoken), labels)
         self.supports: list[Support] = []
-        self.extents: list[Tensor | float] = []
+        self.readiness: list[Readiness] = []
         if self.network is None:
             return
         for index, of in enumerate(exemplars.classes):
@@ -154,8 +153,16 @@ class NetworkAnnotator:
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
-            drawn = [mask_HW for mask_HW in (masks[row] for row in rows) if mask_HW is not None]
-            self.extents.append(self.network.extent(torch.stack(drawn) if drawn else None))
+            drawn = [masks[row] for row in rows]
+            named = partial(self._named_exemplar, of.exemplars, shots, index)
+            self.readiness.append(readiness(self.network, prior, shots, own_SHW, drawn, named))
+
+    def _named_exemplar(self, shown: Sequence[LoadedExemplar], shots: Features, index: int, shot: int) -> Named | None:
+        """What a class's name says of one of its exemplars."""
+        if self.names is None:
+            return None
+        seen_1 = self.names.see(self._input(shown[shot].pixels), shots[[shot]])
+        return said(self.names, seen_1, [index], self.trusted, shots.size)
 
     def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
         """An exemplar's map of its own class: its mask, or what exemplars and names say."""
@@ -277,13 +284,21 @@ class NetworkAnnotator:
             if self.names is not None and seen_1 is not None:
                 named = said(self.names, seen_1, present, self.trusted, features.size)
             supports = [self._support(network, index, features[[row]], seen_1) for index in present]
-            logits_1A2HW = network.segment(features[[row]], None, supports, None, named).float()
-            for place, index in enumerate(present):
-                logits_1A2HW[:, place, 1] += self.extents[index]
-            foreground_1AHW = logits_1A2HW.softmax(dim=2)[:, :, 1]
+            logits_A2HW = network.segment(features[[row]], None, supports, None, named).float()[0]
+            margins = [
+                self.readiness[index].applied(
+                    logits_2HW[1] - logits_2HW[0], partial(self._prior_map, features[[row]], index)
+                )
+                for index, logits_2HW in zip(present, logits_A2HW, strict=True)
+            ]
+            foreground_1AHW = torch.stack(margins)[None].sigmoid()
             foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
+
+    def _prior_map(self, features: Features, index: int) -> Tensor:
+        """(H, W) of one picture."""
+        return self.fitted.maps(features, classes=[index])[0, 0]
 
     def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         """What one picture is compared with, of one class."""
@@ -348,7 +363,7 @@ class NamesAnnotator(NetworkAnnotator):
                 " or a plain English noun ('fox' instead of a variety's name)"
             )
         self.trusted = list(self.names.known)
-        self.extents = [0.0] * len(self.class_names)
+        self.readiness = [Readiness()] * len(self.class_names)
 
     def _presence(self, features: Features, seen: Any) -> Tensor:
         assert self.names is not None
@@ -365,40 +380,3 @@ class NamesAnnotator(NetworkAnnotator):
 def encoded(backbone: Backbone, images_B3HW: Tensor) -> Features:
     images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
     return Features(backbone(images_B3HW), (images_B3HW.shape[2], images_B3HW.shape[3]))
-
-
-def mask_of_size(map_hw: Tensor, height: int, width: int) -> np.ndarray:
-    """Where the map, brought to this size bilinearly, is above even odds: (H, W) bool in the order that RLE reads.
-
-    Made in strips of columns: besides the mask itself little memory is taken, however large the picture.
-    """
-    top, bottom, lower = neighbours(map_hw.shape[0], height, map_hw.device)
-    left, right, weight = neighbours(map_hw.shape[1], width, map_hw.device)
-    tall_Hw = torch.lerp(map_hw[top], map_hw[bottom], lower[:, None])
-    mask_HW = np.empty((height, width), bool, order="F")
-    columns = max(1, STRIP_PLACES // height)
-    for start in range(0, width, columns):
-        strip = slice(start, start + columns)
-        wide = torch.lerp(tall_Hw[:, left[strip]], tall_Hw[:, right[strip]], weight[None, strip])
-        mask_HW[:, strip] = (wide > 0.5).cpu().numpy()
-    return mask_HW
-
-
-def neighbours(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For every place of an axis that grows from `length` to `size`: the places it lies between, and how far."""
-    place = (torch.arange(size, device=device, dtype=torch.float64) + 0.5) * (length / size) - 0.5
-    place = place.clamp(0, length - 1)
-    before = place.long()
-    return before, (before + 1).clamp_max(length - 1), (place - before).float()
-
-
-def soft_iou(map_HW: Tensor) -> float:
-    """How decided a map is: the expected overlap of its mask with itself, 1 where every pixel is certain.
-
-    Judged near the mask: faint odds far away would add up over a whole picture and outweigh a small object.
-    """
-    mask_HW = map_HW > 0.5
-    reach = max(1, round(NEAR * max(map_HW.shape)))
-    near_HW = F.max_pool2d(mask_HW[None, None].float(), 2 * reach + 1, 1, reach)[0, 0] > 0
-    union = torch.where(mask_HW, torch.ones_like(map_HW), map_HW)[near_HW].sum()
-    return float(map_HW[mask_HW].sum() / union.clamp_min(1e-6))

@@ -25,6 +25,7 @@ from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.fusion import fuse, unmasked_map
 from tlg.evidence.names.evidence import NameEvidence, looks_at_pictures, taught_names
 from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.readiness import readiness
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
@@ -149,10 +150,45 @@ class Network:
         named = self._said(episodes, query, sources, mirrored)
         logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, named).query
         margin_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
-        if self.masks is not None and support_prior is not None:
-            for margin_HW, masks_KHW in zip(margin_BHW, support_prior, strict=True):
-                margin_HW += self.net.extent(masks_KHW)
-        return margin_BHW
+        if self.masks is None or support_prior is None or not self.net.takes_extent:
+            return margin_BHW
+        rows = zip(episodes, margin_BHW, support_prior, sources, strict=True)
+        shots = support_prior.shape[1]
+        return torch.stack(
+            [
+                self._as_drawn(
+                    episode,
+                    margin_HW,
+                    query[[row]],
+                    support[slice(row * shots, (row + 1) * shots)],
+                    masks_KHW,
+                    source,
+                    mirrored,
+                )
+                for row, (episode, margin_HW, masks_KHW, source) in enumerate(rows)
+            ]
+        )
+
+    def _as_drawn(
+        self,
+        episode: Episode,
+        margin_HW: Tensor,
+        query: Features,
+        shots: Features,
+        masks_KHW: Tensor,
+        source: NameEvidence | None,
+        mirrored: bool,
+    ) -> Tensor:
+        """(H, W): log-odds as an annotator has them of a class whose exemplars were drawn."""
+
+        def named(shot: int) -> Named:
+            return self._said([replace(episode, query=episode.supports[shot])], shots[[shot]], [source], mirrored)
+
+        def prior_map() -> Tensor:
+            assert self.prior is not None
+            return self.prior.fit([(shots[[k]], 0, mask_HW) for k, mask_HW in enumerate(masks_KHW)]).maps(query)[0, 0]
+
+        return readiness(self.net, self.prior, shots, masks_KHW, list(masks_KHW), named).applied(margin_HW, prior_map)
 
     def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
         """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""

@@ -61,9 +61,14 @@ class TLG(nn.Module):
         """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D)."""
         return self.head.encode_support(features, prior_SHW, text)
 
-    def extent(self, masks_KHW: Tensor | None) -> Tensor | float:
-        """What drawn masks of a class add to its logits; nothing where none was drawn, or the head needs none."""
-        return 0.0 if masks_KHW is None or not isinstance(self.head, ReadingHead) else extent(masks_KHW)
+    @property
+    def takes_extent(self) -> bool:
+        """Whether drawn masks of a class say how readily it is taken: likeness alone has no scale."""
+        return isinstance(self.head, ReadingHead)
+
+    def extent(self, masks_KHW: Tensor) -> Tensor:
+        """What drawn masks of a class add to its logits."""
+        return extent(masks_KHW) if self.takes_extent else masks_KHW.new_zeros(())
 
     def segment(
         self,

@@ -21,10 +21,16 @@ export function say(text, kind = "info", action = null) {
   if (text && kind !== "bad" && !action) hiding = setTimeout(() => place.matches(":popover-open") && place.hidePopover(), SHOWN_MS);
 }
 
+/** Puts away what was said, unless somebody has to do something about it: something else is looked at now. */
+export function hush() {
+  if (byId("message").dataset.kind !== "bad" && !byId("message-action").firstChild) say("");
+}
+
 export const tell = (error) => { if (error.name !== "AbortError") say(error.message, "bad"); };
 
 export function startMessages() {
   byId("message-close").addEventListener("click", () => say(""));
+  document.addEventListener("toggle", ({ target }) => { if (target.matches("dialog[open]")) hush(); }, true);
   // A control that cannot be used tells why.
   document.addEventListener("click", (event) => {
     const control = event.target.closest("[aria-disabled=true]");

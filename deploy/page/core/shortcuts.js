@@ -2,7 +2,7 @@
 import { button, element } from "./dom.js";
 import { readSetting, writeSetting } from "./memory.js";
 
-/** [{title, isActive, keys: [{key, does, run}]}]; the last active group that knows a key takes it. */
+/** [{title, isActive, keys: [{key, does, run}]}]; the last active group that knows a key takes it. One without `run` is listed alone. */
 const groups = [];
 
 export function addShortcuts(title, isActive, keys) { groups.push({ title, isActive, keys }); }
@@ -18,7 +18,7 @@ export function startShortcuts() {
     if (!areOn() || document.querySelector("dialog.question[open]")) return;
     for (const { isActive, keys } of [...groups].reverse()) {
       if (!isActive()) continue;
-      const known = keys.find(({ key }) => key.split(" ").includes(event.key === " " ? "Space" : event.key));
+      const known = keys.find(({ key, run }) => run && key.split(" ").includes(event.key === " " ? "Space" : event.key));
       if (known && !(isControl(event.target) && ["Enter", "Space"].includes(known.key))) {
         event.preventDefault();
         known.run(event);
@@ -39,11 +39,12 @@ export function showShortcuts() {
   const dialog = element("dialog", { id: "shortcuts", class: "question wide", "aria-labelledby": "shortcuts-title" },
     element("div", { class: "row" }, element("h2", { id: "shortcuts-title", class: "grow" }, "Keyboard shortcuts"),
       button("Close", () => dialog.close(), { class: "primary", autofocus: true })),
-    element("label", { class: "check", for: "shortcuts-on" }, on, "Shortcuts of one key are on"),
-    ...groups.map(({ title, keys }) => element("section", {}, element("h3", {}, title),
-      element("dl", { class: "keys" }, ...keys.flatMap(({ key, does }) => [
+    element("label", { class: "check", for: "shortcuts-on" }, on, "One-key shortcuts are on"),
+    // What works here comes first.
+    ...[...groups].sort((a, b) => b.isActive() - a.isActive()).map(({ title, keys }) => element("section", {}, element("h3", {}, title),
+      element("dl", { class: "keys" }, ...keys.map(({ key, does }) => element("div", {},
         element("dt", {}, ...key.split(" ").map((name) => element("kbd", {}, NAMES[name] || name))),
-        element("dd", {}, does)])))));
+        element("dd", {}, does)))))));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

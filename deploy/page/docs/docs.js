@@ -35,6 +35,7 @@ function inside(method, path, described, all, call) {
   const rest = (described.description || "").split("\n").slice(1).join("\n").trim();
   if (rest) parts.push(element("p", {}, ...prose(rest)));
   parts.push(element("h3", {}, "Examples"), tabs(samples(call, location.origin)));
+  parts.push(element("h3", {}, "Try it"), tryIt(method, path, described, all));
   for (const [kind, { schema }] of Object.entries(described.requestBody?.content || {})) parts.push(element("h3", {}, `Request as ${kind}`), ...schemaTables(schema, all));
   for (const [status, one] of Object.entries(described.responses)) {
     if (status >= 400) continue;
@@ -46,7 +47,6 @@ function inside(method, path, described, all, call) {
   }
   const refusals = Object.keys(described.responses).filter((status) => status >= 400);
   parts.push(element("p", { class: "hint" }, `Refusals are problems: ${refusals.join(", ")}.`));
-  parts.push(element("h3", {}, "Try it"), tryIt(method, path, described, all));
   return parts;
 }
 

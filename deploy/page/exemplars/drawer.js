@@ -4,6 +4,7 @@ import { tell } from "../core/messages.js";
 import { counted } from "../core/words.js";
 import { decoded } from "../viewer/decoding.js";
 import { Stage } from "../viewer/stage.js";
+import { zoomButtons } from "../viewer/zoom.js";
 import { KINDS, drawnCount, emptyDrawing } from "./set.js";
 import { blobOf } from "./upload.js";
 
@@ -24,11 +25,11 @@ export async function openDrawer(exemplar, className, colour, changed) {
   const tools = TOOLS.map(([kind, label]) => button(label, () => choose(kind), { data: { kind }, "aria-pressed": "false" }));
   const undoButton = button("Undo", () => undo()), clearButton = button("Clear", () => clear());
   const dialog = element("dialog", { id: "drawer", class: "large", "aria-labelledby": "drawer-title" },
-    element("div", { class: "row" }, element("h2", { id: "drawer-title", class: "grow" }, `Where is ${className || "it"}?`),
+    element("div", { class: "row" }, element("h2", { id: "drawer-title", class: "grow" }, className ? `Where is “${className}”?` : "Where is it?"),
       button("Done", () => dialog.close(), { class: "primary" })),
-    element("div", { class: "row tools", role: "toolbar", "aria-label": "Drawing tools" }, ...tools,
-      element("span", { class: "gap" }), undoButton, clearButton, element("span", { class: "gap" }),
-      button("Zoom in", () => stage.zoom(1.5)), button("Zoom out", () => stage.zoom(1 / 1.5)), button("Fit", () => stage.fit())),
+    element("div", { class: "toolbar" },
+      element("div", { class: "row tools", role: "toolbar", "aria-label": "Drawing tools" }, ...tools),
+      element("div", { class: "row tools" }, undoButton, clearButton), zoomButtons(() => stage)),
     hint, canvas, count);
   byId("dialogs").append(dialog);
   let drawing = structuredClone(exemplar.drawing), current = null;

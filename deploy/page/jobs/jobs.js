@@ -9,15 +9,15 @@ import { save } from "../pictures/downloads.js";
 const EVERY_MS = 3000;
 // How a spec says that there are names and no exemplars.
 const BY_NAMES = "names://";
-const FORMATS = ["coco", "yolo_seg", "label_studio", "labelme", "label_maps", "overlay"];
+const FORMATS = { coco: "COCO", yolo_seg: "YOLO", label_studio: "Label Studio", labelme: "LabelMe", label_maps: "Label maps", overlay: "Pictures with masks" };
 const STATES = { PENDING: "waiting for the cluster", RUNNING: "running", STOPPED: "stopped", SUCCEEDED: "done", FAILED: "failed" };
 
 /** `isShown()`: whether somebody looks; `settings` is what the endpoint can do. */
 export function startJobs({ isShown, settings }) {
   const list = byId("jobs-list"), form = byId("job-form");
   let timer = null, signature = "";
-  for (const name of FORMATS) byId("job-formats").append(element("label", { class: "check" },
-    element("input", { type: "checkbox", name: "format", value: name, checked: name === "coco" }), name));
+  for (const [name, label] of Object.entries(FORMATS)) byId("job-formats").append(element("label", { class: "check" },
+    element("input", { type: "checkbox", name: "format", value: name, checked: name === "coco" }), label));
   for (const name of settings.models) byId("job-model").append(new Option(name, name, name === settings.model, name === settings.model));
   const why = settings.jobs ? "" : "This endpoint submits no jobs: whoever runs it sets jobs_address to a Ray cluster, and output_prefixes to where jobs may write.";
   byId("jobs-why").textContent = why;
@@ -61,17 +61,17 @@ export function startJobs({ isShown, settings }) {
   function item(job, isOpen) {
     const { run } = job, isLive = ["PENDING", "RUNNING"].includes(job.status);
     const nights = element("details", { data: { job: job.id }, on: { toggle: () => nights.open && fillNights(nights, job.id) } },
-      element("summary", { id: `nights-${job.id}` }, "Its runs and nights"), element("div", {}));
+      element("summary", { id: `nights-${job.id}` }, "Its runs"), element("div", {}));
     if (isOpen) nights.open = true;
     const stop = button("Stop…", () => stopJob(job), { id: `stop-${job.id}`, "aria-label": `Stop ${job.id}` });
-    setReason(stop, !isLive ? "It has ended." : job.output ? "" : "It writes where this endpoint may not: stop it from the command line.");
+    setReason(stop, job.output ? "" : "It writes where this endpoint may not: stop it from the command line.");
     return element("li", { class: "card job" },
       element("div", { class: "row" }, element("b", { class: "grow wrap" }, job.id),
         element("span", { class: "chip", data: { kind: { SUCCEEDED: "good", FAILED: "bad" }[job.status] || "wait" } }, STATES[job.status])),
-      run && element("progress", { max: Math.max(1, run.images), value: run.done, "aria-label": `${run.done} of ${run.images} images` }),
+      run && isLive && element("progress", { max: Math.max(1, run.images), value: run.done, "aria-label": `${run.done} of ${run.images} images` }),
       element("p", { class: "hint" }, said(job)),
       job.message && job.status === "FAILED" && element("p", { class: "problem wrap" }, job.message),
-      element("div", { class: "row" }, report(job, run), review(job), stop), job.output && nights);
+      element("div", { class: "row" }, report(job, run), review(job), isLive && stop), job.output && nights);
   }
 
   function said({ run, started_at: startedAt, ended_at: endedAt, output }) {

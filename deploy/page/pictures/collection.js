@@ -7,7 +7,7 @@ import { certainty, isFound, standings } from "../masks/verdicts.js";
 let ids = 0;
 
 export const SORTS = {
-  added: "As added", uncertain: "Least certain first", certain: "Most certain first", name: "By name",
+  added: "As added", uncertain: "Least certain", certain: "Most certain", name: "By name",
 };
 export const STATES = {
   all: "All", found: "Something found", nothing: "Nothing found", waiting: "Not asked yet", stale: "Stale answers",
@@ -77,8 +77,11 @@ export class Collection extends EventTarget {
   get failed() { return this.pictures.filter(({ state }) => state === "failed"); }
   get answered() { return this.pictures.filter(({ state }) => state === "done"); }
 
-  /** Names of all classes that were answered. */
-  get classNames() { return [...new Set(this.answered.flatMap(({ rows }) => rows.map((row) => row.class_name)))]; }
+  /** All classes that were answered, by number: [{name, number}]. */
+  get classes() {
+    const numbers = new Map(this.answered.flatMap(({ rows }) => rows.filter((row) => row.class_name).map((row) => [row.class_name, row.class_id])));
+    return [...numbers].map(([name, number]) => ({ name, number })).sort((a, b) => a.number - b.number);
+  }
 
   standings(picture) { return standings(picture.rows, picture.verdicts, this.threshold); }
 

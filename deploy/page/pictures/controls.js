@@ -20,15 +20,15 @@ export function startControls(collection, { looks, colourOf, shown, states = Obj
     select.value = collection.className;
   }
 
-  function fillToggles(names) {
+  function fillToggles(classes) {
     const place = byId("class-toggles");
-    const look = JSON.stringify(names.map((name, i) => [name, colourOf(name, i + 1), looks.hidden.has(name)]));
+    const look = JSON.stringify(classes.map(({ name, number }) => [name, colourOf(name, number), looks.hidden.has(name)]));
     if (place.dataset.look === look) return;
     place.dataset.look = look;
     const focused = document.activeElement?.dataset?.toggles;
-    place.replaceChildren(...names.map((name, i) => {
+    place.replaceChildren(...classes.map(({ name, number }) => {
       const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
-      swatch.style.background = colourOf(name, i + 1);
+      swatch.style.background = colourOf(name, number);
       return button([swatch, name], () => looks.toggle(name), {
         class: "toggle", "aria-pressed": String(!looks.hidden.has(name)), data: { toggles: name }, title: "Show or hide its masks" });
     }));
@@ -38,7 +38,8 @@ export function startControls(collection, { looks, colourOf, shown, states = Obj
   return () => {
     const all = counted(collection.pictures.length, "picture"), some = shown().length;
     byId("shown").textContent = some === collection.pictures.length ? all : `${some} of ${all} shown`;
-    fillFilter(collection.classNames);
-    fillToggles(collection.classNames);
+    const { classes } = collection;
+    fillFilter(classes.map(({ name }) => name));
+    fillToggles(classes);
   };
 }

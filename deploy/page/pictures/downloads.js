@@ -27,7 +27,7 @@ export async function saveArchive(collection, kind, tellDone) {
   let done = 0;
   for (const part of parts) {
     tellDone(done, pictures.length);
-    const body = JSON.stringify({ classes: collection.classNames, pictures: part });
+    const body = JSON.stringify({ classes: collection.classes.map(({ name }) => name), pictures: part });
     const answer = await call("POST", `/v1/exports/${kind}`, { body, headers: { "Content-Type": "application/json" } });
     const archive = await answer.blob();
     if (parts.length === 1) { save(archive, `${kind}.zip`); return; }

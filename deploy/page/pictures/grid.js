@@ -7,12 +7,14 @@ import { rasterised } from "../masks/rle.js";
 import { tint } from "../masks/tint.js";
 import { thumbnail } from "../viewer/decoding.js";
 
-const LEAST_WIDTH = 224, GAP = 12, TEXT_HEIGHT = 112, AHEAD = 600, KEPT = 400;
+const LEAST_WIDTH = 224, GAP = 12, HEAD_HEIGHT = 52, LINE_HEIGHT = 20, MOST_LINES = 3, AHEAD = 600, KEPT = 400;
+// A picture is as high as so much of its width; what differs by little is cut at its edges instead of getting bars.
+const RATIO = 0.7, CUT = 0.08;
 
 /** `looks()` gives {style, opacity, hidden}; `colourOf(name, number)`; `open(index)`, `retry(picture)`, `remove(picture)` or null. */
 export class Grid {
   constructor(place, collection, { looks, colourOf, open, retry, remove = null }) {
-    Object.assign(this, { place, collection, looks, colourOf, open, retry, remove, tiles: new Map(), shown: [], focused: 0 });
+    Object.assign(this, { place, collection, looks, colourOf, open, retry, remove, tiles: new Map(), shown: [], focused: 0, textHeight: HEAD_HEIGHT });
     this.thumbs = new Map();  // picture id -> promise of {blob, width, height}; the oldest leave first
     for (const event of ["scroll", "resize"]) addEventListener(event, () => this.schedule(), { passive: true });
     new ResizeObserver(() => this.schedule()).observe(place);
@@ -22,6 +24,8 @@ export class Grid {
 
   refresh() {
     this.shown = this.collection.shown;
+    const lines = this.collection.failed.length ? MOST_LINES : Math.min(MOST_LINES, this.collection.classes.length || 1);
+    this.textHeight = HEAD_HEIGHT + LINE_HEIGHT * lines;
     this.draw(true);
   }
 
@@ -30,7 +34,7 @@ export class Grid {
   layout() {
     const width = this.place.clientWidth || LEAST_WIDTH;
     const columns = Math.max(1, Math.floor((width + GAP) / (LEAST_WIDTH + GAP)));
-    const tileWidth = (width - GAP * (columns - 1)) / columns, tileHeight = Math.round(tileWidth * 0.7) + TEXT_HEIGHT;
+    const tileWidth = (width - GAP * (columns - 1)) / columns, tileHeight = Math.round(tileWidth * RATIO) + this.textHeight;
     return { columns, tileWidth, tileHeight };
   }
 
@@ -48,7 +52,7 @@ export class Grid {
       if (!tile) this.tiles.set(picture.id, tile = this.made(picture));
       const left = (index % columns) * (tileWidth + GAP), down = Math.floor(index / columns) * step;
       Object.assign(tile.element.style, { width: `${tileWidth}px`, height: `${tileHeight}px`, transform: `translate(${left}px, ${down}px)` });
-      tile.picture.style.height = `${tileHeight - TEXT_HEIGHT}px`;
+      tile.picture.style.height = `${tileHeight - this.textHeight}px`;
       tile.element.setAttribute("aria-posinset", index + 1);
       tile.element.setAttribute("aria-setsize", this.shown.length);
       tile.open.tabIndex = index === Math.min(this.focused, this.shown.length - 1) || wanted.length === 1 ? 0 : -1;
@@ -79,7 +83,7 @@ export class Grid {
       element("div", { class: "text" },
         element("div", { class: "row tight" }, element("b", { class: "file-name grow", title: picture.name }, lastPart(picture.name)), tile.mark,
           this.remove && button("✕", () => this.remove(picture), { class: "quiet remove", "aria-label": `Remove ${picture.name}`, title: "Remove this picture" })),
-        tile.lines, tile.again));
+        tile.lines), tile.again);
     this.place.append(tile.element);
     this.showThumb(tile, picture);
     return tile;
@@ -96,7 +100,7 @@ export class Grid {
       if (!this.tiles.has(picture.id)) return;
       tile.url = URL.createObjectURL(blob);
       tile.image.src = tile.url;
-      tile.ratio = width / height;
+      tile.open.classList.toggle("near", Math.abs(RATIO * width / height - 1) < CUT);
       this.drawMasks(tile, picture);
     } catch { tile.open.classList.add("unseen"); }
   }
@@ -112,9 +116,9 @@ export class Grid {
     tile.element.classList.toggle("stale", isStale);
     const found = standings.filter(({ mask }) => mask).map(({ name }) => name);
     tile.open.setAttribute("aria-label", `${picture.name}: ${picture.state === "done" ? found.join(", ") || "nothing found" : text}. Open.`);
-    if (picture.state === "failed") tile.lines.replaceChildren(element("li", { class: "problem" }, picture.problem));
-    else tile.lines.replaceChildren(...standings.slice(0, standings.length > 3 ? 2 : 3).map((one) => this.line(one)),
-      ...(standings.length > 3 ? [element("li", { class: "hint" }, `and ${standings.length - 2} more classes`)] : []));
+    if (picture.state === "failed") tile.lines.replaceChildren(element("li", { class: "problem", title: picture.problem }, picture.problem));
+    else tile.lines.replaceChildren(...standings.slice(0, standings.length > MOST_LINES ? MOST_LINES - 1 : MOST_LINES).map((one) => this.line(one)),
+      ...(standings.length > MOST_LINES ? [element("li", { class: "hint" }, `and ${standings.length - MOST_LINES + 1} more classes`)] : []));
     this.drawMasks(tile, picture);
   }
 
@@ -138,16 +142,18 @@ export class Grid {
 
   drawMasks(tile, picture) {
     const { canvas } = tile;
-    const first = picture.rows.find((row) => row.width);
+    const { style, opacity, hidden } = this.looks(), first = picture.rows.find((row) => row.width);
+    const shown = this.collection.standings(picture).filter(({ name, mask }) => mask && !hidden.has(name));
+    const layers = shown.sort((a, b) => a.mask.score - b.mask.score).map(({ name, classId, mask }) => ({ rle: mask.rle, colour: this.colourOf(name, classId) }));
+    // Every answer renews the list; masks that look as before are not drawn again.
+    const look = [style, opacity, first, ...layers.flatMap(({ rle, colour }) => [rle, colour])];
+    if (tile.look?.length === look.length && look.every((part, i) => part === tile.look[i])) return;
+    tile.look = look;
     if (!first) { canvas.width = 0; return; }
     const width = Math.min(320, first.width), height = Math.max(1, Math.round(first.height * width / first.width));
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-    const { style, opacity, hidden } = this.looks();
-    const shown = this.collection.standings(picture).filter(({ name, mask }) => mask && !hidden.has(name));
-    for (const { name, classId, mask } of shown.sort((a, b) => a.mask.score - b.mask.score)) {
-      tint(image.data, rasterised(mask.rle, width, height), width, height, parts(this.colourOf(name, classId)), { style, opacity });
-    }
+    for (const { rle, colour } of layers) tint(image.data, rasterised(rle, width, height), width, height, parts(colour), { style, opacity });
     context.putImageData(image, 0, 0);
   }
 

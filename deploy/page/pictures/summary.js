@@ -7,12 +7,13 @@ const SVG = "http://www.w3.org/2000/svg", WIDTH = 200, HEIGHT = 48;
 export function drawSummary(place, collection, colourOf) {
   const classes = collection.summary(), asked = collection.answered.length;
   place.hidden = !asked;
-  place.querySelector(".total").textContent = `${counted(asked, "picture")} answered, `
-    + `${counted(collection.answered.filter(({ verdicts }) => Object.keys(verdicts).length).length, "picture")} looked at`;
+  const judged = collection.answered.filter(({ verdicts }) => Object.keys(verdicts).length).length;
+  place.querySelector(".total").textContent = `${counted(asked, "picture")} answered, ${judged.toLocaleString("en")} looked at`;
   place.querySelector(".classes").replaceChildren(...classes.map((one) => element("li", {},
     element("div", { class: "row tight" }, swatch(colourOf(one.name, one.number)), element("b", { class: "grow" }, one.name),
       element("span", {}, `found in ${one.found} of ${one.asked}`)),
-    histogram(one, collection.threshold))));
+    histogram(one, collection.threshold),
+    element("div", { class: "row axis", "aria-hidden": "true" }, element("span", {}, "0"), element("span", {}, "0.5"), element("span", {}, "1")))));
 }
 
 function swatch(colour) {

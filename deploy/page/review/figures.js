@@ -11,7 +11,7 @@ export async function showFigures(base) {
     [one.name, one.masks, one.judged_masks + one.judged_absent, interval(one.precision), interval(one.missed)]);
   document.getElementById("told")?.close();
   const dialog = element("dialog", { id: "told", class: "wide", "aria-labelledby": "told-title" },
-    element("div", { class: "row" }, element("h2", { id: "told-title", class: "grow" }, "What follows for all answers"),
+    element("div", { class: "row" }, element("h2", { id: "told-title", class: "grow" }, "What the review says of all answers"),
       button("Close", () => dialog.close(), { class: "primary", autofocus: true })),
     element("p", {}, lines[0]),
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Figures" }, element("table", {},

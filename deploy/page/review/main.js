@@ -84,7 +84,7 @@ addShortcuts("Review", isFree, [
   { key: "f", does: "go to the pictures", run: () => grid.focus(grid.focused) },
   { key: "c", does: "choose the order and what is shown", run: () => byId("sort").focus() },
   { key: "l", does: "the least certain first", run: () => { byId("sort").value = collection.sort = "uncertain"; collection.changed(); } },
-  { key: "w", does: "what follows for all answers", run: () => byId("figures").click() },
+  { key: "w", does: "figures so far: what the review says of all answers", run: () => byId("figures").click() },
 ]);
 
 const WORDS = { right: "right", wrong: "wrong", mended: "mended", not_there: "not there", missing: "missing" };

@@ -17,6 +17,14 @@ return [...document.querySelectorAll('button, a, input:not([type=file]), select,
 }).map((one) => one.outerHTML.slice(0, 120));
 """
 
+COVERED = """
+const place = document.querySelector(arguments[0]), buttons = [...place.querySelectorAll('button')];
+return [...place.querySelectorAll('b, span')].filter((text) => text.textContent && buttons.some((button) => {
+  const a = text.getBoundingClientRect(), b = button.getBoundingClientRect();
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+})).map((text) => text.textContent);
+"""
+
 
 @pytest.fixture(scope="module")
 def script():
@@ -44,6 +52,29 @@ def serious(browser, script, where):
     found += [f"{where}: small target {html}" for html in browser.script(SMALL_TARGETS)]
     browser.size(1280)
     return found
+
+
+def test_axe_finds_nothing_serious_in_what_lies_over_the_page(endpoint, with_exemplars, browser, script):
+    """The list of keys, an exemplar large, the stored sets."""
+    with_exemplars(endpoint)
+    found = []
+    browser.click("#show-shortcuts")
+    found += serious(browser, script, "keys")
+    browser.click("#shortcuts .primary")
+    browser.click(".thumbs .open")
+    browser.until(lambda: browser.script("return document.querySelector('#drawer canvas')?.width > 300"), "it is drawn")
+    found += serious(browser, script, "exemplar")
+    browser.click("#drawer .primary")
+    browser.click("#save-set")
+    browser.one("#asked-text").send_keys("a-name-that-needs-its-room", Keys.ENTER)
+    browser.until_message("Saved as")
+    browser.click("#open-set")
+    browser.until(lambda: browser.all("#sets-dialog[open] li"), "the list is open")
+    browser.until(lambda: not browser.message(), "what was said before is put away")
+    found += serious(browser, script, "sets")
+    browser.size(360)
+    found += [f"a button lies over {text}" for text in browser.script(COVERED, "#sets-dialog")]
+    assert not found, "\n".join(found)
 
 
 def test_axe_finds_nothing_serious(endpoint, with_exemplars, browser, discs, script, tmp_path):

@@ -70,6 +70,9 @@ def test_what_fails_says_why_and_is_tried_again(endpoint, with_exemplars, browse
     browser.click(".tile .again")
     browser.until(lambda: len(asked(endpoint)) > before, "it is asked again")
     browser.until(lambda: browser.one("#retry").is_displayed(), "all failed can be tried again")
+    assert browser.one("#annotate-why").text == "Only failed pictures are left: try those again."
+    clipped = "const one = document.querySelector('.tile .problem'); return one.scrollHeight > one.clientHeight + 1"
+    assert not browser.script(clipped), "the reason is cut"
 
 
 def test_archives_paste_and_addresses(make_endpoint, with_exemplars, browser, discs, tmp_path):
@@ -153,3 +156,19 @@ def test_the_drawn_sample_needs_no_file(endpoint, browser):
     browser.click("#sample")
     browser.until_message("6 of 6 annotated.")
     assert len(browser.all(".class .thumbs li")) == 3
+
+
+def test_a_class_keeps_its_number_in_whatever_order_it_is_answered(endpoint, browser):
+    """Colours and label maps go by the number."""
+    browser.open(endpoint.url)
+    found = browser.driver.execute_async_script(
+        """const done = arguments[0];
+        import("/ui/pictures/collection.js").then(({Collection}) => {
+          const collection = new Collection({read: async () => undefined, write: () => {}});
+          const [picture] = collection.add([{name: "a.png"}]);
+          const row = (class_name, class_id) => ({class_name, class_id, status: "absent", score: 0});
+          collection.answer(picture, [row("hare", 2), row("fox", 1)], null);
+          done(collection.classes);
+        });"""
+    )
+    assert found == [{"name": "fox", "number": 1}, {"name": "hare", "number": 2}]
