@@ -1,6 +1,6 @@
 """The processor time of a program and everything that it starts, whoever ends up as the parent.
 
-Wall time depends on what else a machine does; this hardly does.
+Wall time depends on what else a machine does; this depends on it less.
 """
 
 from __future__ import annotations
