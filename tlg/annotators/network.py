@@ -23,7 +23,7 @@ from tlg.errors import SpecError
 from tlg.evidence.background import Background
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded, handed_over
-from tlg.evidence.fusion import TextPresence, fuse, unmasked_map
+from tlg.evidence.fusion import TextPresence, agreed, fuse, unmasked_map
 from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
@@ -238,7 +238,7 @@ class NetworkAnnotator:
             return presence_BN
         text_presence_BN = self.text_presence.probability(self.names.odds(seen))
         trusted_N = torch.tensor(self.trusted, device=self.device)
-        return torch.where(trusted_N, fuse(presence_BN, text_presence_BN), presence_BN)
+        return torch.where(trusted_N, agreed(presence_BN, text_presence_BN), presence_BN)
 
     def _maps(self, features: Features, image_13HW: Tensor, seen_1: Any, classes: Sequence[int]) -> Tensor:
         """(A, H, W) of one picture: where each of the classes is, by exemplars and names."""

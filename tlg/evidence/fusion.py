@@ -32,6 +32,12 @@ def fuse(exemplar: Tensor, text: Tensor | None, text_share: float = TEXT_SHARE) 
     return torch.sigmoid(odds)
 
 
+def agreed(exemplar: Tensor, text: Tensor) -> Tensor:
+    """Whether the class is there, by two witnesses who look at different things: their log-odds add up. Averaged, both
+    would speak as doubtfully together as each does alone."""
+    return torch.sigmoid(bounded_log_odds(exemplar) + bounded_log_odds(text))
+
+
 def unmasked_map(exemplar: Tensor, text: Tensor | None, taught: bool = False) -> Tensor:
     """An exemplar's map of its own class where nobody drew a mask. Doubtful places speak little: a wrong one costs more
     than a missing one, since the class shows itself in many. What was taught with masks tells places well."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlg.evidence.exemplar import FittedPrior, Prior
-from tlg.evidence.fusion import TextPresence, fuse
+from tlg.evidence.fusion import TextPresence, agreed, fuse
 from tlg.evidence.open_clip.clip import CLIP_MEAN, CLIP_STD, ClassTexts, ClipPrior, check_prompt
 from tlg.exemplars import LoadedExemplars
 from tlg.exemplars.usable import check_usable
@@ -91,7 +91,7 @@ class ImagePrior:
         text_maps = self.text.prior.maps(clip_images, fitted.texts)
         text_maps = F.interpolate(text_maps, size=maps.shape[-2:], mode="bilinear", align_corners=False)
         evidence = self.text.prior.presence_evidence(clip_images, fitted.texts)
-        return fuse(maps, text_maps), fuse(presence, fitted.text_presence.probability(evidence))
+        return fuse(maps, text_maps), agreed(presence, fitted.text_presence.probability(evidence))
 
     def of_pictures(
         self, pictures: Sequence[np.ndarray], exemplars: LoadedExemplars
