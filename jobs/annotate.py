@@ -162,7 +162,7 @@ class _Job:
         writer = ShardWriter(catalogue, lease)
         try:
             if work.count:
-                summary.workers = spec.workers.max
+                summary.workers = spec.workers.most
                 self._answer(execution, stages, work, writer)
         finally:
             lease.confirm()
@@ -180,7 +180,7 @@ class _Job:
     def _answer(self, execution: Execution, stages: Stages, work: Work, writer: ShardWriter) -> None:
         executor = execution.executor(work)
         receiver = Receiver(work.count, stages.aside.folder, executor, self.tally, writer)
-        per_unit = images_per_unit(work, self.spec.workers.max)
+        per_unit = images_per_unit(work, self.spec.workers.most)
         try:
             for _ in range(ROUNDS):
                 units = _units_with_missing(work.units(per_unit), receiver.received)

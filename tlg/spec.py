@@ -142,16 +142,25 @@ class RunSpec(Document):
 
 class WorkersSpec(Document):
     min: int = Field(1, ge=1, description="Workers that hold the model from the start")
-    max: int = Field(1, ge=1, description="Workers that a long job may grow to")
+    max: int | None = Field(
+        None,
+        ge=1,
+        description="Workers that a long job may grow to. Without it: `min` on Ray, else a process for each core",
+    )
     gpus: float = Field(0, ge=0, description="GPUs of one worker; fractions share a GPU")
     cpus: float = Field(1, gt=0, description="CPU threads of one worker")
     memory_gb: float | None = Field(None, gt=0, description="Memory that one worker asks of Ray")
 
     @model_validator(mode="after")
     def ordered(self) -> WorkersSpec:
-        if self.min > self.max:
+        if self.min > self.most:
             raise ValueError(f"workers.min is {self.min}, above workers.max {self.max}")
         return self
+
+    @property
+    def most(self) -> int:
+        """Workers that a job on Ray may grow to."""
+        return self.min if self.max is None else self.max
 
 
 class StorageSpec(Document):

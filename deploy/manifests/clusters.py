@@ -77,7 +77,7 @@ def _scaling(spec: AnnotateSpec) -> dict[str, Any]:
 
 def _workers(spec: AnnotateSpec, serving: bool) -> dict[str, Any]:
     size = pods.pod_size(spec.workers)
-    most = pods.pods_for(spec.workers.max, size)
+    most = pods.pods_for(spec.workers.most, size)
     # No floor: a night with nothing new must not start a worker. The job asks for `workers.min` itself.
     least = most if spec.deploy.queue else 0
     return {

@@ -24,7 +24,7 @@ def document(spec: AnnotateSpec, files: dict[str, str]) -> dict[str, Any]:
     worker = _service(spec, files) | {
         "command": _ray_start(f"--address=head:{HEAD_PORT}", f"--memory={size.memory_gb * 2**30}"),
         "depends_on": {"head": {"condition": "service_healthy"}},
-        "deploy": {"replicas": pods.pods_for(spec.workers.max, size), "resources": _resources(size)},
+        "deploy": {"replicas": pods.pods_for(spec.workers.most, size), "resources": _resources(size)},
         "restart": "unless-stopped",
         "stop_grace_period": f"{pods.TERMINATION_SECONDS}s",
         "shm_size": "1gb",

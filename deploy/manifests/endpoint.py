@@ -25,5 +25,5 @@ def endpoint_config(spec: AnnotateSpec, port: int, jobs_address: str | None = No
     if jobs_address:
         config |= {"jobs_address": jobs_address, "output_prefixes": [spec.output.uri]}
     workers = spec.workers
-    replicas = {"min": workers.min, "max": workers.max, "cpus": workers.cpus, "gpus": workers.gpus}
+    replicas = {"min": workers.min, "max": workers.most, "cpus": workers.cpus, "gpus": workers.gpus}
     return config | {"replicas": replicas}

@@ -55,7 +55,7 @@ def pod_size(workers: WorkersSpec) -> PodSize:
     if workers.gpus > 1 and not float(workers.gpus).is_integer():
         raise SpecError(f"workers.gpus is {workers.gpus:g}: above one GPU, Ray takes whole GPUs only, like 2")
     sharing = int(1 / workers.gpus + 1e-9) if 0 < workers.gpus < 1 else 1
-    count = min(sharing, workers.max)
+    count = min(sharing, workers.most)
     return PodSize(
         workers=count,
         cpus=math.ceil(workers.cpus * count) + CPUS_BESIDE_WORKERS,

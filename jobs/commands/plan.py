@@ -80,7 +80,7 @@ def plan(spec: AnnotateSpec) -> Plan:
         work = plan_work(listed, done, loaded.class_names, scratch, store.DEFAULT_ACCESS)
         remarks = tuple(work.remarks())
         if not work.count:
-            return Plan(work.listed, 0, 0, None, None, spec.workers.max, spec.run.price_per_hour, remarks)
+            return Plan(work.listed, 0, 0, None, None, spec.workers.most, spec.run.price_per_hour, remarks)
         sampled = min(SAMPLE_IMAGES, work.count)
         fetcher = Fetcher(work, access, spec.run.max_pixels, spec.run.max_bytes)
         start = time.perf_counter()
@@ -94,5 +94,5 @@ def plan(spec: AnnotateSpec) -> Plan:
     for table in tables:
         list(segmenter(table))
     seconds = (time.perf_counter() - start) / sampled
-    workers, price = spec.workers.max, spec.run.price_per_hour
+    workers, price = spec.workers.most, spec.run.price_per_hour
     return Plan(work.listed, work.count, sampled, fetch_seconds, seconds, workers, price, remarks)

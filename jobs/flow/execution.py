@@ -14,6 +14,7 @@ from typing import Any
 
 from jobs.flow import pipeline
 from jobs.flow.here import Here
+from jobs.flow.room import processes
 from jobs.flow.stages import Executor, Stages
 from jobs.flow.work import Work
 from tlg.spec import WorkersSpec
@@ -57,7 +58,8 @@ class Execution:
     def _chosen(self, work: Work) -> Executor:
         workers = self._stages.spec.workers
         if work.count <= MOST_IMAGES_HERE and fits_here(workers, self._address):
-            self._say("starting 1 worker")
+            count = processes(workers, work.count)
+            self._say(f"starting {count} worker{'s' * (count > 1)}")
             return self._start_here()
         if self._here is not None:
             self._here.close()
@@ -75,9 +77,9 @@ class Execution:
 
 
 def fits_here(workers: WorkersSpec, address: str | None) -> bool:
-    """Whether one process of this machine is all that is asked for, and no Ray is named or running."""
+    """Whether this machine is all that is asked for, and no Ray is named or running."""
     is_named = address or os.environ.get("RAY_ADDRESS")
-    asks_more = workers.max > 1 or workers.gpus or workers.memory_gb or workers.cpus > (os.cpu_count() or 1)
+    asks_more = workers.most > 1 or workers.gpus or workers.memory_gb or workers.cpus > (os.cpu_count() or 1)
     return not (is_named or asks_more or _ray_runs())
 
 
@@ -87,6 +89,6 @@ def _ray_runs() -> bool:
 
 
 def _counted(workers: WorkersSpec) -> str:
-    if workers.max == 1:
+    if workers.most == 1:
         return "1 worker"
-    return f"{workers.min if workers.min == workers.max else f'{workers.min} to {workers.max}'} workers"
+    return f"{workers.min if workers.min == workers.most else f'{workers.min} to {workers.most}'} workers"

@@ -1,7 +1,7 @@
-"""The stages without Ray: threads of this process fetch and decode, a process beside it holds the model.
+"""The stages without Ray: threads of this process fetch and decode, processes beside it hold the model.
 
-The process is one, so that a picture that kills it kills no run: it is started again and given the same tables, and
-the logbook, which is here, knows which pictures were there when it died.
+A picture that kills its process kills no run: the process is started again and given the same tables, and the logbook,
+which is here, knows which pictures were there when it died. Processes of one core each answer more than one of many.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from jobs.flow.here_process import AT_ONCE, Ended, Failed, as_bytes, as_table
 from jobs.flow.logbook import Logbook
+from jobs.flow.room import processes
 from jobs.flow.stages import Stages
 from jobs.flow.work import Work
 
@@ -33,9 +34,9 @@ TABLES_AHEAD = 2
 # Not `python -m`, which would look for modules in the folder that the user is in.
 PROGRAM = """
 import sys
-sys.path[:] = sys.argv[3:]
+sys.path[:] = sys.argv[4:]
 from jobs.flow.here_process import main
-main(int(sys.argv[1]), int(sys.argv[2]))
+main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
 """
 
 
@@ -49,54 +50,57 @@ class Here:
     def __init__(self, stages: Stages):
         self._stages = stages
         self._book = Logbook()
-        self._worker = Worker(stages, self._book)
+        self._workers = [Worker(stages, self._book, "worker-0")]
 
     def receipts(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
         """See `jobs.flow.stages.Executor`."""
+        self._start(processes(self._stages.spec.workers, work.count))
         with Fetching(self._stages, work, units, self._book) as tables:
-            at_work: deque[pa.Table] = deque()
             for table in _first_alone(tables):
-                self._give(table)
-                at_work.append(table)
-                if len(at_work) == AT_ONCE:
-                    yield from self._receipts(at_work)
-            while at_work:
-                yield from self._receipts(at_work)
+                while all(len(worker.at_work) == AT_ONCE for worker in self._workers):
+                    yield from self._receipts(None)
+                min(self._workers, key=lambda worker: len(worker.at_work)).give(table)
+                yield from self._receipts(0)
+            while any(worker.at_work for worker in self._workers):
+                yield from self._receipts(None)
 
     def call(self, action: Callable[..., R], *arguments: Any) -> R:
         return action(*arguments)
 
     def close(self) -> None:
-        self._worker.end()
+        for worker in self._workers:
+            worker.end()
 
-    def _give(self, table: pa.Table) -> None:
-        with contextlib.suppress(OSError):  # its death is noticed where its answers are waited for
-            self._worker.give(table)
+    def _start(self, count: int) -> None:
+        while len(self._workers) < count:
+            self._workers.append(Worker(self._stages, self._book, f"worker-{len(self._workers)}"))
 
-    def _receipts(self, at_work: deque[pa.Table]) -> Iterator[pa.Table]:
-        """Those to the oldest table; they begin anew where the worker dies."""
-        while True:
+    def _receipts(self, seconds: float | None) -> Iterator[pa.Table]:
+        """A message of every worker that has one, waited for so long; a worker that died begins its tables anew."""
+        answering = {worker.connection: worker for worker in self._workers if worker.at_work}
+        for connection in wait(list(answering), seconds):
+            worker = answering[connection]  # type: ignore[index]
             try:
-                yield from self._worker.receipts()
-                at_work.popleft()
-                return
+                receipts = worker.receipts()
             except (EOFError, OSError):
-                self._worker.end()
-            self._worker = Worker(self._stages, self._book)
-            for table in at_work:
-                self._give(table)
+                self._workers[self._workers.index(worker)] = worker.started_again()
+                continue
+            if receipts is not None:
+                yield receipts
 
 
 class Worker:
-    """The process that holds the model."""
+    """A process that holds the model. `at_work` are the tables that it was given and has not ended with."""
 
-    def __init__(self, stages: Stages, book: Logbook):
-        self._tables, tables = Pipe()
+    def __init__(self, stages: Stages, book: Logbook, name: str):
+        self._stages, self._book, self._name = stages, book, name
+        self.at_work: deque[pa.Table] = deque()
+        self.connection, tables = Pipe()
         self._notes, notes = Pipe()
         # As Ray does: as many threads as the spec gives a worker.
         environment = {"OMP_NUM_THREADS": str(max(1, int(stages.spec.workers.cpus))), **os.environ}
         files = [tables.fileno(), notes.fileno()]
-        command = [sys.executable, "-c", PROGRAM, *map(str, files), *map(os.path.abspath, sys.path)]
+        command = [sys.executable, "-c", PROGRAM, name, *map(str, files), *map(os.path.abspath, sys.path)]
         with tables, notes:
             # A session of its own: Ctrl-C is for whoever asks.
             self._process = subprocess.Popen(
@@ -108,27 +112,37 @@ class Worker:
         self._introduction.start()
 
     def _introduce(self, stages: Stages) -> None:
-        with contextlib.suppress(OSError):  # as in `Here._give`
-            self._tables.send(stages.worker_arguments())
+        with contextlib.suppress(OSError):  # as in `give`
+            self.connection.send(stages.worker_arguments())
 
     def give(self, table: pa.Table) -> None:
+        self.at_work.append(table)
         self._introduction.join()
-        self._tables.send_bytes(as_bytes(table))
+        with contextlib.suppress(OSError):  # its death is noticed where its answers are waited for
+            self.connection.send_bytes(as_bytes(table))
 
-    def receipts(self) -> Iterator[pa.Table]:
-        """Those for the oldest table given; EOFError or OSError where the process is no more."""
-        while True:
-            answer = self._tables.recv()
-            if isinstance(answer, Ended):
-                return
-            if isinstance(answer, Failed):
-                raise answer.error from WorkerError(answer.trace)
-            yield as_table(answer)
+    def receipts(self) -> pa.Table | None:
+        """The next ones; None where the oldest table ended. EOFError or OSError where the process is no more."""
+        answer = self.connection.recv()
+        if isinstance(answer, Ended):
+            self.at_work.popleft()
+            return None
+        if isinstance(answer, Failed):
+            raise answer.error from WorkerError(answer.trace)
+        return as_table(answer)
+
+    def started_again(self) -> Worker:
+        """Another process in this one's place, given the same tables."""
+        self.end()
+        other = Worker(self._stages, self._book, self._name)
+        for table in self.at_work:
+            other.give(table)
+        return other
 
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._tables.close()
+        self.connection.close()
         # The thread that answers notes sees its end closed, and closes ours.
 
 

@@ -21,7 +21,6 @@ from jobs.flow.segment import started_worker
 
 # Tables that are on their way to the process or in it, so that it never waits for the next.
 AT_ONCE = 2
-NAME = "worker"
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,13 @@ def as_table(content: bytes) -> pa.Table:
     return pa.ipc.open_stream(content).read_all()
 
 
-def main(tables_file: int, notes_file: int) -> None:
+def main(name: str, tables_file: int, notes_file: int) -> None:
     tables, notes = Connection(tables_file), Connection(notes_file)
     arguments = tables.recv()
     waiting: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_receive, args=(tables, waiting), daemon=True).start()
     try:
-        worker = started_worker(NAME, NotesBehind(notes), **arguments)
+        worker = started_worker(name, NotesBehind(notes), **arguments)
         while True:
             for receipts in worker(as_table(waiting.get())):
                 tables.send(as_bytes(receipts).tobytes())

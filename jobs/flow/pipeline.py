@@ -87,7 +87,7 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[Vitals]:
         connect(address=address, **quiet)
     else:
         # The workers may use every core; decoding needs a place beside them.
-        cpus = max(os.cpu_count() or 1, int(np.ceil(workers.max * workers.cpus))) + EMBEDDED_DECODERS
+        cpus = max(os.cpu_count() or 1, int(np.ceil(workers.most * workers.cpus))) + EMBEDDED_DECODERS
         embedded = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         connect(num_cpus=cpus, **embedded, **quiet)
     try:
@@ -244,7 +244,7 @@ def receipts(stages: Stages, work: Work, units: np.ndarray, signs: Vitals) -> Ge
         dataset = dataset.map_batches(
             _RemoteWorker,
             fn_constructor_kwargs=arguments,
-            compute=ActorPoolStrategy(min_size=workers.min, max_size=workers.max),
+            compute=ActorPoolStrategy(min_size=workers.min, max_size=workers.most),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,

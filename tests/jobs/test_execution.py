@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from jobs.annotate import annotate
-from jobs.flow import execution, progress
+from jobs.flow import execution, progress, room
 from jobs.flow.here import Here
 from jobs.flow.stages import Stages
 from jobs.flow.work import Work
@@ -110,7 +110,7 @@ def test_a_large_collection_is_ray_s_although_a_worker_was_started(stages, monke
     monkeypatch.setattr(execution.pipeline, "ray_session", lambda *_: contextlib.nullcontext())
     with execution.Execution(stages, None, started.append) as running:
         running.prepare()
-        worker = running._here._worker._process
+        worker = running._here._workers[0]._process
         running._chosen(Work("", stages.access, count=execution.MOST_IMAGES_HERE + 1))
         assert worker.poll() is not None
     assert started == ["starting Ray and 1 worker"]
@@ -131,7 +131,7 @@ def test_the_rows_aside_are_those_that_the_receipts_say(stages, tmp_path):
         first, *rest = list(here.receipts(work, work.units(4)))
     finally:
         here.close()
-    assert here._worker._process.poll() is not None
+    assert here._workers[0]._process.poll() is not None
     assert first["position"].to_pylist() == [0]  # one picture goes ahead
     receipts = pa.concat_tables([first, *rest]).to_pylist()
     assert sorted(one["position"] for one in receipts) == list(range(12))
@@ -140,6 +140,61 @@ def test_the_rows_aside_are_those_that_the_receipts_say(stages, tmp_path):
         own = [row for row in rows if row["image_uri"] == one["uri"]]
         assert (len(own), one["masks"], one["absent"]) == (2, 1, 1) == (one["rows"], 1, 1)
         assert len({row["image_uri"] for row in rows}) == one["together"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_every_process_answers_and_the_death_of_one_costs_nothing(stages, tmp_path, killed, monkeypatch):
+    monkeypatch.setattr("jobs.flow.here.processes", lambda *_: 3)
+    work = work_of(stages.spec, tmp_path)
+    here = Here(stages)
+    try:
+        tables = here.receipts(work, work.units(2))
+        receipts = [next(tables)]
+        assert len(here._workers) == 3
+        if killed:
+            victim = here._workers[1]._process
+            victim.kill()
+            victim.wait()
+        receipts += tables
+        assert all(not worker.at_work for worker in here._workers)
+    finally:
+        here.close()
+    assert {row["position"] for table in receipts for row in table.to_pylist()} == set(range(12))
+
+
+@pytest.mark.parametrize(
+    ("workers", "images", "count"),
+    [
+        ({}, 1000, 6),
+        ({}, 100, 2),
+        ({}, 10, 1),
+        ({"cpus": 3}, 1000, 2),
+        ({"max": 1}, 1000, 1),
+    ],
+)
+def test_there_are_as_many_processes_as_cores_memory_and_pictures_are_for(workers, images, count, monkeypatch):
+    monkeypatch.setattr(room, "cores", lambda: 8)
+    monkeypatch.setattr(room, "free_memory", lambda: 13 * 2**30)
+    assert room.processes(WorkersSpec(**workers), images) == count
+
+
+@pytest.mark.parametrize(
+    ("files", "cores", "memory"),
+    [
+        ({}, 4, 2**62),
+        ({"cpu.max": "150000 100000", "memory.max": "3000", "memory.current": "1000"}, 2, 2000),
+        ({"cpu.max": "max 100000", "memory.max": "max", "memory.current": "1000"}, 4, 2**62),
+    ],
+)
+def test_a_container_s_limits_count(files, cores, memory, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(room, "CONTAINER", tmp_path)
+    monkeypatch.setattr(room, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    assert (room.cores(), room.free_memory()) == (cores, memory)
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       1 kB\n")
+    assert room.free_memory() == min(memory, 1024)
 
 
 def test_an_error_of_the_worker_s_is_raised_as_it_is(stages, tmp_path):

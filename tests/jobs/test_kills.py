@@ -120,7 +120,7 @@ def test_killed_worker_beside_its_driver(images, exemplar_folder, calm, tmp_path
     while not shards.committed(out):
         assert driver.poll() is None
         time.sleep(0.02)
-    (worker,) = ours("jobs.flow.here_process")
+    worker, *_ = ours("jobs.flow.here_process")
     os.kill(worker, signal.SIGKILL)
     _, said = driver.communicate()
     assert driver.returncode == 0, said.decode()
