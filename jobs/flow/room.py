@@ -10,7 +10,7 @@ from pathlib import Path
 from tlg.spec import WorkersSpec
 
 # So many pictures are worth the start of one more process.
-IMAGES_PER_PROCESS = 48
+IMAGES_PER_PROCESS = 24
 # Memory that a process may come to need: the model, a batch, decoded pictures.
 PROCESS_BYTES = 2 * 2**30
 # What Linux says of this machine, and of the container that this may be.

@@ -166,7 +166,7 @@ def test_every_process_answers_and_the_death_of_one_costs_nothing(stages, tmp_pa
     ("workers", "images", "count"),
     [
         ({}, 1000, 6),
-        ({}, 100, 2),
+        ({}, 60, 2),
         ({}, 10, 1),
         ({"cpus": 3}, 1000, 2),
         ({"max": 1}, 1000, 1),
