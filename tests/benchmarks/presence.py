@@ -111,10 +111,9 @@ def measure(models: str = MODELS, draws: int = DRAWS) -> list[Row]:
             auc = float(np.mean([roc_auc(one.presence, one.truth) for one in listed]))
             aim = f">= {LEAST_AUC}" if (shots, words) == (1, "a known name") else ""
             rows.append(Row(f"{what} and {words}: ROC-AUC", auc, "", aim, inputs=inputs))
-        error = calibration_error(
-            np.concatenate([one.presence for one in every]), np.concatenate([one.truth for one in every])
-        )
-        rows.append(Row(f"{what}: expected calibration error", error, "", f"<= {MOST_ERROR}", inputs=inputs))
+            told_of, truth = (np.concatenate(part) for part in zip(*((one.presence, one.truth) for one in listed)))
+            error, aim = calibration_error(told_of, truth), f"<= {MOST_ERROR}"
+            rows.append(Row(f"{what} and {words}: expected calibration error", error, "", aim, inputs=inputs))
     return rows
 
 
