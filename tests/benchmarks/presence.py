@@ -111,7 +111,9 @@ def measure(models: str = MODELS, draws: int = DRAWS) -> list[Row]:
             auc = float(np.mean([roc_auc(one.presence, one.truth) for one in listed]))
             aim = f">= {LEAST_AUC}" if (shots, words) == (1, "a known name") else ""
             rows.append(Row(f"{what} and {words}: ROC-AUC", auc, "", aim, inputs=inputs))
-            told_of, truth = (np.concatenate(part) for part in zip(*((one.presence, one.truth) for one in listed)))
+            told_of, truth = (
+                np.concatenate(part) for part in zip(*((one.presence, one.truth) for one in listed), strict=True)
+            )
             error, aim = calibration_error(told_of, truth), f"<= {MOST_ERROR}"
             rows.append(Row(f"{what} and {words}: expected calibration error", error, "", aim, inputs=inputs))
     return rows
