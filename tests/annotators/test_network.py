@@ -190,6 +190,15 @@ def test_the_digest_is_known_without_loading(annotator):
     assert annotator.model_digest == model_digest("tlg-tiny") == zoo.load("tlg-tiny").digest
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (64, 48)])
+@pytest.mark.parametrize("reach", [1, 4, 19])
+def test_what_is_near_is_what_a_square_around_it_holds(size, reach):
+    marked = torch.rand(size, generator=torch.Generator().manual_seed(reach)) < 0.02
+    square = F.pad(marked[None, None].float(), (reach,) * 4)
+    near = F.max_pool2d(square, 2 * reach + 1, 1)[0, 0] > 0
+    assert torch.equal(masks.near_rows(masks.near_rows(marked, reach).T, reach).T, near)
+
+
 def test_soft_iou_is_one_where_all_is_certain():
     decided = torch.zeros(4, 4)
     decided[:2] = 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -84,7 +85,7 @@ class TimmBackbone(Backbone):
     def levels(self) -> tuple[tuple[int, ...], ...]:
         return self._levels
 
-    @property
+    @cached_property  # read from a file of timm's
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
         subset = infer_imagenet_subset(self.trunk) if self.trunk.num_classes else None
         return () if subset is None else tuple(ImageNetInfo(subset).label_descriptions())

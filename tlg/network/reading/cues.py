@@ -61,8 +61,9 @@ def level_cues(map_XChw: Tensor, memory: LevelMemory) -> Tensor:
 
 def nearness(unit_XLC: Tensor, cells_XTC: Tensor, mass_XT: Tensor) -> Tensor:
     """(X, L): cosine with the nearest cells, softly, each cell counting by its mass."""
-    cosine_XLT = torch.bmm(unit_XLC, cells_XTC.transpose(1, 2))
-    return torch.logsumexp(SHARPNESS * cosine_XLT + (mass_XT + LEAST_SHARE).log()[:, None], 2) / SHARPNESS
+    mass_X1T = (mass_XT + LEAST_SHARE).log()[:, None]
+    weighed_XLT = torch.baddbmm(mass_X1T, unit_XLC, cells_XTC.transpose(1, 2), alpha=SHARPNESS)
+    return torch.logsumexp(weighed_XLT, 2) / SHARPNESS
 
 
 def discriminant(
