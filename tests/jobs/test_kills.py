@@ -147,21 +147,22 @@ def segment_workers() -> list[int]:
     return ours("ray::MapWorker")
 
 
-def ours(name: str) -> list[int]:
-    """Processes of this name that descend from this one."""
+def ours(name: str, ancestor: int | None = None) -> list[int]:
+    """Processes of this name that descend from this one, or from another."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if name in (folder / "cmdline").read_text() and is_ours(int(folder.name)):
+            if name in (folder / "cmdline").read_text() and is_ours(int(folder.name), ancestor):
                 found.append(int(folder.name))
         except OSError:
             continue  # it has just ended
     return found
 
 
-def is_ours(pid: int) -> bool:
+def is_ours(pid: int, ancestor: int | None = None) -> bool:
+    ancestor = ancestor or os.getpid()
     while pid > 1:
-        if pid == os.getpid():
+        if pid == ancestor:
             return True
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return False

@@ -112,7 +112,7 @@ def test_a_job_that_loses_ray_leaves_with_8_and_closes_its_record(victim, exempl
     while not shards.committed(out):
         assert driver.poll() is None
         time.sleep(0.02)
-    for pid in ours(victim):
+    for pid in ours(victim, driver.pid):  # not of a Ray that other tests have left
         os.kill(pid, signal.SIGKILL)
     _, said = driver.communicate()
     assert driver.returncode == 8, said
