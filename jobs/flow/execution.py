@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.flow import pipeline
 from jobs.flow.here import Here
-from jobs.flow.room import processes
+from jobs.flow.room import cores, processes
 from jobs.flow.stages import Executor, Stages
 from jobs.flow.work import Work
 from tlg.spec import WorkersSpec
@@ -79,7 +79,7 @@ class Execution:
 def fits_here(workers: WorkersSpec, address: str | None) -> bool:
     """Whether this machine is all that is asked for, and no Ray is named or running."""
     is_named = address or os.environ.get("RAY_ADDRESS")
-    asks_more = workers.most > 1 or workers.gpus or workers.memory_gb or workers.cpus > (os.cpu_count() or 1)
+    asks_more = workers.most > 1 or workers.gpus or workers.memory_gb or workers.cpus > cores()
     return not (is_named or asks_more or _ray_runs())
 
 

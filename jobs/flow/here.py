@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from jobs.flow.here_process import AT_ONCE, Ended, Failed, as_bytes, as_table
 from jobs.flow.logbook import Logbook
-from jobs.flow.room import processes
+from jobs.flow.room import cores, processes
 from jobs.flow.stages import Stages
 from jobs.flow.work import Work
 
@@ -165,7 +165,7 @@ class Fetching:
         self._ready: queue.Queue[pa.Table | BaseException | None] = queue.Queue(TABLES_AHEAD)
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        count = min(MOST_FETCHERS, max(1, (os.cpu_count() or 1) - 1), len(units))
+        count = min(MOST_FETCHERS, max(1, cores() - 1), len(units))
         self._threads = [threading.Thread(target=self._fetch, daemon=True) for _ in range(count)]
 
     def __enter__(self) -> Iterator[pa.Table]:

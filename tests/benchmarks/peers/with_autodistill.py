@@ -3,11 +3,9 @@
 python with_autodistill.py IMAGES EXEMPLARS OUT [--model NAME]
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import supervision as sv
+from arguments import parsed
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 from autodistill.helpers import load_image
 
@@ -37,12 +35,7 @@ class ExemplarModel(DetectionBaseModel):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("exemplars", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="tlg-tiny")
-    arguments = parser.parse_args()
+    arguments = parsed(__doc__, "images", "exemplars", "out")
     model = ExemplarModel(arguments.model, str(arguments.exemplars))
     model.label(str(arguments.images), extension=".jpg", output_folder=str(arguments.out))
 

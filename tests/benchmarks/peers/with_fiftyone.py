@@ -5,11 +5,9 @@ python with_fiftyone.py IMAGES EXEMPLARS [--model NAME]
 FIFTYONE_DATABASE_DIR says where the database lies. Run again, the script goes on with the data set that is there.
 """
 
-import argparse
-from pathlib import Path
-
 import fiftyone
 import fiftyone.core.models
+from arguments import parsed
 
 import tlg
 from tlg.allocation import keep_freed_memory
@@ -44,11 +42,7 @@ class ExemplarModel(fiftyone.core.models.Model):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("exemplars", type=Path)
-    parser.add_argument("--model", default="tlg-tiny")
-    arguments = parser.parse_args()
+    arguments = parsed(__doc__, "images", "exemplars")
     if fiftyone.dataset_exists(DATASET):
         dataset = fiftyone.load_dataset(DATASET)
     else:

@@ -3,13 +3,12 @@
 python with_ray_data.py IMAGES EXEMPLARS OUT [--model NAME]
 """
 
-import argparse
 import os
-from pathlib import Path
 
 import pyarrow as pa
 import ray
 import ray.data
+from arguments import parsed
 
 import tlg
 from tlg.allocation import keep_freed_memory
@@ -47,12 +46,7 @@ class Segmenter:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("exemplars", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="tlg-tiny")
-    arguments = parser.parse_args()
+    arguments = parsed(__doc__, "images", "exemplars", "out")
     workers = os.cpu_count() or 1
     # Each worker takes a core; reading needs a place beside them.
     ray.init(num_cpus=workers + 1)
