@@ -89,7 +89,7 @@ def exemplar_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def slow() -> bytes:
-    """A JPEG that is accepted and takes seconds to decode: its last scan comes again and again."""
+    """A JPEG that is accepted and takes about a second to decode: its last scan comes again and again."""
     stream = io.BytesIO()
     Image.new("RGB", (4000, 3000)).save(stream, "JPEG", progressive=True)
     jpeg = stream.getvalue()
