@@ -88,6 +88,26 @@ class _Job:
     def run(self, lease: Lease, only_failed: bool, force: bool) -> None:
         spec, summary, output = self.spec, self.summary, self.spec.output.uri
         exports.check(spec)
+        self._tidy(lease)
+        catalogue = catalogues.load(output, self.access, keep=True)
+        with Execution(spec, self.address, self.progress.wait) as execution:
+            if not catalogue.shards:
+                execution.prepare()
+            stages = self._stages(lease)
+            execution.introduce(stages)
+            self._do_what_is_missing(execution, stages, catalogue, lease, only_failed, force)
+        self.tally.tick()
+        exports.write(spec, summary, catalogue)
+        leftovers.remove_work(output, lease.number, self.access)
+        if summary.deferred:
+            raise StorageError(
+                f"{summary.deferred:,} of {summary.images:,} images could not be fetched for now; "
+                "everything else is committed, run again to get them",
+                transient=True,
+            )
+
+    def _stages(self, lease: Lease) -> Stages:
+        spec, summary = self.spec, self.summary
         loaded = exemplars.load(spec.exemplars, self.access)
         model = model_digest(spec.model)
         ordinary = self._ordinary(model)
@@ -100,24 +120,9 @@ class _Job:
         }
         if ordinary:
             summary.digests["background"] = ordinary.digest
-        self._tidy(lease)
-        catalogue = catalogues.load(output, self.access, keep=True)
-        aside = Aside(f"{leftovers.work_folder(output, lease.number)}/aside", self.access)
+        aside = Aside(f"{leftovers.work_folder(spec.output.uri, lease.number)}/aside", self.access)
         arrays = ordinary.arrays if ordinary else None
-        stages = Stages(spec, loaded, params, provenance, self.access, aside, arrays)
-        with Execution(stages, self.address, self.progress.wait) as execution:
-            if not catalogue.shards:
-                execution.prepare()
-            self._do_what_is_missing(execution, stages, catalogue, lease, only_failed, force)
-        self.tally.tick()
-        exports.write(spec, summary, catalogue)
-        leftovers.remove_work(output, lease.number, self.access)
-        if summary.deferred:
-            raise StorageError(
-                f"{summary.deferred:,} of {summary.images:,} images could not be fetched for now; "
-                "everything else is committed, run again to get them",
-                transient=True,
-            )
+        return Stages(spec, loaded, params, provenance, self.access, aside, arrays)
 
     def _ordinary(self, model: str) -> background.CollectionBackground | None:
         if self.spec.run.background == "model":

@@ -162,6 +162,11 @@ class WorkersSpec(Document):
         """Workers that a job on Ray may grow to."""
         return self.min if self.max is None else self.max
 
+    @property
+    def device(self) -> str:
+        """What a worker's model runs on, in torch's words."""
+        return "cuda" if self.gpus else "cpu"
+
 
 class StorageSpec(Document):
     """How to reach the stores. Credentials come from the environment, never from a spec."""

@@ -6,10 +6,7 @@ measurement reads it) and, after the run, answers/.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,6 @@ from rich.table import Table
 
 from jobs.output import shards
 from tlg import exemplars, world
-from tlg import pictures as images
 from tlg.answers import records
 from tlg.errors import SpecError
 
@@ -31,15 +27,6 @@ IMAGES_PER_CLASS = 10
 IMAGES_WITH_NONE = 10
 EXEMPLARS_PER_CLASS = 5
 NEGATIVES = 6
-PRIOR_PROGRAM = """
-import os, sys
-os.nice(10)
-sys.path[:] = sys.argv[3:]
-from pathlib import Path
-from jobs.commands.demo import DemoFiles, measure, prior_alone
-files = DemoFiles(Path(sys.argv[1]))
-print(measure(files, prior_alone(files, sys.argv[2])))
-"""
 
 
 @dataclass(frozen=True)
@@ -126,43 +113,6 @@ def measure(files: DemoFiles, answers: Iterable[dict]) -> float:
     return float(100 * np.mean(inter / np.maximum(union, 1)))
 
 
-def prior_alone(files: DemoFiles, model: str) -> list[dict]:
-    """Answer rows of the prior without the network, for comparison."""
-    from tlg.annotators.network import NetworkModel  # with libraries that take seconds
-    from tlg.hub import zoo
-
-    annotator = NetworkModel(zoo.load(model)).without_network().with_exemplars(exemplars.load(str(files.exemplars)))
-    provenance = records.Provenance(annotator.model_digest, annotator.exemplars_digest, "", "")
-    rows = []
-    for truth_file in sorted(files.truth.glob("*.png")):
-        uri = files.images / f"{truth_file.stem}.jpg"
-        answers = annotator.annotate([images.decode(uri.read_bytes())])[0]
-        rows += [records.to_row(answer, str(uri), None, provenance) for answer in answers]
-    return rows
-
-
-class PriorBeside:
-    """`with` it: the prior alone is measured in a process beside the job, which comes first where cores are few."""
-
-    def __init__(self, files: DemoFiles, model: str):
-        self._command = [sys.executable, "-c", PRIOR_PROGRAM, str(files.folder), model, *sys.path]
-
-    def __enter__(self) -> PriorBeside:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True, env=environment)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def measured(self) -> float:
-        told, _ = self._process.communicate()
-        return float(told)
-
-
 def demo(folder: Path, seed: int = 7, model: str = "tlg-tiny") -> None:
     """Write the demo's files, run the job, measure, and tell what to do next."""
     from jobs.annotate import annotate
@@ -172,11 +122,9 @@ def demo(folder: Path, seed: int = 7, model: str = "tlg-tiny") -> None:
     console.print(f"[bold]1[/] Writing a small collection, exemplars and a job spec to {folder}/")
     files = write_demo(folder, seed, model)
     console.print(f"[bold]2[/] Running the job {files.spec}")
-    with PriorBeside(files, model) as beside:
-        summary = annotate(load_annotate_spec(str(files.spec)))
-        console.print("[bold]3[/] Measuring against the generator's truth")
-        shown = [row for shard in shards.committed(str(files.answers)) for row in shards.read(shard, None).to_pylist()]
-        network, prior = measure(files, shown), beside.measured()
+    summary = annotate(load_annotate_spec(str(files.spec)))
+    console.print("[bold]3[/] Measuring against the generator's truth")
+    shown = [row for shard in shards.committed(str(files.answers)) for row in shards.read(shard, None).to_pylist()]
     table = Table(show_header=False, box=None)
     for label, value in (
         ("images", f"{summary.images}"),
@@ -185,7 +133,7 @@ def demo(folder: Path, seed: int = 7, model: str = "tlg-tiny") -> None:
         ("quarantined", f"{summary.errors}  (see {files.answers}/quarantine)"),
         ("seconds", f"{summary.seconds:.1f}"),
         ("images a second", f"{summary.images / summary.seconds:.1f}"),
-        ("mIoU", f"{network:.1f}  (prior alone {prior:.1f})"),
+        ("mIoU", f"{measure(files, shown):.1f}"),
         ("report", f"{files.answers}/report/index.html"),
     ):
         table.add_row(label, value)

@@ -14,7 +14,7 @@ from jobs.flow.work import plan_work
 from jobs.output.runs import duration
 from tlg import exemplars, store
 from tlg.annotators.protocol import AnnotateParams
-from tlg.annotators.registry import model_digest
+from tlg.annotators.registry import load_model, model_digest
 from tlg.answers.records import Provenance
 from tlg.spec import AnnotateSpec
 
@@ -86,9 +86,9 @@ def plan(spec: AnnotateSpec) -> Plan:
         start = time.perf_counter()
         tables = list(fetcher.fetch(0, sampled))
         fetch_seconds = (time.perf_counter() - start) / sampled
-    device = "cuda" if spec.workers.gpus else "cpu"
     arrays = ordinary.arrays if ordinary else None
-    segmenter = Segmenter(spec.model, loaded, params, provenance, spec.run.batch_size, device, background=arrays)
+    network = load_model(spec.model, spec.workers.device)
+    segmenter = Segmenter(network, loaded, params, provenance, spec.run.batch_size, background=arrays)
     list(segmenter(tables[0].slice(0, 1)))  # the first call pays for what later ones find ready
     start = time.perf_counter()
     for table in tables:

@@ -103,8 +103,7 @@ def _fitted_by_a_worker(
     spec: AnnotateSpec, model_digest: str, rows: list[dict[str, Any]], access: store.Access, address: str | None
 ) -> bytes:
     workers, run = spec.workers, spec.run
-    device = "cuda" if workers.gpus else "cpu"
-    arguments = (spec.model, device, rows, access, run.max_pixels, run.max_bytes, model_digest)
+    arguments = (spec.model, workers.device, rows, access, run.max_pixels, run.max_bytes, model_digest)
     if fits_here(workers, address):
         return fitted(*arguments)
     with pipeline.ray_session(address, workers):

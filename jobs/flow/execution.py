@@ -17,7 +17,7 @@ from jobs.flow.here import Here
 from jobs.flow.room import cores, processes
 from jobs.flow.stages import Executor, Stages
 from jobs.flow.work import Work
-from tlg.spec import WorkersSpec
+from tlg.spec import AnnotateSpec, WorkersSpec
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,10 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 class Execution:
     """`with` it: an executor that suits a job's work."""
 
-    def __init__(self, stages: Stages, address: str | None, say: Callable[[str], object]):
-        self._stages, self._address, self._say = stages, address, say
+    def __init__(self, spec: AnnotateSpec, address: str | None, say: Callable[[str], object]):
+        self._spec, self._address, self._say = spec, address, say
         self._stack = contextlib.ExitStack()
+        self._stages: Stages | None = None
         self._here: Here | None = None
         self._executor: Executor | None = None
 
@@ -43,11 +44,17 @@ class Execution:
         self._stack.__exit__(*given)
 
     def prepare(self) -> None:
-        """There will be work: what takes long begins while the collection is listed."""
-        if fits_here(self._stages.spec.workers, self._address):
+        """There will be work: what takes long begins while exemplars are read and the collection is listed."""
+        if fits_here(self._spec.workers, self._address):
             self._start_here()
         else:
             threading.Thread(target=importlib.import_module, args=("ray.data",), daemon=True).start()
+
+    def introduce(self, stages: Stages) -> None:
+        """Before `executor`: what the spec does not say."""
+        self._stages = stages
+        if self._here is not None:
+            self._here.introduce(stages)
 
     def executor(self, work: Work) -> Executor:
         """The one that suits the work, started."""
@@ -56,7 +63,7 @@ class Execution:
         return self._executor
 
     def _chosen(self, work: Work) -> Executor:
-        workers = self._stages.spec.workers
+        workers = self._spec.workers
         if work.count <= MOST_IMAGES_HERE and fits_here(workers, self._address):
             count = processes(workers, work.count)
             self._say(f"starting {count} worker{'s' * (count > 1)}")
@@ -65,13 +72,16 @@ class Execution:
             self._here.close()
         self._say(f"starting Ray and {_counted(workers)}")
         vitals = self._stack.enter_context(pipeline.ray_session(self._address, workers))
+        assert self._stages is not None
         return pipeline.OnRay(self._stages, vitals)
 
     def _start_here(self) -> Here:
         if self._here is None:
             if gpus := len(list(GPUS.glob("*"))):
                 log.warning("%d GPUs are here and workers.gpus is 0: the model runs on CPUs; set workers.gpus", gpus)
-            self._here = Here(self._stages)
+            self._here = Here(self._spec)
+            if self._stages is not None:
+                self._here.introduce(self._stages)
             self._stack.callback(self._here.close)
         return self._here
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import queue
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from jobs.flow.logbook import Logbook
 from jobs.flow.room import cores, processes
 from jobs.flow.stages import Stages
 from jobs.flow.work import Work
+from tlg.spec import AnnotateSpec
 
 R = TypeVar("R")
 # Threads that fetch and decode, each with a decoder's process of its own.
@@ -45,16 +47,22 @@ class WorkerError(Exception):
 
 
 class Here:
-    """See `jobs.flow.stages.Executor`. The model is loaded from the moment this is made."""
+    """See `jobs.flow.stages.Executor`. A model is loaded from the moment this is made."""
 
-    def __init__(self, stages: Stages):
-        self._stages = stages
+    def __init__(self, spec: AnnotateSpec):
+        self._spec = spec
         self._book = Logbook()
-        self._workers = [Worker(stages, self._book, "worker-0")]
+        self._workers = [Worker(spec, self._book, "worker-0")]
+
+    def introduce(self, stages: Stages) -> None:
+        """Before anything is asked for: what the spec does not say. The exemplars are encoded from now on."""
+        self._stages = stages
+        for worker in self._workers:
+            worker.introduce(stages)
 
     def receipts(self, work: Work, units: np.ndarray) -> Generator[pa.Table, None, None]:
         """See `jobs.flow.stages.Executor`."""
-        self._start(processes(self._stages.spec.workers, work.count))
+        self._start(processes(self._spec.workers, work.count))
         with Fetching(self._stages, work, units, self._book) as tables:
             for table in _first_alone(tables):
                 while all(len(worker.at_work) == AT_ONCE for worker in self._workers):
@@ -73,7 +81,8 @@ class Here:
 
     def _start(self, count: int) -> None:
         while len(self._workers) < count:
-            self._workers.append(Worker(self._stages, self._book, f"worker-{len(self._workers)}"))
+            self._workers.append(Worker(self._spec, self._book, f"worker-{len(self._workers)}"))
+            self._workers[-1].introduce(self._stages)
 
     def _receipts(self, seconds: float | None) -> Iterator[pa.Table]:
         """A message of every worker that has one, waited for so long; a worker that died begins its tables anew."""
@@ -92,13 +101,13 @@ class Here:
 class Worker:
     """A process that holds the model. `at_work` are the tables that it was given and has not ended with."""
 
-    def __init__(self, stages: Stages, book: Logbook, name: str):
-        self._stages, self._book, self._name = stages, book, name
+    def __init__(self, spec: AnnotateSpec, book: Logbook, name: str):
+        self._spec, self._book, self._name = spec, book, name
         self.at_work: deque[pa.Table] = deque()
         self.connection, tables = Pipe()
         self._notes, notes = Pipe()
         # As Ray does: as many threads as the spec gives a worker.
-        environment = {"OMP_NUM_THREADS": str(max(1, int(stages.spec.workers.cpus))), **os.environ}
+        environment = {"OMP_NUM_THREADS": str(max(1, int(spec.workers.cpus))), **os.environ}
         files = [tables.fileno(), notes.fileno()]
         command = [sys.executable, "-c", PROGRAM, name, *map(str, files), *map(os.path.abspath, sys.path)]
         with tables, notes:
@@ -107,13 +116,18 @@ class Worker:
                 command, pass_fds=files, start_new_session=True, stdin=subprocess.DEVNULL, env=environment
             )
         threading.Thread(target=_answer_notes, args=(self._notes, book), daemon=True).start()
-        # It listens as soon as Python has started.
-        self._introduction = threading.Thread(target=self._introduce, args=(stages,), daemon=True)
+        with contextlib.suppress(OSError):  # as in `give`
+            self.connection.send((spec.model, spec.workers.device))
+
+    def introduce(self, stages: Stages) -> None:
+        self._stages = stages
+        # In a thread of its own: it listens as soon as Python has started.
+        self._introduction = threading.Thread(target=self._introduce, daemon=True)
         self._introduction.start()
 
-    def _introduce(self, stages: Stages) -> None:
+    def _introduce(self) -> None:
         with contextlib.suppress(OSError):  # as in `give`
-            self.connection.send(stages.worker_arguments())
+            self.connection.send_bytes(pickle.dumps(self._stages.worker_arguments()))
 
     def give(self, table: pa.Table) -> None:
         self.at_work.append(table)
@@ -134,7 +148,8 @@ class Worker:
     def started_again(self) -> Worker:
         """Another process in this one's place, given the same tables."""
         self.end()
-        other = Worker(self._stages, self._book, self._name)
+        other = Worker(self._spec, self._book, self._name)
+        other.introduce(self._stages)
         for table in self.at_work:
             other.give(table)
         return other

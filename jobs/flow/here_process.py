@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.flow.logbook import NotesElsewhere
-from jobs.flow.segment import started_worker
+from jobs.flow.segment import loaded_model, started_worker
 
 # Tables that are on their way to the process or in it, so that it never waits for the next.
 AT_ONCE = 2
@@ -61,11 +61,13 @@ def as_table(content: bytes) -> pa.Table:
 
 def main(name: str, tables_file: int, notes_file: int) -> None:
     tables, notes = Connection(tables_file), Connection(notes_file)
-    arguments = tables.recv()
+    model, device = tables.recv()
     waiting: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_receive, args=(tables, waiting), daemon=True).start()
+    book = NotesBehind(notes)
     try:
-        worker = started_worker(name, NotesBehind(notes), **arguments)
+        loaded = loaded_model(name, book, model, device)
+        worker = started_worker(name, book, model=loaded, **pickle.loads(waiting.get()))
         while True:
             for receipts in worker(as_table(waiting.get())):
                 tables.send(as_bytes(receipts).tobytes())

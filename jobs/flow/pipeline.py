@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from jobs.flow import nodes, vitals
 from jobs.flow.logbook import Notes, shared_notes
-from jobs.flow.segment import started_worker
+from jobs.flow.segment import loaded_model, started_worker
 from jobs.flow.stages import Stages
 from jobs.flow.vitals import RayLost, Vitals
 from jobs.flow.watched import Stalled, watched
@@ -234,6 +234,7 @@ def receipts(stages: Stages, work: Work, units: np.ndarray, signs: Vitals) -> Ge
     with DataContext.current(context), shared_notes() as notes:
         arguments = stages.worker_arguments()
         arguments |= {"exemplars": ray.put(stages.exemplars), "notes": notes}
+        arguments |= {"model": stages.spec.model, "device": stages.spec.workers.device}
         # Asking for memory also keeps Ray Data from fusing this stage into the next one's workers.
         dataset = ray.data.read_datasource(
             UnitSource(stages.fetcher(work, notes), units),
@@ -262,11 +263,12 @@ def receipts(stages: Stages, work: Work, units: np.ndarray, signs: Vitals) -> Ge
 class _RemoteWorker:
     """A Worker whose exemplars are fetched from Ray's object store."""
 
-    def __init__(self, exemplars: Any, notes: Notes, **arguments: Any):
+    def __init__(self, model: str, device: str, exemplars: Any, notes: Notes, **arguments: Any):
         import ray
 
         name = str(ray.get_runtime_context().get_actor_id())
-        self._worker = started_worker(name, notes, exemplars=ray.get(exemplars), **arguments)
+        loaded = loaded_model(name, notes, model, device)
+        self._worker = started_worker(name, notes, model=loaded, exemplars=ray.get(exemplars), **arguments)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         return self._worker(table)

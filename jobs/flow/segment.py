@@ -17,7 +17,8 @@ from jobs.output.aside import Aside
 from tlg.allocation import give_freed_memory_back, keep_freed_memory
 from tlg.annotators.memory import annotate_within_memory
 from tlg.annotators.protocol import AnnotateParams, BackgroundArrays
-from tlg.annotators.registry import load_annotator
+from tlg.annotators.registry import annotator_of, load_model
+from tlg.annotators.tiled import TiledModel
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import ClusterError, InputError
@@ -37,6 +38,9 @@ TRACE_SCHEMA = pa.schema(
 # Rows of one file aside, which are put together in memory.
 TABLE_BYTES = 16 * 2**20
 STAGE = "segment"
+# Of so many on, memory counts for more than time while they are loaded: half the time, and a quarter of a gigabyte for
+# 200 of them.
+MANY_EXEMPLARS = 500
 
 
 class Segmenter:
@@ -44,16 +48,15 @@ class Segmenter:
 
     def __init__(
         self,
-        model: str,
+        model: TiledModel,
         exemplars: LoadedExemplars,
         params: AnnotateParams,
         provenance: Provenance,
         batch_size: int,
-        device: str,
         notes: Notes | None = None,
         background: BackgroundArrays | None = None,
     ):
-        self.annotator = load_annotator(model, exemplars, params, device, background)
+        self.annotator = annotator_of(model, exemplars, params, background)
         self.provenance = provenance
         self.batch_size = batch_size
         self.notes = notes or Logbook()
@@ -108,15 +111,23 @@ class Worker:
             yield self._aside.put(answers)
 
 
-def started_worker(name: str, notes: Notes, **arguments: Any) -> Worker:
-    """The worker of a process that is there for nothing else; too many deaths on the way end the run."""
+def loaded_model(name: str, notes: Notes, model: str, device: str) -> TiledModel:
+    """For `started_worker`, in a process that is there for nothing else; too many deaths on the way end the run."""
     if notes.deaths_at_start(name) >= logbook.DEATHS_AT_START:
         raise ClusterError(
             f"a worker's process died {logbook.DEATHS_AT_START} times while it loaded the model and the exemplars; "
             "give workers more memory (workers.memory_gb)"
         )
-    give_freed_memory_back()
-    worker = Worker(notes=notes, **arguments)
+    return load_model(model, device)
+
+
+def started_worker(name: str, notes: Notes, exemplars: LoadedExemplars, **arguments: Any) -> Worker:
+    """The worker of a process that has its model from `loaded_model`."""
+    if exemplars.count > MANY_EXEMPLARS:
+        give_freed_memory_back()
+    else:
+        keep_freed_memory()
+    worker = Worker(notes=notes, exemplars=exemplars, **arguments)
     keep_freed_memory()
     notes.started(name)
     return worker

@@ -42,14 +42,12 @@ class Stages:
         return Fetcher(work, self.access, self.spec.run.max_pixels, self.spec.run.max_bytes, notes=notes)
 
     def worker_arguments(self) -> dict[str, Any]:
-        """What `jobs.flow.segment.started_worker` needs, but for name and notes."""
+        """What `jobs.flow.segment.started_worker` needs, but for name, notes and the model."""
         return {
-            "model": self.spec.model,
             "exemplars": self.exemplars,
             "params": self.params,
             "provenance": self.provenance,
             "batch_size": self.spec.run.batch_size,
-            "device": "cuda" if self.spec.workers.gpus else "cpu",
             "aside": self.aside,
             "background": self.background,
         }

@@ -132,6 +132,14 @@ def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scen
     assert looked_for == []
 
 
+def test_exemplars_seen_a_second_time_are_read_as_those_that_were_kept(annotator, monkeypatch):
+    monkeypatch.setattr(network, "KEPT_PYRAMIDS_BYTES", 0)
+    again = load_annotator("tlg-tiny", exemplar_set(), AnnotateParams(tile="off"), device="cpu")
+    for kept, seen in zip(annotator.supports, again.supports, strict=True):
+        for one, other in zip(kept.tokens.foreground, seen.tokens.foreground, strict=True):
+            assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize(("at_once", "passes"), [({}, [12]), ({"cpu": 1}, [1] * 12)], ids=["as on a GPU", "on a CPU"])
 def test_a_gpu_sees_the_whole_batch_and_a_cpu_picture_by_picture(annotator, scenes, monkeypatch, at_once, passes):
     assert network.PICTURES_AT_ONCE == {"cpu": 1}

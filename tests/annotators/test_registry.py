@@ -81,9 +81,8 @@ def test_a_job_s_worker_runs_the_model_of_another_package():
         fetch.Fetched(0, "a.jpg", None, None, shown),
         fetch.Fetched(1, "b.jpg", None, None, error_type="empty", error_message="0 bytes"),
     ]
-    segmenter = Segmenter(
-        "acme:birds", exemplar_set(), AnnotateParams(), Provenance("m", "e", "p", "r"), batch_size=4, device="cpu"
-    )
+    model = registry.load_model("acme:birds", "cpu")
+    segmenter = Segmenter(model, exemplar_set(), AnnotateParams(), Provenance("m", "e", "p", "r"), batch_size=4)
     rows = [row for table in segmenter(fetch.to_table(fetched)) for row in table.to_pylist()]
     assert sorted((row["image_uri"], row["class_name"], row["status"]) for row in rows if row["class_name"]) == [
         ("a.jpg", "mug", "mask"),

@@ -105,13 +105,20 @@ def stages(exemplar_folder, tmp_path):
     return Stages(spec, loaded, AnnotateParams(), provenance, store.DEFAULT_ACCESS, aside)
 
 
+def introduced(stages):
+    here = Here(stages.spec)
+    here.introduce(stages)
+    return here
+
+
 def test_a_large_collection_is_ray_s_although_a_worker_was_started(stages, monkeypatch):
     started = []
     monkeypatch.setattr(execution, "fits_here", lambda *_: True)
     monkeypatch.setattr(execution.pipeline, "ray_session", lambda *_: contextlib.nullcontext())
-    with execution.Execution(stages, None, started.append) as running:
+    with execution.Execution(stages.spec, None, started.append) as running:
         running.prepare()
         worker = running._here._workers[0]._process
+        running.introduce(stages)
         running._chosen(Work("", stages.access, count=execution.MOST_IMAGES_HERE + 1))
         assert worker.poll() is not None
     assert started == ["starting Ray and 1 worker"]
@@ -120,14 +127,14 @@ def test_a_large_collection_is_ray_s_although_a_worker_was_started(stages, monke
 def test_a_gpu_that_lies_idle_is_told(stages, tmp_path, monkeypatch, caplog):
     (tmp_path / "gpus" / "0000:3b:00.0").mkdir(parents=True)
     monkeypatch.setattr(execution, "GPUS", tmp_path / "gpus")
-    with execution.Execution(stages, None, print) as running:
+    with execution.Execution(stages.spec, None, print) as running:
         running._start_here()
     assert "1 GPUs are here and workers.gpus is 0" in caplog.text
 
 
 def test_the_rows_aside_are_those_that_the_receipts_say(stages, tmp_path):
     work = work_of(stages.spec, tmp_path)
-    here = Here(stages)
+    here = introduced(stages)
     try:
         first, *rest = list(here.receipts(work, work.units(4)))
     finally:
@@ -147,7 +154,7 @@ def test_the_rows_aside_are_those_that_the_receipts_say(stages, tmp_path):
 def test_every_process_answers_and_the_death_of_one_costs_nothing(stages, tmp_path, killed, monkeypatch):
     monkeypatch.setattr("jobs.flow.here.processes", lambda *_: 3)
     work = work_of(stages.spec, tmp_path)
-    here = Here(stages)
+    here = introduced(stages)
     try:
         tables = here.receipts(work, work.units(2))
         receipts = [next(tables)]
@@ -200,7 +207,7 @@ def test_a_container_s_limits_count(files, cores, memory, tmp_path, monkeypatch)
 
 def test_an_error_of_the_worker_s_is_raised_as_it_is(stages, tmp_path):
     stages = replace(stages, spec=stages.spec.model_copy(update={"model": "dry-run:soon"}))
-    here = Here(stages)
+    here = introduced(stages)
     work = work_of(stages.spec, tmp_path)
     try:
         with pytest.raises(SpecError, match="expected dry-run or dry-run:SECONDS_PER_IMAGE") as caught:
@@ -239,7 +246,7 @@ def test_a_picture_that_holds_its_decoder_up_is_a_row(stages, tmp_path, slow, mo
     monkeypatch.setattr(guarded, "SECONDS", 0.3)
     (tmp_path / "images" / "0" / "bomb.jpg").write_bytes(slow)
     work = work_of(stages.spec, tmp_path)
-    here = Here(stages)
+    here = introduced(stages)
     try:
         rows = [row for table in here.receipts(work, work.units(4)) for row in table.to_pylist()]
     finally:

@@ -28,6 +28,7 @@ from jobs.output.lease import Lease
 from jobs.output.writer import ShardWriter
 from tests.jobs import collection
 from tlg import store
+from tlg.annotators.registry import load_model
 from tlg.answers import records
 from tlg.answers.records import ImageAnswers, Provenance
 from tlg.errors import ClusterError, EmptyCollectionError, LeaseHeldError, SpecError, StorageError
@@ -36,8 +37,8 @@ from tlg.errors import ClusterError, EmptyCollectionError, LeaseHeldError, SpecE
 class InThisProcess:
     """The stages run here: what is tested does not depend on where they run."""
 
-    def __init__(self, stages, *_):
-        self.stages = stages
+    def __init__(self, spec, *_):
+        self.spec = spec
 
     def __enter__(self):
         return self
@@ -48,14 +49,16 @@ class InThisProcess:
     def prepare(self):
         pass
 
+    def introduce(self, stages):
+        self.stages = stages
+
     def executor(self, work):
         return self
 
     def receipts(self, work, units):
-        fetcher, worker = (
-            self.stages.fetcher(work, Logbook()),
-            Worker(notes=Logbook(), **self.stages.worker_arguments()),
-        )
+        model = load_model(self.spec.model, self.spec.workers.device)
+        fetcher = self.stages.fetcher(work, Logbook())
+        worker = Worker(notes=Logbook(), model=model, **self.stages.worker_arguments())
         for start, count in units:
             for table in fetcher.fetch(int(start), int(count)):
                 yield from worker(table)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,28 @@ import torch
 
 from tests import outside
 from tlg.errors import CheckpointError
+from tlg.network.backbones import quick_imports
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.backbones.registry import BACKBONES, build_backbone
 from tlg.network.features import Features
 
 VIT, CNN = "timm/vit_tiny_patch16_224", "timm/tf_efficientnet_lite2"
+
+# In a process of its own: the compiler stays loaded.
+COMPILER_PROGRAM = f"""
+import sys
+import torch
+from tlg.network.backbones.registry import build_backbone
+loaded = lambda: "torch._dynamo" in sys.modules
+disable = torch.compiler.disable
+build_backbone("{CNN}"), build_backbone("resnet50")
+print(loaded(), torch.compiler.disable is disable)
+from timm.models import naflexvit
+asked = sys.modules["torchvision.ops.roi_align"].is_compile_supported("cpu")
+made = naflexvit.NaFlexRopeIterator.__next__
+print(hasattr(made, "__wrapped__"))
+print(asked is torch._dynamo.utils.is_compile_supported("cpu"), loaded())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +191,22 @@ def test_another_package_adds_a_backbone(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(backbone.encode(torch.randn(1, 3, 32, 32)), Features)
     assert not any(one.requires_grad for one in backbone.parameters())
     assert "toy" in BACKBONES.names()
+
+
+def test_torch_s_compiler_is_loaded_when_somebody_needs_it() -> None:
+    told = subprocess.run([sys.executable, "-c", COMPILER_PROGRAM], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "True", "True", "True", "True"]
+
+
+def test_what_is_kept_from_the_compiler_stays_kept_from_it() -> None:
+    asked = []
+
+    def disable(function, recursive=True, *, reason=None):
+        asked.append((function, recursive, reason))
+        return function
+
+    plain = quick_imports._disabled(disable, len)
+    chosen = quick_imports._disabled(disable, recursive=False, reason="why")(max)
+    assert not asked
+    assert [plain("ab"), plain("abc"), chosen(1, 2)] == [2, 3, 2]
+    assert asked == [(len, True, None), (max, False, "why")]

@@ -44,6 +44,8 @@ DECIMALS = 3
 # Kernels sum in an order that depends on the shape, so that an answer would depend on the batch in its last bits. A CPU
 # gains little by a batch and takes picture by picture; a GPU, which gains a lot, takes the batch as it is.
 PICTURES_AT_ONCE = {"cpu": 1}
+# So much of exemplars' pyramids is kept until the network reads them; of further exemplars a second pass is made.
+KEPT_PYRAMIDS_BYTES = 128 * 2**20
 # Presence of a name that has no exemplar is even where its log-odds are these: chance alone reaches half as much. What
 # was taught with masks tells presence itself.
 NAMED_ODDS = 2.0
@@ -62,10 +64,6 @@ class NetworkModel:
     @property
     def input_side(self) -> int:
         return max(self.model.input_size)
-
-    def without_network(self) -> NetworkModel:
-        """The model's prior alone, to see what the network adds."""
-        return NetworkModel(replace(self.model, network=None))
 
     @torch.inference_mode()
     def background_of(self, pictures: Iterable[Picture]) -> BackgroundArrays:
@@ -123,14 +121,18 @@ class NetworkAnnotator:
         """Sets `fitted`, `trusted`, `text_presence`, `supports` and `readiness`.
 
         Memory grows with the number of exemplars, and slowly: of a pyramid what the prior reads is kept, of the text
-        maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, made a second time.
+        maps an exemplar's own; the network, which reads whole pyramids, gets them class by class, and all but the
+        first are made a second time.
         """
         prior = Prior(self.model.background)
         labelled = [(exemplar, index) for index, of in enumerate(exemplars.classes) for exemplar in of.exemplars]
         entries, own_texts, spoken = [], [], []
-        for exemplar, label in [*labelled, *((exemplar, None) for exemplar in exemplars.negatives)]:
+        kept: dict[int, Features] = {}
+        for row, (exemplar, label) in enumerate([*labelled, *((one, None) for one in exemplars.negatives)]):
             image_13HW = self._input(exemplar.pixels)
             features = self._encode(image_13HW)
+            if label is not None and (1 + len(kept)) * features.nbytes <= KEPT_PYRAMIDS_BYTES:
+                kept[row] = features
             entries.append((prior.of_use(features), label, given_map(exemplar, image_13HW, features)))
             if self.names is not None:
                 seen_1 = self.names.see(image_13HW, features)
@@ -151,7 +153,9 @@ class NetworkAnnotator:
             rows = [row for row, (_, label) in enumerate(labelled) if label == index]
             own_SHW = torch.stack([self._own_map(own_texts[row], masks[row], row, index) for row in rows])
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
-            shots = Features.cat([self._encode(self._input(exemplar.pixels)) for exemplar in of.exemplars])
+            shots = Features.cat(
+                [kept.pop(row) if row in kept else self._encode(self._input(labelled[row][0].pixels)) for row in rows]
+            )
             self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
             drawn = [masks[row] for row in rows]
             named = partial(self._named_exemplar, of.exemplars, shots, index)

@@ -45,8 +45,17 @@ def load_annotator(
 
     `params` say the digest of a `background` that takes the place of the model's own.
     """
-    loaded = load_model(model, device)
-    return (loaded if background is None else loaded.with_background(background)).with_exemplars(exemplars, params)
+    return annotator_of(load_model(model, device), exemplars, params, background)
+
+
+def annotator_of(
+    model: TiledModel,
+    exemplars: LoadedExemplars,
+    params: AnnotateParams | None = None,
+    background: BackgroundArrays | None = None,
+) -> Annotator:
+    """As `load_annotator`, of a model that is loaded."""
+    return (model if background is None else model.with_background(background)).with_exemplars(exemplars, params)
 
 
 def model_digest(model: str) -> str:

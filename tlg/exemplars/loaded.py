@@ -42,6 +42,10 @@ class LoadedExemplars:
     def class_names(self) -> tuple[str, ...]:
         return tuple(of_class.name for of_class in self.classes)
 
+    @property
+    def count(self) -> int:
+        return len(self.negatives) + sum(len(of_class.exemplars) for of_class in self.classes)
+
 
 def feed(digest: hashlib.blake2b, *parts: str) -> None:
     """Their number and each part's length in bytes come first, so that no two inputs are the same bytes."""

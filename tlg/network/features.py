@@ -27,6 +27,10 @@ class Features:
         """Some of the images, as Features again."""
         return Features([one[rows] for one in self.maps], self.size, None if self.token is None else self.token[rows])
 
+    @property
+    def nbytes(self) -> int:
+        return sum(one.numel() * one.element_size() for one in self.maps)
+
     def to(self, target: torch.device | torch.dtype | str) -> Features:
         token = None if self.token is None else self.token.to(target)
         return Features([one.to(target) for one in self.maps], self.size, token)

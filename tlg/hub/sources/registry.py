@@ -18,6 +18,7 @@ from tlg.hub.sources.package import PackageSource
 from tlg.hub.sources.source import Source
 from tlg.hub.sources.stores import StoreSource
 from tlg.hub.sources.torchvision import TorchvisionSource
+from tlg.network.backbones.quick_imports import compiler_on_demand
 
 PACKAGE = "package:"
 
@@ -37,7 +38,8 @@ def source_of(weights: str, backbone: str) -> tuple[Source, str]:
 
 def timm_address(backbone: str) -> str:
     """Where timm publishes the weights of `timm/<model>`."""
-    import timm
+    with compiler_on_demand():
+        import timm
 
     family, _, model = backbone.partition("/")
     config = timm.get_pretrained_cfg(model) if family == "timm" and timm.is_model(model) else None

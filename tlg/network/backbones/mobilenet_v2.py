@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torchvision.models import mobilenet_v2
-
+from tlg.network.backbones.quick_imports import compiler_on_demand
 from tlg.network.backbones.sequential import SequentialBackbone
+
+with compiler_on_demand():
+    from torchvision.models import mobilenet_v2
 
 
 class MobileNetV2(SequentialBackbone):

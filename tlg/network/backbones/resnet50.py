@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.models import resnet50
-from torchvision.models.resnet import Bottleneck
 
 from tlg.network.backbones.backbone import Backbone
+from tlg.network.backbones.quick_imports import compiler_on_demand
+
+with compiler_on_demand():
+    from torchvision.models import resnet50
+    from torchvision.models.resnet import Bottleneck
 
 
 class ResNet50(Backbone):

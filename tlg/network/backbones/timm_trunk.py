@@ -18,16 +18,19 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
 from tlg.errors import CheckpointError
 from tlg.network.backbones.backbone import Backbone, fill_trunk
 from tlg.network.backbones.dinov2_names import with_timm_names
+from tlg.network.backbones.quick_imports import compiler_on_demand
 from tlg.network.features import Features
+
+with compiler_on_demand():
+    import timm
+    from timm.data import ImageNetInfo, infer_imagenet_subset
 
 LEVEL_STRIDES = (8, 16, 32)
 VIT_LEVELS, VIT_TAPS_OF_A_LEVEL = 3, 2
