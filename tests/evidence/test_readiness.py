@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.network.test_reading import network
 from tlg.evidence import readiness as module
+from tlg.evidence.own_maps import drawn_maps
 from tlg.evidence.readiness import BELIEVED, Readiness, readiness, verdict
 
 SIDE = 96
@@ -44,7 +47,17 @@ def test_no_more_than_the_stated_number_are_tried(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "MOST_TRIED", 3)
     shots = net.encode(torch.rand(5, 3, SIDE, SIDE))
     masks = (discs(20)[:1] > 0).float().expand(5, -1, -1)
-    result = readiness(net, None, shots, masks, list(masks), lambda row: tried.append(row))
+    result = readiness(net, None, shots, drawn_maps(masks), list(masks), lambda row: tried.append(row))
     assert tried == [0, 1, 2]
     assert result.extent == pytest.approx(float(net.extent(masks)))
     assert result.prior_share == 0
+
+
+def test_own_maps_say_how_large_a_class_is_as_far_as_they_are_agreed_upon() -> None:
+    net = network()
+    shots = net.encode(torch.rand(2, 3, SIDE, SIDE))
+    maps = drawn_maps((discs(20)[:1] > 0).float().expand(2, -1, -1))
+    agreed = replace(maps, agreement=torch.tensor([1.0, 0.0]))
+    told, half = (readiness(net, None, shots, own, [None, None], lambda row: None) for own in (maps, agreed))
+    assert told == Readiness()
+    assert half == Readiness(extent=pytest.approx(float(net.extent(maps.inside)) / 2))

@@ -23,10 +23,11 @@ from tlg.errors import SpecError
 from tlg.evidence.background import Background
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded, handed_over
-from tlg.evidence.fusion import TextPresence, agreed, fuse, unmasked_map
+from tlg.evidence.fusion import TextPresence, agreed, fuse
 from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.own_maps import Shown, own_maps
 from tlg.evidence.readiness import Readiness, readiness
 from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
@@ -151,15 +152,15 @@ class NetworkAnnotator:
             return
         for index, of in enumerate(exemplars.classes):
             rows = [row for row, (_, label) in enumerate(labelled) if label == index]
-            own_SHW = torch.stack([self._own_map(own_texts[row], masks[row], row, index) for row in rows])
             vectors = self.text[[index]] if self.text is not None and self.known[index] else None
             shots = Features.cat(
                 [kept.pop(row) if row in kept else self._encode(self._input(labelled[row][0].pixels)) for row in rows]
             )
-            self.supports.append(self.network.encode_support(shots, own_SHW, vectors))
+            own = own_maps(self.network, shots, [self._shown(own_texts[row], masks[row], row, index) for row in rows])
+            self.supports.append(self.network.encode_support(shots, own.inside, vectors, own.outside))
             drawn = [masks[row] for row in rows]
             named = partial(self._named_exemplar, of.exemplars, shots, index)
-            self.readiness.append(readiness(self.network, prior, shots, own_SHW, drawn, named))
+            self.readiness.append(readiness(self.network, prior, shots, own, drawn, named))
 
     def _named_exemplar(self, shown: Sequence[LoadedExemplar], shots: Features, index: int, shot: int) -> Named | None:
         """What a class's name says of one of its exemplars."""
@@ -168,15 +169,11 @@ class NetworkAnnotator:
         seen_1 = self.names.see(self._input(shown[shot].pixels), shots[[shot]])
         return said(self.names, seen_1, [index], self.trusted, shots.size)
 
-    def _own_map(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Tensor:
-        """An exemplar's map of its own class: its mask, or what exemplars and names say."""
-        map_HW = self.fitted.support_maps[row]
-        if mask_HW is not None:
-            return map_HW
+    def _shown(self, text_HW: Tensor | None, mask_HW: Tensor | None, row: int, index: int) -> Shown:
+        """What is known of an exemplar of a class: its mask, or what exemplars and names say."""
         text_HW = text_HW.float() if text_HW is not None and self.trusted[index] else None
-        is_read = self.network is not None and not self.network.reads_query_prior
         is_taught = self.names is not None and taught_names(self.names)[index]
-        return unmasked_map(map_HW, text_HW, is_taught) if is_read else fuse(map_HW, text_HW)
+        return Shown(self.fitted.support_maps[row], mask_HW is not None, text_HW, is_taught)
 
     def annotate(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[str] | None] | None = None

@@ -22,9 +22,9 @@ from tlg.datasets.episodes import Episode, Photo, open_image
 from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
-from tlg.evidence.fusion import fuse, unmasked_map
 from tlg.evidence.names.evidence import NameEvidence, looks_at_pictures, taught_names
 from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.own_maps import OwnMaps, Shown, drawn_maps, own_maps
 from tlg.evidence.readiness import readiness
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
@@ -138,57 +138,64 @@ class Network:
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
         sources = self._sources(episodes, names, mirrored)
-        query_prior, support_prior = None, None
+        query_prior: Tensor | None = None
+        own: list[OwnMaps | None] = [None] * len(episodes)
         # Given masks stand in for the exemplars' own maps, so that a network that reads no others needs no prior.
         if self.prior is not None and self.net.spec.prior and (self.masks is None or self.net.reads_query_prior):
             query_prior, prior_BKHW = episode_priors(self.prior, query, support, len(support) // len(query))
-            support_prior = self._own_maps(episodes, prior_BKHW, sources, mirrored)
+            own = self._own_maps(episodes, support, prior_BKHW, sources, mirrored)
         if self.masks is not None:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
-            support_prior = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
+            masks_BKHW = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
+            own = [drawn_maps(masks_KHW) for masks_KHW in masks_BKHW]
+        inside, outside = stacked_maps(own)
         named = self._said(episodes, query, sources, mirrored)
-        logits_B2HW = self.net.episode(query, support, query_prior, support_prior, text, named).query
+        logits_B2HW = self.net.episode(query, support, query_prior, inside, text, named, outside).query
         margin_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
-        if self.masks is None or support_prior is None or not self.net.takes_extent:
+        if not self.net.takes_extent:
             return margin_BHW
-        rows = zip(episodes, margin_BHW, support_prior, sources, strict=True)
-        shots = support_prior.shape[1]
+        shots = len(support) // len(query)
         return torch.stack(
             [
-                self._as_drawn(
+                margin_HW
+                if maps is None
+                else self._as_shown(
                     episode,
                     margin_HW,
                     query[[row]],
                     support[slice(row * shots, (row + 1) * shots)],
-                    masks_KHW,
+                    maps,
                     source,
                     mirrored,
                 )
-                for row, (episode, margin_HW, masks_KHW, source) in enumerate(rows)
+                for row, (episode, margin_HW, maps, source) in enumerate(
+                    zip(episodes, margin_BHW, own, sources, strict=True)
+                )
             ]
         )
 
-    def _as_drawn(
+    def _as_shown(
         self,
         episode: Episode,
         margin_HW: Tensor,
         query: Features,
         shots: Features,
-        masks_KHW: Tensor,
+        own: OwnMaps,
         source: NameEvidence | None,
         mirrored: bool,
     ) -> Tensor:
-        """(H, W): log-odds as an annotator has them of a class whose exemplars were drawn."""
+        """(H, W): log-odds as an annotator has them of a class with these exemplars."""
+        drawn = [None if self.masks is None else mask_HW for mask_HW in own.inside]
 
         def named(shot: int) -> Named:
             return self._said([replace(episode, query=episode.supports[shot])], shots[[shot]], [source], mirrored)
 
         def prior_map() -> Tensor:
             assert self.prior is not None
-            return self.prior.fit([(shots[[k]], 0, mask_HW) for k, mask_HW in enumerate(masks_KHW)]).maps(query)[0, 0]
+            return self.prior.fit([(shots[[k]], 0, mask_HW) for k, mask_HW in enumerate(drawn)]).maps(query)[0, 0]
 
-        return readiness(self.net, self.prior, shots, masks_KHW, list(masks_KHW), named).applied(margin_HW, prior_map)
+        return readiness(self.net, self.prior, shots, own, drawn, named).applied(margin_HW, prior_map)
 
     def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
         """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""
@@ -221,20 +228,22 @@ class Network:
     def _own_maps(
         self,
         episodes: Sequence[Episode],
+        support: Features,
         prior_BKHW: Tensor,
         sources: Sequence[NameEvidence | None],
         mirrored: bool,
-    ) -> Tensor:
-        """The exemplars' own maps, fused with what is known of the classes' names."""
-        rows = []
-        for episode, prior_KHW, source in zip(episodes, prior_BKHW, sources, strict=True):
-            texts: list[Tensor | None] = [None] * len(prior_KHW)
+    ) -> list[OwnMaps | None]:
+        """The exemplars' own maps, with what is known of the classes' names."""
+        own: list[OwnMaps | None] = []
+        for row, (episode, prior_KHW, source) in enumerate(zip(episodes, prior_BKHW, sources, strict=True)):
+            names: list[Tensor | None] = [None] * len(prior_KHW)
             if source is not None:
-                texts = [source.map(self._seen(source, [photo], mirrored), 0) for photo in episode.supports]
+                names = [source.map(self._seen(source, [photo], mirrored), 0) for photo in episode.supports]
             is_taught = source is not None and taught_names(source)[0]
-            maps = [self._own_map(prior_HW, text, is_taught) for prior_HW, text in zip(prior_KHW, texts, strict=True)]
-            rows.append(torch.stack(maps))
-        return torch.stack(rows)
+            shown = [Shown(map_HW, False, name, is_taught) for map_HW, name in zip(prior_KHW, names, strict=True)]
+            shots = support[slice(row * len(shown), (row + 1) * len(shown))]
+            own.append(own_maps(self.net, shots, shown))
+        return own
 
     def _seen(self, source: NameEvidence, photos: Sequence[Photo], mirrored: bool) -> Any:
         """Photographs are opened for a source that looks at them."""
@@ -244,8 +253,13 @@ class Network:
             self.features.images(photos, mirrored) if is_shown else features.maps[0].new_empty(0), features
         )
 
-    def _own_map(self, prior_HW: Tensor, text_HW: Tensor | None, is_taught: bool) -> Tensor:
-        return fuse(prior_HW, text_HW) if self.net.reads_query_prior else unmasked_map(prior_HW, text_HW, is_taught)
+
+def stacked_maps(own: Sequence[OwnMaps | None]) -> tuple[Tensor | None, Tensor | None]:
+    """Inside and outside (B, K, H, W); None where nothing is known."""
+    known = [maps for maps in own if maps is not None]
+    if not known:
+        return None, None
+    return torch.stack([maps.inside for maps in known]), torch.stack([maps.outside for maps in known])
 
 
 class Swapped:

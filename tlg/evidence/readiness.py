@@ -1,7 +1,8 @@
 """How readily a class is taken, and who says so, as the drawn exemplars have it: each is answered by the others.
 
 Likeness has no scale of its own. Where a network finds too much or too little of what people drew, or the exemplar
-prior finds it better, pictures without a drawing are answered accordingly.
+prior finds it better, pictures without a drawing are answered accordingly. Where nobody drew, the exemplars' own maps
+say how large the class is, as far as they are agreed upon.
 
 Shapes: K exemplars of a class, T of them tried, H x W the input size.
 """
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import bounded_log_odds
+from tlg.evidence.own_maps import OwnMaps
 from tlg.network.features import Features
 from tlg.network.named import Named
 from tlg.network.tlg import TLG
@@ -53,22 +55,24 @@ def readiness(
     net: TLG,
     prior: Prior | None,
     shots: Features,
-    own_KHW: Tensor,
+    own: OwnMaps,
     drawn: Sequence[Tensor | None],
     named: Callable[[int], Named | None],
 ) -> Readiness:
-    """Of a class with these exemplars. `own_KHW` are the maps that the network gets of them, `drawn` (H, W) those that
+    """Of a class with these exemplars. `own` are the maps that the network gets of them, `drawn` (H, W) those that
     people drew, `named` says what the class's name says of an exemplar."""
     masks = {row: mask_HW for row, mask_HW in enumerate(drawn) if mask_HW is not None}
-    if not masks or not net.takes_extent:
+    if not net.takes_extent:
         return Readiness()
+    if not masks:
+        return Readiness(extent=float(own.agreement.mean() * net.extent(own.inside)))
     extent = Readiness(extent=extent_of(net, drawn))
     if len(masks) < FEWEST:
         return extent
     margins, priors, truths = [], [], []
     for row in list(masks)[:MOST_TRIED]:
         others = [other for other in range(len(drawn)) if other != row]
-        support = net.encode_support(shots[others], own_KHW[others], None)
+        support = net.encode_support(shots[others], own.inside[others], None, own.outside[others])
         logits_2HW = net.segment(shots[[row]], None, [support], None, named(row))[0, 0].float()
         margins.append(logits_2HW[1] - logits_2HW[0] + extent_of(net, [drawn[other] for other in others]))
         if prior is not None:

@@ -57,8 +57,20 @@ class TLG(nn.Module):
         """One backbone pass."""
         return self.backbone.encode(images_B3HW)
 
-    def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> Support:
-        """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D)."""
+    def encode_support(
+        self,
+        features: Features,
+        prior_SHW: Tensor | None,
+        text: TextVectors | None,
+        outside_SHW: Tensor | None = None,
+    ) -> Support:
+        """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D).
+
+        For a head that reads exemplars, `outside` says how much each place speaks against the class, where that is not
+        all that the prior leaves.
+        """
+        if isinstance(self.head, ReadingHead):
+            return self.head.encode_support(features, prior_SHW, outside_SHW)
         return self.head.encode_support(features, prior_SHW, text)
 
     @property
@@ -91,14 +103,15 @@ class TLG(nn.Module):
         support_prior_BKHW: Tensor | None,
         text: TextVectors | None = None,
         named: Named | None = None,
+        support_outside_BKHW: Tensor | None = None,
     ) -> EpisodeAnswer:
         """From features that are there already: support holds B * K images, the K shots of a query together.
 
-        Names say something of one class each: `named` is of N = 1.
+        Names say something of one class each: `named` is of N = 1. `outside` is as in `encode_support`.
         """
         shots = len(support) // len(query)
         if isinstance(self.head, ReadingHead):
-            return self.head.episode(query, support, support_prior_BKHW, shots, named)
+            return self.head.episode(query, support, support_prior_BKHW, shots, named, support_outside_BKHW)
         return self.head.episode(query, support, query_prior_BHW, support_prior_BKHW, shots, text)
 
     def forward(

@@ -27,7 +27,6 @@ from tlg.network.reading.memory import LevelMemory, remember
 from tlg.network.reading.mixer import Mixer
 from tlg.network.spec import NetworkSpec
 from tlg.network.support import cells_per_side
-from tlg.network.text import TextVectors
 
 # Pairs worked on at once: more gains nothing and costs memory.
 PAIRS_AT_ONCE = 16
@@ -103,9 +102,11 @@ class ReadingHead(nn.Module):
 
     # ---- what the outside calls
 
-    def encode_support(self, features: Features, prior_SHW: Tensor | None, text: TextVectors | None) -> ReadingSupport:
-        prior_AKHW = None if prior_SHW is None else prior_SHW[None]
-        return self.describe(self.look(features), prior_AKHW, len(features))
+    def encode_support(
+        self, features: Features, inside_SHW: Tensor | None, outside_SHW: Tensor | None
+    ) -> ReadingSupport:
+        inside_AKHW, outside_AKHW = (None if one is None else one[None] for one in (inside_SHW, outside_SHW))
+        return self.describe(self.look(features), inside_AKHW, len(features), outside_AKHW)
 
     def segment(self, query: Features, supports: Sequence[ReadingSupport], named: Named | None) -> Tensor:
         B, look = len(query), self.look(query)
@@ -122,11 +123,17 @@ class ReadingHead(nn.Module):
         return two_logits(at_size(logit_BNhw, query.size))
 
     def episode(
-        self, query: Features, support: Features, support_prior_BKHW: Tensor | None, shots: int, named: Named | None
+        self,
+        query: Features,
+        support: Features,
+        inside_BKHW: Tensor | None,
+        shots: int,
+        named: Named | None,
+        outside_BKHW: Tensor | None = None,
     ) -> EpisodeAnswer:
         """Support images are B * K, class by class; each exemplar is answered by its own class's memory."""
         shown, asked = self.look(support), self.look(query)
-        memory = self.describe(shown, support_prior_BKHW, shots)
+        memory = self.describe(shown, inside_BKHW, shots, outside_BKHW)
         name_BNChw = self.name_cues(asked, 1, named)
         query_B1hw = self.answers(asked, memory, None if name_BNChw is None else name_BNChw[:, 0])[-1]
         owner_I = torch.arange(len(query), device=query_B1hw.device).repeat_interleave(shots)

@@ -1,0 +1,74 @@
+"""What exemplars without a drawing are taken to show."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.network.test_reading import network
+from tlg.evidence import own_maps as module
+from tlg.evidence.fusion import unmasked_map
+from tlg.evidence.own_maps import Shown, own_maps
+
+SIDE = 96
+
+
+def thing(middle: float, doubt: float = 0.5) -> torch.Tensor:
+    """(H, W): likely inside a disc, doubtful in a ring around it, unlikely elsewhere."""
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    distance = torch.hypot((y - middle).float(), (x - middle).float())
+    return torch.full((SIDE, SIDE), 0.05).where(distance > 30, doubt).where(distance > 15, 0.95)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return network()
+
+
+def shots(net, count):
+    return net.encode(torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(count)))
+
+
+def test_doubt_speaks_for_neither_side_where_name_and_likeness_agree(net) -> None:
+    own = own_maps(net, shots(net, 1), [Shown(thing(48), by_name=thing(48))])
+    ring = thing(48) == 0.5
+    assert own.agreement.tolist() == [1.0]
+    assert torch.allclose(own.inside, thing(48)[None])
+    assert own.outside[0][ring].max() < 0.05
+    assert own.outside[0][thing(48) == 0.05].min() > 0.7
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        Shown(thing(48)),
+        Shown(thing(25), by_name=thing(75)),
+        Shown(thing(48), by_name=thing(48), is_taught=True),
+        Shown(thing(48), by_name=torch.full((SIDE, SIDE), 0.2)),
+    ],
+    ids=["no name", "elsewhere", "taught", "everywhere alike"],
+)
+def test_doubt_speaks_against_the_class_where_nobody_agrees(net, shown) -> None:
+    own = own_maps(net, shots(net, 2), [shown, shown])
+    assert own.agreement.tolist() == [0.0, 0.0]
+    assert torch.equal(own.inside[0], unmasked_map(shown.map, shown.by_name, shown.is_taught))
+    assert torch.equal(own.outside, 1 - own.inside)
+
+
+def test_what_a_person_drew_stays_beside_exemplars_that_agree(net) -> None:
+    mask = (thing(40) > 0.9).float()
+    shown = [Shown(mask, is_drawn=True, by_name=thing(40)), *(Shown(thing(48), by_name=thing(48)) for _ in range(2))]
+    own = own_maps(net, shots(net, 3), shown)
+    assert own.agreement.tolist() == [0.0, 1.0, 1.0]
+    assert torch.equal(own.inside[0], mask)
+    assert torch.equal(own.outside[0], 1 - mask)
+    alone = own_maps(net, shots(net, 1), shown[1:2])
+    assert not torch.allclose(own.inside[1], alone.inside[0])
+
+
+def test_so_many_others_answer_an_exemplar(net, monkeypatch) -> None:
+    monkeypatch.setattr(module, "MOST_OTHERS", 2)
+    asked, encode = [], type(net).encode_support
+    monkeypatch.setattr(type(net), "encode_support", lambda *given: asked.append(len(given[1])) or encode(*given))
+    own_maps(net, shots(net, 5), [Shown(thing(48), by_name=thing(48))] * 5)
+    assert asked == [2] * 5

@@ -1,0 +1,117 @@
+"""What exemplars that nobody drew on are taken to show: where their class is, and where it is not.
+
+Likeness alone errs where a picture holds many things, and so does a name. Where the two agree about places, or each
+exemplar shows what the others find in it, doubt speaks for neither side, and the exemplars of the class mend each
+other's maps. Elsewhere doubt speaks against the class: a wrong place costs more than a missing one.
+
+Shapes: K exemplars of a class, H x W the input size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tlg.evidence.fusion import bounded_log_odds, fuse, unmasked_map
+from tlg.network.features import Features
+from tlg.network.tlg import TLG
+
+# Where agreement begins and where it is whole: the correlation of likeness and name, and the overlap of an exemplar's
+# map with what the others find in it.
+NAME_AGREES, OTHERS_AGREE = (0.5, 0.7), (0.5, 0.6)
+# The power of being outside with which a place speaks against a class that is agreed upon.
+SURELY_OUTSIDE = 5
+# So many others answer an exemplar.
+MOST_OTHERS = 4
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is known of one exemplar: a map (H, W) by a person's drawing, or by likeness and by its class's name."""
+
+    map: Tensor
+    is_drawn: bool = False
+    by_name: Tensor | None = None
+    is_taught: bool = False  # whether the name was learned with masks
+
+    @property
+    def is_open(self) -> bool:
+        """What a person drew needs no agreement, and a taught name is taken at its word."""
+        return not (self.is_drawn or self.is_taught)
+
+    @property
+    def agreement(self) -> float:
+        """Of likeness and name about places, 0 to 1."""
+        if self.by_name is None or not self.is_open:
+            return 0.0
+        maps = torch.stack([self.map.flatten(), self.by_name.flatten()])
+        spread = maps - maps.mean(1, keepdim=True)
+        correlation = float((spread[0] * spread[1]).sum() / spread.norm(dim=1).prod().clamp_min(1e-6))
+        return between(correlation, *NAME_AGREES)
+
+    @property
+    def likely(self) -> Tensor:
+        """How likely each place shows the class."""
+        return self.map if self.is_drawn else fuse(self.map, self.by_name)
+
+    @property
+    def sure(self) -> Tensor:
+        """The same, where doubt speaks against the class."""
+        return self.map if self.is_drawn else unmasked_map(self.map, self.by_name, self.is_taught)
+
+
+@dataclass(frozen=True)
+class OwnMaps:
+    """How much each place speaks for the class and against it, each (K, H, W), and how far that is agreed upon (K,)."""
+
+    inside: Tensor
+    outside: Tensor
+    agreement: Tensor
+
+
+@torch.no_grad()
+def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMaps:
+    """Of a class with these exemplars, as `net` reads them."""
+    if net is None or net.reads_query_prior:
+        return drawn_maps(torch.stack([one.likely for one in shown]))
+    sure_KHW, likely_KHW = torch.stack([one.sure for one in shown]), torch.stack([one.likely for one in shown])
+    agreement_K = sure_KHW.new_tensor([one.agreement for one in shown])
+    first = _mixed(sure_KHW, likely_KHW, agreement_K)
+    open_rows = [row for row, one in enumerate(shown) if one.is_open]
+    if len(shown) == 1 or not open_rows:
+        return first
+    overlaps = []
+    for row in open_rows:
+        others = [(row + step) % len(shown) for step in range(1, min(len(shown), MOST_OTHERS + 1))]
+        support = net.encode_support(shots[others], first.inside[others], None, first.outside[others])
+        logits_2HW = net.segment(shots[[row]], None, [support], None)[0, 0].float()
+        odds_HW = logits_2HW[1] - logits_2HW[0]
+        overlaps.append(soft_overlap(odds_HW.sigmoid(), likely_KHW[row]))
+        likely_KHW[row] = torch.sigmoid((odds_HW + bounded_log_odds(likely_KHW[row])) / 2)
+    among_them = between(sum(overlaps) / len(overlaps), *OTHERS_AGREE)
+    agreement_K[open_rows] = agreement_K[open_rows].clamp_min(among_them)
+    return _mixed(sure_KHW, likely_KHW, agreement_K)
+
+
+def soft_overlap(one_HW: Tensor, other_HW: Tensor) -> float:
+    return float(torch.minimum(one_HW, other_HW).sum() / torch.maximum(one_HW, other_HW).sum())
+
+
+def between(value: float, low: float, high: float) -> float:
+    """0 at `low` and below, 1 at `high` and above."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def drawn_maps(inside_KHW: Tensor) -> OwnMaps:
+    """What is not inside is outside."""
+    return OwnMaps(inside_KHW, 1 - inside_KHW, inside_KHW.new_zeros(len(inside_KHW)))
+
+
+def _mixed(sure_KHW: Tensor, likely_KHW: Tensor, agreement_K: Tensor) -> OwnMaps:
+    weight_K11 = agreement_K[:, None, None]
+    inside_KHW = torch.lerp(sure_KHW, likely_KHW, weight_K11)
+    outside_KHW = torch.lerp(1 - sure_KHW, (1 - likely_KHW) ** SURELY_OUTSIDE, weight_K11)
+    return OwnMaps(inside_KHW, outside_KHW, agreement_K)
