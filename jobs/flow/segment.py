@@ -38,6 +38,8 @@ TRACE_SCHEMA = pa.schema(
 # Rows of one file aside, which are put together in memory.
 TABLE_BYTES = 16 * 2**20
 STAGE = "segment"
+# So much work is noted at once, which is begun again where the process dies, and no more images than these.
+NOTED_SECONDS, NOTED_IMAGES = 0.5, 256
 # Of so many on, memory counts for more than time while they are loaded: half the time, and a quarter of a gigabyte for
 # 200 of them.
 MANY_EXEMPLARS = 500
@@ -60,6 +62,7 @@ class Segmenter:
         self.provenance = provenance
         self.batch_size = batch_size
         self.notes = notes or Logbook()
+        self._noted_at_once = batch_size
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """The answers to a table of pictures, in tables of bounded size that have whole images."""
@@ -74,25 +77,40 @@ class Segmenter:
             if image.picture is None:
                 rows.append(ImageAnswers(image.uri, image.etag, (), image.error_type, image.error_message))
                 traces += _trace(image, 0.0, 1)
-        for start in range(0, len(readable), self.batch_size):
-            batch = {image.position: image for image in readable[start : start + self.batch_size]}
-            for turn in logbook.turns(self.notes, STAGE, list(batch)):
-                taken = [batch[position] for position in turn.positions]
-                began = time.perf_counter()
-                results = [_fatal()] * len(taken) if turn.is_fatal else self._annotated(taken)
-                seconds = (time.perf_counter() - began) / len(taken)
-                for image, result in zip(taken, results, strict=True):
-                    if isinstance(result, InputError):
-                        rows.append(ImageAnswers(image.uri, image.etag, (), result.kind, str(result)))
-                        traces += _trace(image, seconds, 1)
-                    else:
-                        rows.append(ImageAnswers(image.uri, image.etag, result))
-                        traces += _trace(image, seconds, records.row_count(result))
+        while readable:
+            noted, readable = readable[: self._noted_at_once], readable[self._noted_at_once :]
+            by_position = {image.position: image for image in noted}
+            began = time.perf_counter()
+            for turn in logbook.turns(self.notes, STAGE, list(by_position)):
+                for start in range(0, len(turn.positions), self.batch_size):
+                    taken = [by_position[position] for position in turn.positions[start : start + self.batch_size]]
+                    self._answer(taken, turn.is_fatal, rows, traces)
+            self._note_next((time.perf_counter() - began) / len(noted))
         answers = records.to_table(rows, self.provenance)
         trace = np.asarray(traces, np.float64).reshape(-1, len(TRACE_SCHEMA))
         for column, schema_field in enumerate(TRACE_SCHEMA):
             answers = answers.append_column(schema_field, pa.array(trace[:, column]).cast(schema_field.type))
         return answers
+
+    def _answer(
+        self, taken: list[Fetched], is_fatal: bool, rows: list[ImageAnswers], traces: list[tuple[float, ...]]
+    ) -> None:
+        """Adds the rows of a batch, and what they cost."""
+        began = time.perf_counter()
+        results = [_fatal()] * len(taken) if is_fatal else self._annotated(taken)
+        seconds = (time.perf_counter() - began) / len(taken)
+        for image, result in zip(taken, results, strict=True):
+            if isinstance(result, InputError):
+                rows.append(ImageAnswers(image.uri, image.etag, (), result.kind, str(result)))
+                traces += _trace(image, seconds, 1)
+            else:
+                rows.append(ImageAnswers(image.uri, image.etag, result))
+                traces += _trace(image, seconds, records.row_count(result))
+
+    def _note_next(self, seconds_per_image: float) -> None:
+        """A note costs a message to the logbook's process: quick pictures share one."""
+        batches = int(NOTED_SECONDS / max(seconds_per_image * self.batch_size, 1e-6))
+        self._noted_at_once = max(self.batch_size, min(batches * self.batch_size, NOTED_IMAGES))
 
     def _annotated(self, taken: list[Fetched]) -> Sequence[list[Answer] | InputError]:
         pictures = [image.picture for image in taken if image.picture is not None]

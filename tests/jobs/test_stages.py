@@ -6,10 +6,13 @@ import pytest
 
 from jobs.flow import fetch, ledger, manifest, segment
 from jobs.flow.fetch import Fetched
+from jobs.flow.logbook import Logbook
 from jobs.flow.progress import Progress, line
 from jobs.flow.work import plan_work
 from jobs.output.runs import RunSummary, duration, pace
-from tlg import store
+from tlg import exemplars, store
+from tlg.annotators.protocol import AnnotateParams
+from tlg.annotators.registry import load_model
 from tlg.answers import records
 from tlg.answers.records import Answer, ImageAnswers, Provenance
 from tlg.errors import CredentialsError, StorageError
@@ -133,3 +136,31 @@ def test_an_image_larger_than_a_table_stays_whole():
     assert [len(part) for part in segment.cut_between_images(pa.table({"position": pa.array([], pa.int64())}), 1)] == [
         0
     ]
+
+
+def test_quick_pictures_share_a_note_and_slow_ones_do_not(exemplar_folder, monkeypatch):
+    noted = []
+
+    class Book(Logbook):
+        def take_on(self, stage, positions):
+            noted.append(len(positions))
+            return super().take_on(stage, positions)
+
+    def worker():
+        loaded = exemplars.load(str(exemplar_folder))
+        model = load_model("dry-run", "cpu")
+        return segment.Segmenter(
+            model, loaded, AnnotateParams(), Provenance("m", "e", "p", "r"), batch_size=2, notes=Book()
+        )
+
+    shown = Picture(np.zeros((4, 4, 3), np.uint8), 4, 4)
+    table = fetch.to_table([Fetched(place, f"{place}.jpg", None, None, shown) for place in range(12)])
+    monkeypatch.setattr(segment, "NOTED_SECONDS", 1e9)
+    monkeypatch.setattr(segment, "NOTED_IMAGES", 8)
+    answers = list(worker()(table))
+    assert noted == [2, 8, 2]
+    assert {row["position"] for part in answers for row in part.to_pylist()} == set(range(12))
+    noted.clear()
+    monkeypatch.setattr(segment, "NOTED_SECONDS", 0.0)
+    list(worker()(table))
+    assert noted == [2] * 6
