@@ -55,6 +55,12 @@ def test_doubt_speaks_against_the_class_where_nobody_agrees(net, shown) -> None:
     assert torch.equal(own.outside, 1 - own.inside)
 
 
+def test_of_an_only_exemplar_doubt_speaks_as_far_as_it_is_unlikely(net) -> None:
+    own = own_maps(net, shots(net, 1), [Shown(thing(48))])
+    assert torch.equal(own.inside[0], unmasked_map(thing(48), None))
+    assert torch.equal(own.outside[0], 1 - thing(48))
+
+
 def test_what_a_person_drew_stays_beside_exemplars_that_agree(net) -> None:
     mask = (thing(40) > 0.9).float()
     shown = [Shown(mask, is_drawn=True, by_name=thing(40)), *(Shown(thing(48), by_name=thing(48)) for _ in range(2))]

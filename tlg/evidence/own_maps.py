@@ -79,9 +79,12 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
         return drawn_maps(torch.stack([one.likely for one in shown]))
     sure_KHW, likely_KHW = torch.stack([one.sure for one in shown]), torch.stack([one.likely for one in shown])
     agreement_K = sure_KHW.new_tensor([one.agreement for one in shown])
-    first = _mixed(sure_KHW, likely_KHW, agreement_K)
     open_rows = [row for row, one in enumerate(shown) if one.is_open]
-    if len(shown) == 1 or not open_rows:
+    if len(shown) == 1:
+        # An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely.
+        return _mixed(sure_KHW, 1 - likely_KHW, likely_KHW, agreement_K)
+    first = _mixed(sure_KHW, 1 - sure_KHW, likely_KHW, agreement_K)
+    if not open_rows:
         return first
     overlaps = []
     for row in open_rows:
@@ -93,7 +96,7 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
         likely_KHW[row] = torch.sigmoid((odds_HW + bounded_log_odds(likely_KHW[row])) / 2)
     among_them = between(sum(overlaps) / len(overlaps), *OTHERS_AGREE)
     agreement_K[open_rows] = agreement_K[open_rows].clamp_min(among_them)
-    return _mixed(sure_KHW, likely_KHW, agreement_K)
+    return _mixed(sure_KHW, 1 - sure_KHW, likely_KHW, agreement_K)
 
 
 def soft_overlap(one_HW: Tensor, other_HW: Tensor) -> float:
@@ -110,8 +113,9 @@ def drawn_maps(inside_KHW: Tensor) -> OwnMaps:
     return OwnMaps(inside_KHW, 1 - inside_KHW, inside_KHW.new_zeros(len(inside_KHW)))
 
 
-def _mixed(sure_KHW: Tensor, likely_KHW: Tensor, agreement_K: Tensor) -> OwnMaps:
+def _mixed(sure_KHW: Tensor, against_KHW: Tensor, likely_KHW: Tensor, agreement_K: Tensor) -> OwnMaps:
+    """`likely` maps as far as they are agreed upon, otherwise what is sure and what speaks against it."""
     weight_K11 = agreement_K[:, None, None]
     inside_KHW = torch.lerp(sure_KHW, likely_KHW, weight_K11)
-    outside_KHW = torch.lerp(1 - sure_KHW, (1 - likely_KHW) ** SURELY_OUTSIDE, weight_K11)
+    outside_KHW = torch.lerp(against_KHW, (1 - likely_KHW) ** SURELY_OUTSIDE, weight_K11)
     return OwnMaps(inside_KHW, outside_KHW, agreement_K)
