@@ -46,6 +46,7 @@ NOT_RUN = {
     "python3 -m venv": "installs; tests/deploy/test_dockerfile.py runs an installation",
     "make": "a target of the Makefile, for minutes to hours",
     "python -m tlg.evaluation.sheets": "needs the answers of an evaluation",
+    "python -m tlg.recipes.photo": "trains; tests/recipes/test_photo.py goes through its stages",
     "export": "sets a variable of the caller's shell",
     "curl": "asks a running endpoint, as test_the_endpoint_answers_what_its_page_asks does",
     "tlg review answers --take": "needs a tool's export; tests/review/test_review.py takes both kinds",
