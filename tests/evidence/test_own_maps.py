@@ -61,6 +61,13 @@ def test_of_an_only_exemplar_doubt_speaks_as_far_as_it_is_unlikely(net) -> None:
     assert torch.equal(own.outside[0], 1 - thing(48))
 
 
+def test_a_taught_name_is_taken_at_its_word_however_few_the_exemplars(net) -> None:
+    taught = Shown(thing(30), by_name=thing(60), is_taught=True)
+    for own in (own_maps(net, shots(net, 1), [taught]), own_maps(net, shots(net, 2), [taught] * 2)):
+        assert torch.equal(own.inside[0], unmasked_map(taught.map, taught.by_name, True))
+        assert torch.equal(own.outside, 1 - own.inside)
+
+
 def test_what_a_person_drew_stays_beside_exemplars_that_agree(net) -> None:
     mask = (thing(40) > 0.9).float()
     shown = [Shown(mask, is_drawn=True, by_name=thing(40)), *(Shown(thing(48), by_name=thing(48)) for _ in range(2))]

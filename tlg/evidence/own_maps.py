@@ -55,7 +55,7 @@ class Shown:
     @property
     def likely(self) -> Tensor:
         """How likely each place shows the class."""
-        return self.map if self.is_drawn else fuse(self.map, self.by_name)
+        return fuse(self.map, self.by_name) if self.is_open else self.sure
 
     @property
     def sure(self) -> Tensor:
