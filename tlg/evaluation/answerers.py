@@ -139,7 +139,7 @@ class Network:
         support = self.features.of([photo for _, photo in supports], mirrored)
         sources = self._sources(episodes, names, mirrored)
         query_prior: Tensor | None = None
-        own: list[OwnMaps | None] = [None] * len(episodes)
+        own: list[OwnMaps] = []
         # Given masks stand in for the exemplars' own maps, so that a network that reads no others needs no prior.
         if self.prior is not None and self.net.spec.prior and (self.masks is None or self.net.reads_query_prior):
             query_prior, prior_BKHW = episode_priors(self.prior, query, support, len(support) // len(query))
@@ -149,18 +149,17 @@ class Network:
             stacked = torch.stack(truth).to(self.features.device)
             masks_BKHW = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
             own = [drawn_maps(masks_KHW) for masks_KHW in masks_BKHW]
-        inside, outside = stacked_maps(own)
+        inside = torch.stack([maps.inside for maps in own]) if own else None
+        outside = torch.stack([maps.outside for maps in own]) if own else None
         named = self._said(episodes, query, sources, mirrored)
         logits_B2HW = self.net.episode(query, support, query_prior, inside, text, named, outside).query
         margin_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
-        if not self.net.takes_extent:
+        if not own or not self.net.takes_extent:
             return margin_BHW
         shots = len(support) // len(query)
         return torch.stack(
             [
-                margin_HW
-                if maps is None
-                else self._as_shown(
+                self._as_shown(
                     episode,
                     margin_HW,
                     query[[row]],
@@ -232,9 +231,9 @@ class Network:
         prior_BKHW: Tensor,
         sources: Sequence[NameEvidence | None],
         mirrored: bool,
-    ) -> list[OwnMaps | None]:
+    ) -> list[OwnMaps]:
         """The exemplars' own maps, with what is known of the classes' names."""
-        own: list[OwnMaps | None] = []
+        own = []
         for row, (episode, prior_KHW, source) in enumerate(zip(episodes, prior_BKHW, sources, strict=True)):
             names: list[Tensor | None] = [None] * len(prior_KHW)
             if source is not None:
@@ -252,14 +251,6 @@ class Network:
         return source.see(
             self.features.images(photos, mirrored) if is_shown else features.maps[0].new_empty(0), features
         )
-
-
-def stacked_maps(own: Sequence[OwnMaps | None]) -> tuple[Tensor | None, Tensor | None]:
-    """Inside and outside (B, K, H, W); None where nothing is known."""
-    known = [maps for maps in own if maps is not None]
-    if not known:
-        return None, None
-    return torch.stack([maps.inside for maps in known]), torch.stack([maps.outside for maps in known])
 
 
 class Swapped:
