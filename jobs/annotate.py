@@ -156,6 +156,7 @@ class _Job:
             force,
             seen,
             deferred.load(spec.output.uri, self.access),
+            execution.expect,
         )
         gone = done.known[~seen.has(done.known)]
         summary.listed, summary.images, summary.replaced = work.listed, work.count, work.replaced

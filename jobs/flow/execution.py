@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jobs.flow import pipeline
+from jobs.flow.early_ray import EarlyRay
 from jobs.flow.here import Here
 from jobs.flow.room import cores, processes
 from jobs.flow.stages import Executor, Stages
@@ -35,6 +34,7 @@ class Execution:
         self._stack = contextlib.ExitStack()
         self._stages: Stages | None = None
         self._here: Here | None = None
+        self._ray: EarlyRay | None = None
         self._executor: Executor | None = None
 
     def __enter__(self) -> Execution:
@@ -48,7 +48,12 @@ class Execution:
         if fits_here(self._spec.workers, self._address):
             self._start_here()
         else:
-            threading.Thread(target=importlib.import_module, args=("ray.data",), daemon=True).start()
+            self._start_ray()
+
+    def expect(self, count: int) -> None:
+        """So many images at least are to be answered; more may be listed."""
+        if count and not self._suits_here(count):
+            self._start_ray().look_up()
 
     def introduce(self, stages: Stages) -> None:
         """Before `executor`: what the spec does not say."""
@@ -64,16 +69,25 @@ class Execution:
 
     def _chosen(self, work: Work) -> Executor:
         workers = self._spec.workers
-        if work.count <= MOST_IMAGES_HERE and fits_here(workers, self._address):
+        if self._suits_here(work.count):
             count = processes(workers, work.count)
             self._say(f"starting {count} worker{'s' * (count > 1)}")
             return self._start_here()
-        if self._here is not None:
-            self._here.close()
         self._say(f"starting Ray and {_counted(workers)}")
-        vitals = self._stack.enter_context(pipeline.ray_session(self._address, workers))
+        vitals = self._start_ray().vitals()
         assert self._stages is not None
         return pipeline.OnRay(self._stages, vitals)
+
+    def _suits_here(self, count: int) -> bool:
+        return count <= MOST_IMAGES_HERE and fits_here(self._spec.workers, self._address)
+
+    def _start_ray(self) -> EarlyRay:
+        if self._ray is None:
+            if self._here is not None:
+                self._here.close()
+                self._here = None
+            self._ray = self._stack.enter_context(EarlyRay(self._address, self._spec.workers))
+        return self._ray
 
     def _start_here(self) -> Here:
         if self._here is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,9 +50,13 @@ TABLE_IMAGES = 512
 AHEAD_IMAGES = 32
 AHEAD_BYTES = 64 * 2**20
 DOWNLOAD_THREADS = 16
+# Small images are decoded together until they are so many or so large.
+TOGETHER_IMAGES = 32
+TOGETHER_BYTES = 64 * 2**10
 # An image that could not be had by runs of so long a time becomes an error: the third night's.
 LONGEST_PUT_OFF_SECONDS = 36 * 3600.0
 STAGE = "fetch"
+NO_MEMORY = "too_large", "decoding needs more memory than the worker has"
 
 
 @dataclass
@@ -103,25 +107,80 @@ class Fetcher:
             yield from map(_fatal, some) if turn.is_fatal else self._decoded(some)
 
     def _decoded(self, rows: list[dict]) -> Iterator[Fetched]:
+        """Images are fetched while those before them are decoded, small ones some at a time."""
+        begun: _Begun | None = None
+        try:
+            for some in _together(self._loaded(rows)):
+                done, begun = begun.finished() if begun else [], None
+                begun = _Begun(some, self.max_pixels)
+                yield from done
+            done, begun = begun.finished() if begun else [], None
+            yield from done
+        finally:
+            if begun is not None:
+                begun.give_up()
+
+    def _loaded(self, rows: list[dict]) -> Iterator[tuple[Fetched, bytes | None]]:
         for row, load in downloads(rows, self.access, self.max_bytes):
             image = Fetched(row["position"], row["uri"], row["etag"], row["labels"])
-            try:
-                content, image.fetch_seconds = load()
-                start = time.perf_counter()
-                image.picture = images.guarded_decode(content, self.max_pixels)
-                image.decode_seconds = time.perf_counter() - start
-            except InputError as error:
-                image.error_type, image.error_message = error.kind, str(error)
-            except CredentialsError:
-                raise
-            except StorageError as error:
-                image.error_type, image.error_message = error.kind, str(error)
-                since = row["put_off_at"]
-                may_wait = since is None or self.clock() - since < LONGEST_PUT_OFF_SECONDS
-                image.deferred = error.transient and may_wait
-            except MemoryError:
-                image.error_type, image.error_message = "too_large", "decoding needs more memory than the worker has"
-            yield image
+            yield image, self._content(image, row, load)
+
+    def _content(self, image: Fetched, row: dict, load: Callable[[], tuple[bytes, float]]) -> bytes | None:
+        """The image's bytes; where there are none, the image says why."""
+        try:
+            content, image.fetch_seconds = load()
+            return content
+        except CredentialsError:
+            raise
+        except InputError as error:
+            image.error_type, image.error_message = error.kind, str(error)
+        except StorageError as error:
+            image.error_type, image.error_message = error.kind, str(error)
+            since = row["put_off_at"]
+            may_wait = since is None or self.clock() - since < LONGEST_PUT_OFF_SECONDS
+            image.deferred = error.transient and may_wait
+        except MemoryError:
+            image.error_type, image.error_message = NO_MEMORY
+        return None
+
+
+class _Begun:
+    """Images that are being decoded, but for those that could not be had."""
+
+    def __init__(self, loaded: list[tuple[Fetched, bytes | None]], max_pixels: int):
+        self._images = [image for image, _ in loaded]
+        self._here = [image for image, content in loaded if content is not None]
+        contents = [content for _, content in loaded if content is not None]
+        self._decoding = images.begin_to_decode(contents, max_pixels) if contents else None
+
+    def finished(self) -> list[Fetched]:
+        outcomes = self._decoding.outcomes() if self._decoding else []
+        for image, (result, seconds) in zip(self._here, outcomes, strict=True):
+            image.decode_seconds = seconds
+            if isinstance(result, InputError):
+                image.error_type, image.error_message = result.kind, str(result)
+            elif isinstance(result, MemoryError):
+                image.error_type, image.error_message = NO_MEMORY
+            else:
+                image.picture = result
+        return self._images
+
+    def give_up(self) -> None:
+        if self._decoding is not None:
+            self._decoding.give_up()
+
+
+def _together(loaded: Iterable[tuple[Fetched, bytes | None]]) -> Iterator[list[tuple[Fetched, bytes | None]]]:
+    some: list[tuple[Fetched, bytes | None]] = []
+    size = 0
+    for image, content in loaded:
+        some.append((image, content))
+        size += len(content or b"")
+        if size >= TOGETHER_BYTES or len(some) >= TOGETHER_IMAGES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _fatal(row: dict) -> Fetched:

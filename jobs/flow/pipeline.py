@@ -91,7 +91,7 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[Vitals]:
         embedded = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         connect(num_cpus=cpus, **embedded, **quiet)
     try:
-        _catch_signals_again()
+        catch_signals_again()
         _check_room(workers, is_embedded=not address)
         with losses_explained():
             yield vitals.of_this_driver(is_own=not address)
@@ -108,7 +108,7 @@ def ray_session(address: str | None, workers: WorkersSpec) -> Iterator[Vitals]:
         ray.shutdown()
 
 
-def _catch_signals_again() -> None:
+def catch_signals_again() -> None:
     """Ray takes SIGTERM over and prints a stack; a job that is stopped says so in a line of its own."""
     if threading.current_thread() is threading.main_thread():
         handler = signal.getsignal(signal.SIGTERM)

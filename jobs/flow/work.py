@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from tlg.answers import records
 
 # One file of work holds this many images, in groups; a unit of work is a group or an even part of one.
 IMAGES_PER_FILE = 51_200
-IMAGES_PER_GROUP = 512
+IMAGES_PER_GROUP = 2_048
 
 SCHEMA = pa.schema(
     [
@@ -85,10 +85,12 @@ def plan_work(
     force: bool = False,
     seen: NumberSet | None = None,
     put_off: Mapping[str, float] | None = None,
+    expect: Callable[[int], object] | None = None,
 ) -> Work:
     """Write down what is left to do. Of an image that is listed twice, the first counts.
 
-    `seen` gets every image that is listed; `put_off` says since when images could not be had.
+    `seen` gets every image that is listed; `put_off` says since when images could not be had. `expect` hears now and
+    then how many there are to do at least.
     """
     work = Work(folder, access)
     class_ids = {name: number for number, name in enumerate(class_names, start=1)}
@@ -128,6 +130,8 @@ def plan_work(
             together = pa.concat_tables(waiting)
             _write(work, together.slice(0, IMAGES_PER_FILE))
             waiting = [together.slice(IMAGES_PER_FILE)]
+        if expect is not None:
+            expect(work.count + sum(map(len, waiting)))
     if sum(map(len, waiting)):
         _write(work, pa.concat_tables(waiting))
     return work

@@ -1,10 +1,12 @@
 """Pictures are decoded in a process that can be killed: the same pixels, and nobody waits for ever."""
 
+import io
 import os
 import signal
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jobs.flow import fetch
 from tests.jobs import collection, odd_files
@@ -19,6 +21,18 @@ connection = socket.socket(fileno=int(sys.argv[1]))
 connection.sendall(b".")
 connection.recv(1)
 os.kill(os.getpid(), signal.SIGSEGV)
+"""
+CRASHING_AT_BMP = """
+import os, signal, sys
+sys.path[:] = sys.argv[2:]
+from tlg.pictures import decoder_process, decoding
+decode = decoding.decode
+def crashing(content, *rest):
+    if content.startswith(b"BM"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode(content, *rest)
+decoding.decode = crashing
+decoder_process.main(int(sys.argv[1]))
 """
 
 
@@ -110,6 +124,49 @@ def test_processes_end_with_whoever_asks(fresh):
     (process,) = fresh._processes
     process._connection.close()
     assert process._process.wait() == 0
+
+
+def test_small_pictures_are_decoded_together_whatever_else_is_among_them(fresh):
+    contents = [PLAIN, b"nothing", collection.picture(2)]
+    first, refused, last = (result for result, _ in guarded.begin_to_decode(contents).outcomes())
+    assert np.array_equal(first.pixels, pictures.decode(PLAIN).pixels)
+    assert refused.kind == "not_an_image"
+    assert np.array_equal(last.pixels, pictures.decode(contents[2]).pixels)
+    assert len(fresh._processes) == 1
+
+
+def test_pictures_that_do_not_fit_into_memory_together_are_decoded_one_after_the_other(fresh):
+    large = io.BytesIO()
+    Image.new("RGB", (3000, 2500), (9, 8, 7)).save(large, "PNG")
+    outcomes = guarded.begin_to_decode([PLAIN, large.getvalue(), large.getvalue(), PLAIN]).outcomes()
+    assert [result.height for result, _ in outcomes] == [40, 2500, 2500, 40]
+    assert all(np.array_equal(result.pixels[0, 0], (9, 8, 7)) for result, _ in outcomes[1:3])
+    assert len(fresh._processes) == 1
+
+
+def test_a_picture_that_takes_too_long_costs_its_company_nothing(slow, fresh, monkeypatch):
+    pictures.guarded_decode(PLAIN)
+    monkeypatch.setattr(guarded, "SECONDS", 0.3)
+    first, refused, last = (result for result, _ in guarded.begin_to_decode([PLAIN, slow, PLAIN]).outcomes())
+    assert (first.height, refused.kind, last.height) == (40, "too_slow", 40)
+
+
+def test_a_picture_that_crashes_the_decoder_costs_its_company_nothing(fresh, monkeypatch):
+    monkeypatch.setattr(guarded, "PROGRAM", CRASHING_AT_BMP)
+    bitmap = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(bitmap, "BMP")
+    first, refused, last = (
+        result for result, _ in guarded.begin_to_decode([PLAIN, bitmap.getvalue(), PLAIN]).outcomes()
+    )
+    assert (first.height, refused.kind, last.height) == (40, "decoder_died", 40)
+
+
+def test_a_process_that_is_given_up_is_not_used_again(fresh):
+    pictures.guarded_decode(PLAIN)
+    (process,) = fresh._processes
+    guarded.begin_to_decode([PLAIN]).give_up()
+    assert process._process.returncode == -signal.SIGKILL
+    assert not fresh._processes
 
 
 def test_a_job_goes_on_after_a_picture_that_takes_too_long(slow, fresh, monkeypatch, tmp_path):

@@ -66,6 +66,7 @@ class LocalStore(Store):
 
     def entries(self, folder: str, left_out: LeftOut) -> Iterator[tuple[str, Entry]]:
         root = path_in_store(folder)
+        above = len(root.rstrip(os.sep)) + 1
         pending = [root]
         while pending:
             here = pending.pop()
@@ -78,7 +79,7 @@ class LocalStore(Store):
                 else:
                     # A link to nowhere is an entry too: reading it will say what is wrong.
                     entry = local_state(child.path) or Entry(local_uri(child.path), "", 0)
-                    yield os.path.relpath(child.path, root).replace(os.sep, "/"), entry
+                    yield child.path[above:].replace(os.sep, "/"), entry
             pending += reversed(below)
 
     def write(self, uri: str, content: bytes) -> None:

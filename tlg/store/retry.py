@@ -20,14 +20,29 @@ _growing = wait_exponential_jitter(initial=FIRST_PAUSE_SECONDS, max=LONGEST_PAUS
 
 def patiently(action: Callable[[], R], seconds: float) -> R:
     """`action()`, tried again with growing pauses while its store may recover; no attempt begins after `seconds`."""
+    began = time.monotonic()
+    try:
+        return action()  # nearly always: the policy costs as much as reading a small file
+    except StorageError as error:
+        if not error.transient:
+            raise
+        failed: StorageError | None = error
+
+    def again() -> R:
+        nonlocal failed
+        if failed is None:
+            return action()
+        first, failed = failed, None
+        raise first
+
     policy = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, StorageError) and error.transient),
         wait=_pause,
-        stop=stop_before_delay(seconds) | stop_after_attempt(ATTEMPTS),
+        stop=stop_before_delay(seconds - (time.monotonic() - began)) | stop_after_attempt(ATTEMPTS),
         sleep=sleep,
         reraise=True,
     )
-    return policy(action)
+    return policy(again)
 
 
 def sleep(seconds: float) -> None:
