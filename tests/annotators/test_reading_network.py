@@ -17,6 +17,7 @@ from tlg.errors import SpecError
 from tlg.evidence.fusion import bounded_log_odds
 from tlg.evidence.names.classifier import ClassifierNames
 from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.reach import Witnesses
 from tlg.evidence.readiness import Readiness
 from tlg.exemplars import LoadedExemplars, address_of_names
 from tlg.hub import zoo
@@ -92,7 +93,8 @@ def test_where_the_prior_counts_alone_its_map_is_the_answer(model: NetworkModel,
     features = annotator._encode(annotator._input(pictures[0].pixels))
     odds_HW = bounded_log_odds(annotator._prior_map(features, 0))
     margin_HW = torch.randn_like(odds_HW)
-    assert torch.equal(annotator.readiness[0].applied(margin_HW, lambda: annotator._prior_map(features, 0)), odds_HW)
+    witnesses = Witnesses(features.maps[0][0], lambda: annotator._prior_map(features, 0), None)
+    assert torch.equal(annotator.readiness[0].applied(margin_HW, witnesses), odds_HW)
     monkeyed = annotator.annotate(pictures[:1])[0][0]
     annotator.readiness[0] = Readiness()
     assert monkeyed != annotator.annotate(pictures[:1])[0][0]

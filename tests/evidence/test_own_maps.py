@@ -8,7 +8,7 @@ import torch
 from tests.network.test_reading import network
 from tlg.evidence import own_maps as module
 from tlg.evidence.fusion import unmasked_map
-from tlg.evidence.own_maps import Shown, own_maps
+from tlg.evidence.own_maps import NAMELESS_DOUBT, Shown, own_maps
 
 SIDE = 96
 
@@ -51,13 +51,15 @@ def test_doubt_speaks_for_neither_side_where_name_and_likeness_agree(net) -> Non
 def test_doubt_speaks_against_the_class_where_nobody_agrees(net, shown) -> None:
     own = own_maps(net, shots(net, 2), [shown, shown])
     assert own.agreement.tolist() == [0.0, 0.0]
-    assert torch.equal(own.inside[0], unmasked_map(shown.map, shown.by_name, shown.is_taught))
+    is_nameless = shown.by_name is None
+    against = shown.map**NAMELESS_DOUBT if is_nameless else unmasked_map(shown.map, shown.by_name, shown.is_taught)
+    assert torch.equal(own.inside[0], against)
     assert torch.equal(own.outside, 1 - own.inside)
 
 
 def test_of_an_only_exemplar_doubt_speaks_as_far_as_it_is_unlikely(net) -> None:
     own = own_maps(net, shots(net, 1), [Shown(thing(48))])
-    assert torch.equal(own.inside[0], unmasked_map(thing(48), None))
+    assert torch.equal(own.inside[0], thing(48) ** NAMELESS_DOUBT)
     assert torch.equal(own.outside[0], 1 - thing(48))
 
 

@@ -28,6 +28,7 @@ from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.own_maps import Shown, own_maps
+from tlg.evidence.reach import Witnesses
 from tlg.evidence.readiness import Readiness, readiness
 from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
@@ -288,9 +289,14 @@ class NetworkAnnotator:
             logits_A2HW = network.segment(features[[row]], None, supports, None, named).float()[0]
             margins = [
                 self.readiness[index].applied(
-                    logits_2HW[1] - logits_2HW[0], partial(self._prior_map, features[[row]], index)
+                    logits_A2HW[place, 1] - logits_A2HW[place, 0],
+                    Witnesses(
+                        network.finest(features[[row]])[0],
+                        partial(self._prior_map, features[[row]], index),
+                        named.place[0, place].sigmoid() if named is not None and self.trusted[index] else None,
+                    ),
                 )
-                for index, logits_2HW in zip(present, logits_A2HW, strict=True)
+                for place, index in enumerate(present)
             ]
             foreground_1AHW = torch.stack(margins)[None].sigmoid()
             foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))

@@ -25,6 +25,7 @@ from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.names.evidence import NameEvidence, looks_at_pictures, taught_names
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.own_maps import OwnMaps, Shown, drawn_maps, own_maps
+from tlg.evidence.reach import Witnesses
 from tlg.evidence.readiness import readiness
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
@@ -166,6 +167,7 @@ class Network:
                     support[slice(row * shots, (row + 1) * shots)],
                     maps,
                     source,
+                    named.place[row, 0],
                     mirrored,
                 )
                 for row, (episode, margin_HW, maps, source) in enumerate(
@@ -182,6 +184,7 @@ class Network:
         shots: Features,
         own: OwnMaps,
         source: NameEvidence | None,
+        place_HW: Tensor,
         mirrored: bool,
     ) -> Tensor:
         """(H, W): log-odds as an annotator has them of a class with these exemplars."""
@@ -194,7 +197,9 @@ class Network:
             assert self.prior is not None
             return self.prior.fit([(shots[[k]], 0, mask_HW) for k, mask_HW in enumerate(drawn)]).maps(query)[0, 0]
 
-        return readiness(self.net, self.prior, shots, own, drawn, named).applied(margin_HW, prior_map)
+        by_name_HW = None if source is None else place_HW.sigmoid()
+        witnesses = Witnesses(self.net.finest(query)[0], prior_map, by_name_HW)
+        return readiness(self.net, self.prior, shots, own, drawn, named).applied(margin_HW, witnesses)
 
     def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
         """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""

@@ -10,7 +10,7 @@ Shapes: K exemplars of a class, H x W the input size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from tlg.network.tlg import TLG
 # Where agreement begins and where it is whole: the correlation of likeness and name, and the overlap of an exemplar's
 # map with what the others find in it.
 NAME_AGREES, OTHERS_AGREE = (0.5, 0.7), (0.5, 0.6)
+# The power that makes doubtful places count less where nobody knows the name either.
+NAMELESS_DOUBT = 6
 # The power of being outside with which a place speaks against a class that is agreed upon.
 SURELY_OUTSIDE = 5
 # So many others answer an exemplar.
@@ -47,10 +49,7 @@ class Shown:
         """Of likeness and name about places, 0 to 1."""
         if self.by_name is None or not self.is_open:
             return 0.0
-        maps = torch.stack([self.map.flatten(), self.by_name.flatten()])
-        spread = maps - maps.mean(1, keepdim=True)
-        correlation = float((spread[0] * spread[1]).sum() / spread.norm(dim=1).prod().clamp_min(1e-6))
-        return between(correlation, *NAME_AGREES)
+        return between(alike(self.map, self.by_name), *NAME_AGREES)
 
     @property
     def likely(self) -> Tensor:
@@ -60,16 +59,24 @@ class Shown:
     @property
     def sure(self) -> Tensor:
         """The same, where doubt speaks against the class."""
-        return self.map if self.is_drawn else unmasked_map(self.map, self.by_name, self.is_taught)
+        if self.is_drawn:
+            return self.map
+        if self.by_name is None:
+            return self.map**NAMELESS_DOUBT
+        return unmasked_map(self.map, self.by_name, self.is_taught)
 
 
 @dataclass(frozen=True)
 class OwnMaps:
-    """How much each place speaks for the class and against it, each (K, H, W), and how far that is agreed upon (K,)."""
+    """How much each place speaks for the class and against it, each (K, H, W), and how far that is agreed upon (K,).
+
+    `is_alone`: of an only exemplar that nobody drew on, and whose name was not learned with masks.
+    """
 
     inside: Tensor
     outside: Tensor
     agreement: Tensor
+    is_alone: bool = False
 
 
 @torch.no_grad()
@@ -82,7 +89,7 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
     open_rows = [row for row, one in enumerate(shown) if one.is_open]
     if len(shown) == 1:
         # An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely.
-        return _mixed(sure_KHW, 1 - likely_KHW, likely_KHW, agreement_K)
+        return replace(_mixed(sure_KHW, 1 - likely_KHW, likely_KHW, agreement_K), is_alone=bool(open_rows))
     first = _mixed(sure_KHW, 1 - sure_KHW, likely_KHW, agreement_K)
     if not open_rows:
         return first
@@ -97,6 +104,13 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
     among_them = between(sum(overlaps) / len(overlaps), *OTHERS_AGREE)
     agreement_K[open_rows] = agreement_K[open_rows].clamp_min(among_them)
     return _mixed(sure_KHW, 1 - sure_KHW, likely_KHW, agreement_K)
+
+
+def alike(one_HW: Tensor, other_HW: Tensor) -> float:
+    """The correlation of two maps."""
+    maps = torch.stack([one_HW.flatten(), other_HW.flatten()]).float()
+    spread = maps - maps.mean(1, keepdim=True)
+    return float((spread[0] * spread[1]).sum() / spread.norm(dim=1).prod().clamp_min(1e-6))
 
 
 def soft_overlap(one_HW: Tensor, other_HW: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 Likeness has no scale of its own. Where a network finds too much or too little of what people drew, or the exemplar
 prior finds it better, pictures without a drawing are answered accordingly. Where nobody drew, the exemplars' own maps
-say how large the class is, as far as they are agreed upon.
+say how large the class is, as far as they are agreed upon, and beside an only exemplar the picture itself.
 
 Shapes: K exemplars of a class, T of them tried, H x W the input size.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 from tlg.evidence.exemplar import Prior
 from tlg.evidence.fusion import bounded_log_odds
 from tlg.evidence.own_maps import OwnMaps
+from tlg.evidence.reach import Witnesses
 from tlg.network.features import Features
 from tlg.network.named import Named
 from tlg.network.tlg import TLG
@@ -37,17 +38,21 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class Readiness:
-    """`extent` and `shift` are added to the network's log-odds; beside them the prior's count `prior_share`."""
+    """`extent` and `shift` are added to the network's log-odds; beside them the prior's count `prior_share`.
+    `asks_picture`: every picture has a say in how far the class reaches."""
 
     extent: float = 0.0
     shift: float = 0.0
     prior_share: float = 0.0
+    asks_picture: bool = False
 
-    def applied(self, margin_HW: Tensor, prior: Callable[[], Tensor]) -> Tensor:
-        """(H, W) log-odds of the class; the prior's map is made where it counts."""
+    def applied(self, margin_HW: Tensor, witnesses: Witnesses) -> Tensor:
+        """(H, W) log-odds of the class."""
         margin_HW = margin_HW + self.extent
         if self.prior_share:
-            margin_HW = torch.lerp(margin_HW, bounded_log_odds(prior()), self.prior_share)
+            margin_HW = torch.lerp(margin_HW, bounded_log_odds(witnesses.likeness()), self.prior_share)
+        if self.asks_picture:
+            margin_HW = witnesses.reached(margin_HW)
         return margin_HW + self.shift
 
 
@@ -65,7 +70,8 @@ def readiness(
     if not net.takes_extent:
         return Readiness()
     if not masks:
-        return Readiness(extent=float(own.agreement.mean() * net.extent(own.inside)))
+        extent_by_maps = float(own.agreement.mean() * net.extent(own.inside))
+        return Readiness(extent=extent_by_maps, asks_picture=own.is_alone)
     extent = Readiness(extent=extent_of(net, drawn))
     if len(masks) < FEWEST:
         return extent

@@ -82,6 +82,11 @@ class TLG(nn.Module):
         """What drawn masks of a class add to its logits."""
         return extent(masks_KHW) if self.takes_extent else masks_KHW.new_zeros(())
 
+    def finest(self, features: Features) -> Tensor:
+        """(B, C, h, w): the finest map that is related to exemplars'; of a reading network."""
+        assert isinstance(self.head, ReadingHead)
+        return self.head.look(features).levels[0]
+
     def segment(
         self,
         query: Features,

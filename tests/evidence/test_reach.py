@@ -1,0 +1,80 @@
+"""How far a class with an only exemplar reaches: to where the picture parts, if likeness and name agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.network.test_reading import network
+from tlg.evidence.own_maps import Shown, own_maps
+from tlg.evidence.reach import FARTHEST, Witnesses, reach
+from tlg.evidence.readiness import Readiness, readiness
+
+SIDE = 96
+
+
+def distance() -> torch.Tensor:
+    """(H, W) from the middle."""
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    return torch.hypot((y - 48).float(), (x - 48).float())
+
+
+def cone(radius: float) -> torch.Tensor:
+    """(H, W) log-odds that fall evenly from the middle and are even at so many pixels."""
+    return (radius - distance()) / 4
+
+
+def disc(radius: float) -> torch.Tensor:
+    """(1, h, w): a picture of one thing."""
+    return (distance()[::4, ::4] < radius).float()[None]
+
+
+@pytest.mark.parametrize("found", [20, 26, 32, 36])
+def test_the_class_ends_where_the_picture_parts(found: int) -> None:
+    # 4 pixels are one step of the log-odds.
+    assert reach(cone(found), disc(28)) == pytest.approx((28 - found) / 4, abs=0.6)
+
+
+def test_no_more_than_so_far() -> None:
+    assert reach(cone(8), disc(44)) <= FARTHEST
+    assert reach(cone(44), disc(8)) >= -FARTHEST
+
+
+def test_a_picture_without_parts_moves_nothing_far() -> None:
+    assert abs(reach(cone(28), torch.ones(1, 24, 24))) < 1
+    assert torch.isfinite(torch.tensor(reach(torch.zeros(SIDE, SIDE), torch.ones(1, 24, 24))))
+
+
+def test_it_asks_for_agreement() -> None:
+    margin = cone(20)
+    inside, elsewhere = (cone(28)).sigmoid(), (cone(28)).roll(40, 1).sigmoid()
+    agreed = Witnesses(disc(28), lambda: inside, inside)
+    assert (agreed.reached(margin) - margin).mean() > 1.4
+    for witnesses in (
+        Witnesses(disc(28), lambda: inside, elsewhere),
+        Witnesses(disc(28), lambda: elsewhere, elsewhere),
+    ):
+        assert torch.equal(witnesses.reached(margin), margin)
+
+
+def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
+    def unasked() -> torch.Tensor:
+        raise AssertionError
+
+    margin = cone(20)
+    assert Witnesses(disc(28), unasked, None).reached(margin) is margin
+
+
+def test_only_an_only_exemplar_without_a_drawing_leaves_it_to_the_picture() -> None:
+    net = network()
+    likely = cone(28).sigmoid()
+
+    def of(*shown: Shown) -> Readiness:
+        shots = net.encode(torch.rand(len(shown), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)))
+        drawn = [one.map if one.is_drawn else None for one in shown]
+        return readiness(net, None, shots, own_maps(net, shots, list(shown)), drawn, lambda _: None)
+
+    assert of(Shown(likely, by_name=likely)).asks_picture
+    assert not of(Shown(likely, by_name=likely), Shown(likely, by_name=likely)).asks_picture
+    assert not of(Shown(likely, is_drawn=True)).asks_picture
+    assert not of(Shown(likely, by_name=likely, is_taught=True)).asks_picture
