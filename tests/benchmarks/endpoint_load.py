@@ -156,7 +156,7 @@ def served(store: Path, replicas: int) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"port": port, "store": store, "replicas.min": replicas, "replicas.max": replicas}
+    settings = {"port": port, "store": store, "replicas.min": replicas, "replicas.max": replicas, "model": MODEL}
     command = [sys.executable, "-m", "tlg", "serve"]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
