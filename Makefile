@@ -50,6 +50,9 @@ clean:
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/harness.py $(ONLY)
 
+# Two at a time, a thread each; every line of the input is the last word of a command.
+IN_TURNS := xargs -P 2 -n 1
+
 # The tables of docs/accuracy.md from ../shared; started again, it goes on where it was. ONLY=rows or ONLY=photographs.
 accuracy: $(patsubst %,accuracy-%,$(or $(ONLY),rows photographs))
 
@@ -57,7 +60,9 @@ accuracy-rows: $(STAMP)
 	$(BIN)/python -m tlg.evaluation.comparison configs/accuracy/rows.yaml
 
 accuracy-photographs: $(STAMP)
-	for fold in 0 1 2; do $(BIN)/python -m tlg.recipes.photo bank kinds train export --fold $$fold || exit 1; done
+	printf '%s\n' 0 1 2 | $(IN_TURNS) $(BIN)/python -m tlg.recipes.photo bank kinds train export --fold
+	printf '%s\n' msrc_v2 camvid neu_seg minicoco | \
+		OMP_NUM_THREADS=1 $(IN_TURNS) $(BIN)/python -m tlg.evaluation.collections configs/accuracy/photographs.yaml
 	$(BIN)/python -m tlg.evaluation.collections configs/accuracy/photographs.yaml
 
 # The archives of a release, installed and used under every Python that is here: minutes, and a few GB for each.

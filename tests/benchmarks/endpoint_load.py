@@ -35,6 +35,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tlg import exemplars, pictures
+from tlg.allocation import keep_freed_memory
 from tlg.annotators.protocol import AnnotateParams
 from tlg.annotators.registry import load_annotator
 from tlg.answers.wire import Answers
@@ -65,6 +66,7 @@ def scene(seed: int, disc: bool = True) -> bytes:
 
 def bare(model: str, set_uri: str, contents: list[bytes], count: int, batch: int, threads: int) -> tuple[float, list]:
     """Images a second of decoding and annotating in batches, nothing else, and the answers to compare with."""
+    keep_freed_memory()  # as replicas do
     torch.set_num_threads(threads)
     params = AnnotateParams()
     annotator = load_annotator(model, exemplars.load(set_uri), params)
