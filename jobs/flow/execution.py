@@ -47,7 +47,8 @@ class Execution:
         """There will be work: what takes long begins while exemplars are read and the collection is listed."""
         if fits_here(self._spec.workers, self._address):
             self._start_here()
-        else:
+        elif self._spec.run.background == "model":
+            # What is ordinary in a collection is looked up before, in a session of its own that ends.
             self._start_ray()
 
     def expect(self, count: int) -> None:

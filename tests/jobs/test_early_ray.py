@@ -92,3 +92,14 @@ def test_where_ray_is_certain_it_starts_before_anything_is_listed(session, tmp_p
         assert not session
         running.prepare()
     assert [what for what, _ in session] == ["begun", "ended"]
+
+
+def test_ray_is_left_to_whoever_looks_at_the_collection_first(session, tmp_path, exemplar_folder, monkeypatch):
+    monkeypatch.setattr(execution, "fits_here", lambda *_: False)
+    spec = collection.spec(str(tmp_path / "images"), exemplar_folder, str(tmp_path / "out"))
+    run = spec.run.model_copy(update={"background": "collection"})
+    with Execution(spec.model_copy(update={"run": run}), None, print) as running:
+        running.prepare()
+        assert not session
+        running.expect(1)
+    assert [what for what, _ in session] == ["begun", "ended"]
