@@ -93,7 +93,7 @@ def test_where_the_prior_counts_alone_its_map_is_the_answer(model: NetworkModel,
     features = annotator._encode(annotator._input(pictures[0].pixels))
     odds_HW = bounded_log_odds(annotator._prior_map(features, 0))
     margin_HW = torch.randn_like(odds_HW)
-    witnesses = Witnesses(features.maps[0][0], lambda: annotator._prior_map(features, 0), None)
+    witnesses = Witnesses(features.maps[0][0], lambda: annotator._prior_map(features, 0), None, lambda: 0.0)
     assert torch.equal(annotator.readiness[0].applied(margin_HW, witnesses), odds_HW)
     monkeyed = annotator.annotate(pictures[:1])[0][0]
     annotator.readiness[0] = Readiness()

@@ -7,7 +7,8 @@ import torch
 from tests.annotators.sets import NAMES, scene
 from tlg import world
 from tlg.evaluation.hints import boxes_around, points_on
-from tlg.evidence.drawn import drawn_map
+from tlg.evidence.cutout import Known, cut_out
+from tlg.evidence.drawn import WINDOW_SIDE, drawn_map, leaning
 from tlg.exemplars import Drawing, Scribble
 from tlg.hub import zoo
 from tlg.network.features import Features
@@ -27,9 +28,9 @@ def features_of(backbone, pixels):
         return Features(backbone(image), (SIDE, SIDE)), image
 
 
-def mapped(backbone, pixels, drawing, mask=None):
+def mapped(backbone, pixels, drawing, mask=None, by_name=None):
     features, image = features_of(backbone, pixels)
-    return drawn_map(drawing, pixels.shape[:2], features, image, mask)
+    return drawn_map(drawing, pixels.shape[:2], features, image, mask, by_name)
 
 
 def two_discs():
@@ -64,6 +65,36 @@ def test_a_hint_finds_its_own_object(backbone, drawing):
     assert 0 <= found.min() <= found.max() <= 1
     assert overlap(found, red) > 0.8
     assert overlap(found, blue) < 0.05
+
+
+def bump(across, width=0.25):
+    """(WINDOW_SIDE ** 2,) in 0..1: highest at this place of the middle row."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, WINDOW_SIDE),) * 2, indexing="ij")
+    return (0.05 + 0.9 * torch.exp(-((x - across) ** 2 + y**2) / width)).flatten()
+
+
+def test_a_name_leans_as_far_as_it_agrees_with_the_box():
+    start = bump(0, 0.5)
+    agreed, apart = leaning(bump(0), start), leaning(bump(2), start)
+    assert agreed[bump(0) > 0.5].min() > 0 > agreed[bump(0) < 0.1].max()
+    assert not apart.any()
+    half = leaning(bump(0.6), start)
+    assert 0 < half.std() < agreed.std() == pytest.approx(1)
+
+
+def test_a_name_decides_where_the_picture_says_nothing():
+    known = Known(torch.ones(WINDOW_SIDE**2, dtype=torch.bool), *(torch.zeros(WINDOW_SIDE**2, dtype=torch.bool),) * 2)
+    plain = torch.zeros(1, 8, WINDOW_SIDE, WINDOW_SIDE), torch.zeros(1, 3, WINDOW_SIDE, WINDOW_SIDE)
+    found = cut_out(known, torch.full((WINDOW_SIDE**2,), 0.5), 4 * (bump(0) - 0.5), *plain, 1).flatten()
+    assert found[bump(0) > 0.7].min() > 0.5 > found[bump(0) < 0.2].max()
+
+
+def test_a_name_that_is_elsewhere_says_nothing(backbone):
+    pixels, _, _ = two_discs()
+    boxed = Drawing(boxes=[(18, 28, 44, 44)])
+    elsewhere = torch.full((SIDE, SIDE), 0.95)
+    elsewhere[:, : SIDE // 2] = 0.05
+    assert torch.equal(mapped(backbone, pixels, boxed, by_name=elsewhere), mapped(backbone, pixels, boxed))
 
 
 def test_outside_of_all_boxes_is_nothing(backbone):

@@ -8,7 +8,7 @@ import torch
 from tests.network.test_reading import network
 from tlg.evidence import own_maps as module
 from tlg.evidence.fusion import unmasked_map
-from tlg.evidence.own_maps import NAMELESS_DOUBT, Shown, own_maps
+from tlg.evidence.own_maps import DRAWN_OUTSIDE, NAMELESS_DOUBT, Shown, own_maps
 
 SIDE = 96
 
@@ -79,6 +79,13 @@ def test_what_a_person_drew_stays_beside_exemplars_that_agree(net) -> None:
     assert torch.equal(own.outside[0], 1 - mask)
     alone = own_maps(net, shots(net, 1), shown[1:2])
     assert not torch.allclose(own.inside[1], alone.inside[0])
+
+
+def test_doubtful_places_of_a_drawing_hardly_speak_against_the_class(net) -> None:
+    drawn = Shown(thing(48), is_drawn=True)
+    for own in (own_maps(net, shots(net, 1), [drawn]), own_maps(net, shots(net, 2), [drawn] * 2)):
+        assert torch.equal(own.inside[0], thing(48))
+        assert torch.equal(own.outside[0], (1 - thing(48)) ** DRAWN_OUTSIDE)
 
 
 def test_so_many_others_answer_an_exemplar(net, monkeypatch) -> None:

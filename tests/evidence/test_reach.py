@@ -7,7 +7,7 @@ import torch
 
 from tests.network.test_reading import network
 from tlg.evidence.own_maps import Shown, own_maps
-from tlg.evidence.reach import FARTHEST, Witnesses, reach
+from tlg.evidence.reach import FARTHEST, SURELY_THERE, Witnesses, reach
 from tlg.evidence.readiness import Readiness, readiness
 
 SIDE = 96
@@ -29,6 +29,14 @@ def disc(radius: float) -> torch.Tensor:
     return (distance()[::4, ::4] < radius).float()[None]
 
 
+def nothing() -> float:
+    return SURELY_THERE - 0.1
+
+
+def surely() -> float:
+    return SURELY_THERE
+
+
 @pytest.mark.parametrize("found", [20, 26, 32, 36])
 def test_the_class_ends_where_the_picture_parts(found: int) -> None:
     # 4 pixels are one step of the log-odds.
@@ -48,13 +56,22 @@ def test_a_picture_without_parts_moves_nothing_far() -> None:
 def test_it_asks_for_agreement() -> None:
     margin = cone(20)
     inside, elsewhere = (cone(28)).sigmoid(), (cone(28)).roll(40, 1).sigmoid()
-    agreed = Witnesses(disc(28), lambda: inside, inside)
+    agreed = Witnesses(disc(28), lambda: inside, inside, nothing)
     assert (agreed.reached(margin) - margin).mean() > 1.4
     for witnesses in (
-        Witnesses(disc(28), lambda: inside, elsewhere),
-        Witnesses(disc(28), lambda: elsewhere, elsewhere),
+        Witnesses(disc(28), lambda: inside, elsewhere, nothing),
+        Witnesses(disc(28), lambda: elsewhere, elsewhere, nothing),
+        Witnesses(disc(28), lambda: elsewhere, inside, surely),
     ):
         assert torch.equal(witnesses.reached(margin), margin)
+
+
+@pytest.mark.parametrize("by_name", [None, cone(28).roll(40, 1).sigmoid()], ids=["denied", "elsewhere"])
+def test_a_name_that_is_surely_there_need_not_say_where(by_name: torch.Tensor | None) -> None:
+    margin, inside = cone(20), cone(28).sigmoid()
+    unsure, sure = (Witnesses(disc(28), lambda: inside, by_name, odds).reached(margin) for odds in (nothing, surely))
+    assert torch.equal(unsure, margin)
+    assert (sure - margin).mean() > 1.4
 
 
 def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
@@ -62,7 +79,7 @@ def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
         raise AssertionError
 
     margin = cone(20)
-    assert Witnesses(disc(28), unasked, None).reached(margin) is margin
+    assert Witnesses(disc(28), unasked, None, nothing).reached(margin) is margin
 
 
 def test_only_an_only_exemplar_without_a_drawing_leaves_it_to_the_picture() -> None:

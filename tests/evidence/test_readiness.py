@@ -9,7 +9,7 @@ import torch
 
 from tests.network.test_reading import network
 from tlg.evidence import readiness as module
-from tlg.evidence.own_maps import drawn_maps
+from tlg.evidence.own_maps import OwnMaps
 from tlg.evidence.readiness import BELIEVED, Readiness, readiness, verdict
 
 SIDE = 96
@@ -20,6 +20,10 @@ def discs(radius: float) -> torch.Tensor:
     y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
     middles = torch.tensor([[40.0, 40.0], [60.0, 50.0]])
     return torch.stack([(radius - torch.hypot(y - a, x - b)) / 10 for a, b in middles])
+
+
+def taken_whole(inside: torch.Tensor) -> OwnMaps:
+    return OwnMaps(inside, 1 - inside, torch.zeros(len(inside)))
 
 
 def test_what_fits_is_left_as_it_is() -> None:
@@ -47,7 +51,7 @@ def test_no_more_than_the_stated_number_are_tried(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "MOST_TRIED", 3)
     shots = net.encode(torch.rand(5, 3, SIDE, SIDE))
     masks = (discs(20)[:1] > 0).float().expand(5, -1, -1)
-    result = readiness(net, None, shots, drawn_maps(masks), list(masks), lambda row: tried.append(row))
+    result = readiness(net, None, shots, taken_whole(masks), list(masks), lambda row: tried.append(row))
     assert tried == [0, 1, 2]
     assert result.extent == pytest.approx(float(net.extent(masks)))
     assert result.prior_share == 0
@@ -56,7 +60,7 @@ def test_no_more_than_the_stated_number_are_tried(monkeypatch: pytest.MonkeyPatc
 def test_own_maps_say_how_large_a_class_is_as_far_as_they_are_agreed_upon() -> None:
     net = network()
     shots = net.encode(torch.rand(2, 3, SIDE, SIDE))
-    maps = drawn_maps((discs(20)[:1] > 0).float().expand(2, -1, -1))
+    maps = taken_whole((discs(20)[:1] > 0).float().expand(2, -1, -1))
     agreed = replace(maps, agreement=torch.tensor([1.0, 0.0]))
     told, half = (readiness(net, None, shots, own, [None, None], lambda row: None) for own in (maps, agreed))
     assert told == Readiness()

@@ -135,14 +135,14 @@ class NetworkAnnotator:
             features = self._encode(image_13HW)
             if label is not None and (1 + len(kept)) * features.nbytes <= KEPT_PYRAMIDS_BYTES:
                 kept[row] = features
-            entries.append((prior.of_use(features), label, given_map(exemplar, image_13HW, features)))
+            by_name_HW = None
             if self.names is not None:
                 seen_1 = self.names.see(image_13HW, features)
                 spoken.append(self.names.odds(seen_1))
-                is_named = label is not None and self.names.known[label]
-                own_texts.append(self.names.map(seen_1, label).half() if label is not None and is_named else None)
-            else:
-                own_texts.append(None)
+                if label is not None and self.names.known[label]:
+                    by_name_HW = self.names.map(seen_1, label)
+            entries.append((prior.of_use(features), label, given_map(exemplar, image_13HW, features, by_name_HW)))
+            own_texts.append(None if by_name_HW is None else by_name_HW.half())
         labels, masks = [label for _, label, _ in entries], [mask for _, _, mask in entries]
         self.fitted = prior.fit(handed_over(entries))
         self.text_presence = TextPresence.fit(torch.cat(spoken), labels) if spoken else None
@@ -287,13 +287,15 @@ class NetworkAnnotator:
                 named = said(self.names, seen_1, present, self.trusted, features.size)
             supports = [self._support(network, index, features[[row]], seen_1) for index in present]
             logits_A2HW = network.segment(features[[row]], None, supports, None, named).float()[0]
+            finest_Chw = network.finest(features[[row]])[0]
             margins = [
                 self.readiness[index].applied(
                     logits_A2HW[place, 1] - logits_A2HW[place, 0],
                     Witnesses(
-                        network.finest(features[[row]])[0],
+                        finest_Chw,
                         partial(self._prior_map, features[[row]], index),
                         named.place[0, place].sigmoid() if named is not None and self.trusted[index] else None,
+                        partial(self._name_odds, seen_1, index),
                     ),
                 )
                 for place, index in enumerate(present)
@@ -302,6 +304,10 @@ class NetworkAnnotator:
             foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
+
+    def _name_odds(self, seen_1: Any, index: int) -> float:
+        """Log-odds that one picture shows the name at all, whatever the exemplars say of the name."""
+        return 0.0 if self.names is None or seen_1 is None else float(self.names.odds(seen_1)[0, index])
 
     def _prior_map(self, features: Features, index: int) -> Tensor:
         """(H, W) of one picture."""

@@ -24,7 +24,7 @@ from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.names.evidence import NameEvidence, looks_at_pictures, taught_names
 from tlg.evidence.names.said import borne_out, said
-from tlg.evidence.own_maps import OwnMaps, Shown, drawn_maps, own_maps
+from tlg.evidence.own_maps import OwnMaps, Shown, own_maps
 from tlg.evidence.reach import Witnesses
 from tlg.evidence.readiness import readiness
 from tlg.evidence.text_encoder import ClassText, TextEncoder
@@ -97,6 +97,12 @@ class PhotoFeatures:
         images = [self._image(photo, mirrored) for photo in photos]
         return torch.cat(images)
 
+    def seen_by(self, source: NameEvidence, photos: Sequence[Photo], mirrored: bool = False) -> Any:
+        """Photographs are opened for a source that looks at them."""
+        features = self.of(photos, mirrored)
+        is_shown = looks_at_pictures(source)
+        return source.see(self.images(photos, mirrored) if is_shown else features.maps[0].new_empty(0), features)
+
     def _image(self, photo: Photo, mirrored: bool) -> Tensor:
         image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
         return image.flip(-1) if mirrored else image
@@ -139,6 +145,10 @@ class Network:
         supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
         support = self.features.of([photo for _, photo in supports], mirrored)
         sources = self._sources(episodes, names, mirrored)
+
+        def shots_of(row: int, shots: int) -> Features:
+            return support[slice(row * shots, (row + 1) * shots)]
+
         query_prior: Tensor | None = None
         own: list[OwnMaps] = []
         # Given masks stand in for the exemplars' own maps, so that a network that reads no others needs no prior.
@@ -149,7 +159,8 @@ class Network:
             truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
             stacked = torch.stack(truth).to(self.features.device)
             masks_BKHW = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-            own = [drawn_maps(masks_KHW) for masks_KHW in masks_BKHW]
+            drawn = [[Shown(mask_HW, is_drawn=True) for mask_HW in masks_KHW] for masks_KHW in masks_BKHW]
+            own = [own_maps(self.net, shots_of(row, len(shown)), shown) for row, shown in enumerate(drawn)]
         inside = torch.stack([maps.inside for maps in own]) if own else None
         outside = torch.stack([maps.outside for maps in own]) if own else None
         named = self._said(episodes, query, sources, mirrored)
@@ -164,9 +175,10 @@ class Network:
                     episode,
                     margin_HW,
                     query[[row]],
-                    support[slice(row * shots, (row + 1) * shots)],
+                    shots_of(row, shots),
                     maps,
                     source,
+                    self.source(names[row]),
                     named.place[row, 0],
                     mirrored,
                 )
@@ -184,10 +196,12 @@ class Network:
         shots: Features,
         own: OwnMaps,
         source: NameEvidence | None,
+        asked: NameEvidence | None,
         place_HW: Tensor,
         mirrored: bool,
     ) -> Tensor:
-        """(H, W): log-odds as an annotator has them of a class with these exemplars."""
+        """(H, W): log-odds as an annotator has them of a class with these exemplars. `asked` knows the class's name,
+        and so does `source`, unless the exemplars deny it."""
         drawn = [None if self.masks is None else mask_HW for mask_HW in own.inside]
 
         def named(shot: int) -> Named:
@@ -197,8 +211,13 @@ class Network:
             assert self.prior is not None
             return self.prior.fit([(shots[[k]], 0, mask_HW) for k, mask_HW in enumerate(drawn)]).maps(query)[0, 0]
 
+        def name_odds() -> float:
+            if asked is None:
+                return 0.0
+            return float(asked.odds(self.features.seen_by(asked, [episode.query], mirrored))[0, 0])
+
         by_name_HW = None if source is None else place_HW.sigmoid()
-        witnesses = Witnesses(self.net.finest(query)[0], prior_map, by_name_HW)
+        witnesses = Witnesses(self.net.finest(query)[0], prior_map, by_name_HW, name_odds)
         return readiness(self.net, self.prior, shots, own, drawn, named).applied(margin_HW, witnesses)
 
     def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
@@ -207,7 +226,7 @@ class Network:
         for episode, name in zip(episodes, names, strict=True):
             source = self.source(name)
             if source is not None:
-                odds_K1 = source.odds(self._seen(source, episode.supports, mirrored))
+                odds_K1 = source.odds(self.features.seen_by(source, episode.supports, mirrored))
                 source = source if borne_out(source, odds_K1, [0] * len(episode.supports))[0] else None
             sources.append(source)
         return sources
@@ -220,7 +239,7 @@ class Network:
         taught_B = torch.zeros_like(picture_B)
         for row, (episode, source) in enumerate(zip(episodes, sources, strict=True)):
             if source is not None:
-                seen_1 = self._seen(source, [episode.query], mirrored)
+                seen_1 = self.features.seen_by(source, [episode.query], mirrored)
                 of_row = said(source, seen_1, [0], source.known, query.size)
                 place_BHW[row], picture_B[row], taught_B[row] = (
                     of_row.place[0, 0],
@@ -242,20 +261,12 @@ class Network:
         for row, (episode, prior_KHW, source) in enumerate(zip(episodes, prior_BKHW, sources, strict=True)):
             names: list[Tensor | None] = [None] * len(prior_KHW)
             if source is not None:
-                names = [source.map(self._seen(source, [photo], mirrored), 0) for photo in episode.supports]
+                names = [source.map(self.features.seen_by(source, [photo], mirrored), 0) for photo in episode.supports]
             is_taught = source is not None and taught_names(source)[0]
             shown = [Shown(map_HW, False, name, is_taught) for map_HW, name in zip(prior_KHW, names, strict=True)]
             shots = support[slice(row * len(shown), (row + 1) * len(shown))]
             own.append(own_maps(self.net, shots, shown))
         return own
-
-    def _seen(self, source: NameEvidence, photos: Sequence[Photo], mirrored: bool) -> Any:
-        """Photographs are opened for a source that looks at them."""
-        features = self.features.of(photos, mirrored)
-        is_shown = looks_at_pictures(source)
-        return source.see(
-            self.features.images(photos, mirrored) if is_shown else features.maps[0].new_empty(0), features
-        )
 
 
 class Swapped:

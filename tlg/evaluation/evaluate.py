@@ -120,9 +120,6 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
         return PriorAlone(prior, features)
     if model.network is None:
         raise SpecError(f"{spec.model} holds no network; method {spec.method!r} needs one, `prior` does not")
-    given = masks if spec.method in ("tlg_true_masks", "pixel") else None
-    if spec.method in HINTS:
-        given = hinted(masks, HINTS[spec.method], features)
     encoder = model.text_encoder(str(device)) if model.network.spec.text else None
     query_prior = None if spec.method == "pixel" else prior
 
@@ -134,6 +131,10 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
         question = Asked([name], model.backbone, model.input_size, clip, text, model.kinds, model.open_clip)
         return name_evidence(model.names, question)
 
+    given = masks if spec.method in ("tlg_true_masks", "pixel") else None
+    if spec.method in HINTS:
+        names = episodes.collection.class_names
+        given = hinted(masks, HINTS[spec.method], features, lambda class_id: source(names[class_id]))
     return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source)
 
 

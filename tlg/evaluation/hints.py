@@ -16,6 +16,7 @@ from tlg.answers.formats import polygon
 from tlg.datasets.episodes import Photo, open_image
 from tlg.evaluation.answerers import REMEMBERED_PHOTOS, MaskReader, PhotoFeatures
 from tlg.evidence.drawn import drawn_map
+from tlg.evidence.names.evidence import NameEvidence
 from tlg.exemplars import Drawing
 from tlg.exemplars.drawing import Box, Point
 from tlg.pictures import to_network_input
@@ -26,14 +27,22 @@ SPECK = 1e-3
 INNERMOST_SIDE = 64
 
 
-def hinted(masks: MaskReader, hint: Callable[[np.ndarray], Drawing], features: PhotoFeatures) -> MaskReader:
-    """Reads what `drawn_map` makes of a hint at the true mask, at the network's input size."""
+def hinted(
+    masks: MaskReader,
+    hint: Callable[[np.ndarray], Drawing],
+    features: PhotoFeatures,
+    source_of: Callable[[int], NameEvidence | None],
+) -> MaskReader:
+    """Reads what `drawn_map` makes of a hint at the true mask, at the network's input size. `source_of` says who knows
+    the name of a class."""
 
     @lru_cache(REMEMBERED_PHOTOS)
     def read(photo: Photo, class_id: int) -> np.ndarray:
         mask_HW = masks(photo, class_id)
         image_13HW = to_network_input(open_image(photo.image), features.side)[None].to(features.device)
-        return drawn_map(hint(mask_HW), mask_HW.shape, features.of([photo]), image_13HW).cpu().numpy()
+        shown, source = features.of([photo]), source_of(class_id)
+        named_HW = None if source is None or not source.known[0] else source.map(features.seen_by(source, [photo]), 0)
+        return drawn_map(hint(mask_HW), mask_HW.shape, shown, image_13HW, by_name_HW=named_HW).cpu().numpy()
 
     return read
 

@@ -19,6 +19,8 @@ from tlg.evidence.neighbours import neighbour_weights, neighbours
 COLOUR_WEIGHT, BIAS = 1.0, 0.5
 RIDGE, STEEPNESS = 7.0, 4.0
 DECIDING_ROUNDS, COLOURS_SAY, NEIGHBOURS_SAY, EDGE_CONTRAST = 5, 1.0, 1.0, 0.05
+# What was known of places beforehand counts so much beside what the fitted classifier says of them.
+LEANING_KEPT = 0.5
 # Of a part that the object reaches, this share may be background and lie above the object's own odds.
 REACHING = 0.9
 THRESHOLDS = (0.05, 0.95)
@@ -45,12 +47,16 @@ class Known:
         return torch.where(self.certain, 1.0, object_L * self.possible)
 
 
-def cut_out(known: Known, start_L: Tensor, features_1CSS: Tensor, colours_13SS: Tensor, rounds: int) -> Tensor:
-    """(S, S): the odds that a place is the object; `start_L` says what to believe first."""
+def cut_out(
+    known: Known, start_L: Tensor, leaning_L: Tensor, features_1CSS: Tensor, colours_13SS: Tensor, rounds: int
+) -> Tensor:
+    """(S, S): the odds that a place is the object; `start_L` says what to believe first, and `leaning_L`, log-odds,
+    where the object rather is, whatever the picture's own places say."""
     places_LD = descriptions(features_1CSS, colours_13SS)
-    object_L = known.held(start_L)
+    object_L = known.held(torch.sigmoid(torch.logit(start_L, ALMOST_CERTAIN) + leaning_L))
     for _ in range(rounds):
-        object_L = known.held(torch.sigmoid(STEEPNESS * separation(places_LD, object_L, ~known.ignored)))
+        said_L = STEEPNESS * separation(places_LD, object_L, ~known.ignored)
+        object_L = known.held(torch.sigmoid(said_L + LEANING_KEPT * leaning_L))
     return decide(known, object_L, colours_13SS).unflatten(0, features_1CSS.shape[-2:])
 
 

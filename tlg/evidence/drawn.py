@@ -1,7 +1,8 @@
 """Boxes, points and scribbles as maps, by the picture's own affinity.
 
 Each box is cut out of a window a little larger than the box, where everything outside of all boxes is background;
-points and scribbles grow in the whole picture.
+points and scribbles grow in the whole picture. Where the class's name agrees with what was drawn about places, the name
+has its say in the cut.
 
 Shapes: H x W the input size, S x S the places of a window, L = S * S of them, C channels, N places with a stroke.
 """
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlg.evidence.cutout import Known, cut_out
+from tlg.evidence.fusion import alike, between, bounded_log_odds
 from tlg.evidence.refine import refine, to_unit_colours
 from tlg.exemplars import Drawing, LoadedExemplar, Scribble
 from tlg.exemplars.drawing import Box, Point, inked
@@ -35,24 +37,35 @@ SIDE = 0.12
 DOT = 1 / 32
 # How alike a place is to strokes and how near, before anything is fitted.
 LIKENESS_SLOPE, LIKENESS_THRESHOLD, NEARNESS = 8.0, 0.1, 0.5
+# Where the agreement of a name with a drawing begins and where it is whole: the correlation of the name's map with
+# what to believe first.
+NAME_AGREES = (0.2, 0.5)
 # A box is known once a mask covers this share of it.
 COVERED = 0.02
 
 
 @torch.no_grad()
-def given_map(exemplar: LoadedExemplar, image_13HW: Tensor, features: Features) -> Tensor | None:
-    """(H, W) in 0..1: the mask that a person gave, drew or hinted at; None where nobody drew anything."""
+def given_map(
+    exemplar: LoadedExemplar, image_13HW: Tensor, features: Features, by_name_HW: Tensor | None = None
+) -> Tensor | None:
+    """(H, W) in 0..1: the mask that a person gave, drew or hinted at; None where nobody drew anything. `by_name_HW` is
+    where the class's name has it, None of a name that nobody knows."""
     mask_HW = None
     if exemplar.mask is not None:
         mask = torch.from_numpy(exemplar.mask).to(image_13HW)[None, None]
         mask_HW = F.interpolate(mask, size=features.size, mode="area")[0, 0]
     if exemplar.drawing is None:
         return mask_HW
-    return drawn_map(exemplar.drawing, exemplar.pixels.shape[:2], features, image_13HW, mask_HW)
+    return drawn_map(exemplar.drawing, exemplar.pixels.shape[:2], features, image_13HW, mask_HW, by_name_HW)
 
 
 def drawn_map(
-    drawing: Drawing, shape: tuple[int, int], features: Features, image_13HW: Tensor, mask_HW: Tensor | None = None
+    drawing: Drawing,
+    shape: tuple[int, int],
+    features: Features,
+    image_13HW: Tensor,
+    mask_HW: Tensor | None = None,
+    by_name_HW: Tensor | None = None,
 ) -> Tensor:
     """(H, W) in 0..1, above 0.5 on what was drawn on a picture of `shape`.
 
@@ -66,7 +79,10 @@ def drawn_map(
     map_HW = torch.zeros(features.size, device=image_13HW.device)
     for task in tasks(drawing, features_1Chw):
         window_1CSS, window_13SS = task.window.sampled(features_1Chw), task.window.sampled(colours_13HW)
-        found_SS = cut_out(task.known, task.start, window_1CSS, window_13SS, task.rounds)
+        leaning_L = torch.zeros_like(task.start)
+        if by_name_HW is not None:
+            leaning_L = leaning(task.window.sampled(by_name_HW[None, None]).flatten(), task.known.held(task.start))
+        found_SS = cut_out(task.known, task.start, leaning_L, window_1CSS, window_13SS, task.rounds)
         if task.seeds is not None:
             found_SS = found_SS * connected(found_SS > 0.5, task.seeds)
         map_HW = torch.maximum(map_HW, task.window.laid_back(found_SS, features.size))
@@ -197,6 +213,13 @@ def tasks(drawing: Drawing, features_1Chw: Tensor) -> Iterator[Task]:
         known = Known((~boxed & ~refused).flatten(), seeds.flatten(), boxed.flatten())
         start_L = like_strokes(WHOLE.sampled(features_1Chw), seeds, refused)
         yield Task(WHOLE, _on(known, device), start_L, STROKE_ROUNDS, seeds.to(device))
+
+
+def leaning(by_name_L: Tensor, start_L: Tensor) -> Tensor:
+    """(L,) log-odds by which a name moves places: its own, in their deviations, as far as it agrees with `start_L`."""
+    odds_L = bounded_log_odds(by_name_L)
+    odds_L = odds_L - odds_L.mean()
+    return between(alike(by_name_L, start_L), *NAME_AGREES) * odds_L / odds_L.std().clamp_min(1e-6)
 
 
 def connected(marked_SS: Tensor, seeds_SS: Tensor) -> Tensor:

@@ -44,6 +44,18 @@ def unmasked_map(exemplar: Tensor, text: Tensor | None, taught: bool = False) ->
     return fuse(exemplar, text, TAUGHT_SHARE) if taught else fuse(exemplar, text) ** DOUBT
 
 
+def alike(one_HW: Tensor, other_HW: Tensor) -> float:
+    """The correlation of two maps."""
+    maps = torch.stack([one_HW.flatten(), other_HW.flatten()]).float()
+    spread = maps - maps.mean(1, keepdim=True)
+    return float((spread[0] * spread[1]).sum() / spread.norm(dim=1).prod().clamp_min(1e-6))
+
+
+def between(value: float, low: float, high: float) -> float:
+    """0 at `low` and below, 1 at `high` and above."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
 def bounded_log_odds(probability: Tensor) -> Tensor:
     return torch.logit(probability.clamp(CERTAINTY, 1 - CERTAINTY))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tlg.evidence.fusion import bounded_log_odds, fuse, unmasked_map
+from tlg.evidence.fusion import alike, between, bounded_log_odds, fuse, unmasked_map
 from tlg.network.features import Features
 from tlg.network.tlg import TLG
 
@@ -26,6 +26,8 @@ NAME_AGREES, OTHERS_AGREE = (0.5, 0.7), (0.5, 0.6)
 NAMELESS_DOUBT = 6
 # The power of being outside with which a place speaks against a class that is agreed upon.
 SURELY_OUTSIDE = 5
+# The same of what people drew: a box or a stroke leaves doubtful places, and they are the object's as often as not.
+DRAWN_OUTSIDE = 3
 # So many others answer an exemplar.
 MOST_OTHERS = 4
 
@@ -65,6 +67,10 @@ class Shown:
             return self.map**NAMELESS_DOUBT
         return unmasked_map(self.map, self.by_name, self.is_taught)
 
+    def against(self, inside_HW: Tensor) -> Tensor:
+        """How much each place speaks against the class, if it speaks so much for the class."""
+        return (1 - inside_HW) ** DRAWN_OUTSIDE if self.is_drawn else 1 - inside_HW
+
 
 @dataclass(frozen=True)
 class OwnMaps:
@@ -83,14 +89,17 @@ class OwnMaps:
 def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMaps:
     """Of a class with these exemplars, as `net` reads them."""
     if net is None or net.reads_query_prior:
-        return drawn_maps(torch.stack([one.likely for one in shown]))
+        likely_KHW = torch.stack([one.likely for one in shown])
+        return OwnMaps(likely_KHW, 1 - likely_KHW, likely_KHW.new_zeros(len(shown)))
     sure_KHW, likely_KHW = torch.stack([one.sure for one in shown]), torch.stack([one.likely for one in shown])
     agreement_K = sure_KHW.new_tensor([one.agreement for one in shown])
     open_rows = [row for row, one in enumerate(shown) if one.is_open]
     if len(shown) == 1:
         # An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely.
-        return replace(_mixed(sure_KHW, 1 - likely_KHW, likely_KHW, agreement_K), is_alone=bool(open_rows))
-    first = _mixed(sure_KHW, 1 - sure_KHW, likely_KHW, agreement_K)
+        against_KHW = shown[0].against(likely_KHW)
+        return replace(_mixed(sure_KHW, against_KHW, likely_KHW, agreement_K), is_alone=bool(open_rows))
+    against_KHW = torch.stack([one.against(sure_HW) for one, sure_HW in zip(shown, sure_KHW, strict=True)])
+    first = _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
     if not open_rows:
         return first
     overlaps = []
@@ -103,28 +112,11 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
         likely_KHW[row] = torch.sigmoid((odds_HW + bounded_log_odds(likely_KHW[row])) / 2)
     among_them = between(sum(overlaps) / len(overlaps), *OTHERS_AGREE)
     agreement_K[open_rows] = agreement_K[open_rows].clamp_min(among_them)
-    return _mixed(sure_KHW, 1 - sure_KHW, likely_KHW, agreement_K)
-
-
-def alike(one_HW: Tensor, other_HW: Tensor) -> float:
-    """The correlation of two maps."""
-    maps = torch.stack([one_HW.flatten(), other_HW.flatten()]).float()
-    spread = maps - maps.mean(1, keepdim=True)
-    return float((spread[0] * spread[1]).sum() / spread.norm(dim=1).prod().clamp_min(1e-6))
+    return _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
 
 
 def soft_overlap(one_HW: Tensor, other_HW: Tensor) -> float:
     return float(torch.minimum(one_HW, other_HW).sum() / torch.maximum(one_HW, other_HW).sum())
-
-
-def between(value: float, low: float, high: float) -> float:
-    """0 at `low` and below, 1 at `high` and above."""
-    return min(1.0, max(0.0, (value - low) / (high - low)))
-
-
-def drawn_maps(inside_KHW: Tensor) -> OwnMaps:
-    """What is not inside is outside."""
-    return OwnMaps(inside_KHW, 1 - inside_KHW, inside_KHW.new_zeros(len(inside_KHW)))
 
 
 def _mixed(sure_KHW: Tensor, against_KHW: Tensor, likely_KHW: Tensor, agreement_K: Tensor) -> OwnMaps:

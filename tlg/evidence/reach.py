@@ -2,7 +2,8 @@
 
 One exemplar tells well which of a picture's places are liker the class than others, and badly where to stop. Where
 likeness to the exemplar, the class's name and the network agree about places, the class ends where the picture parts:
-where its two sides differ most, and where the network's answer changes fastest.
+where its two sides differ most, and where the network's answer changes fastest. A name that is surely in the picture
+need not agree about places, nor be borne out by the exemplar: likeness and the network do.
 
 Shapes: C channels, h x w their grid, L = h * w, H x W the input size, S shifts.
 """
@@ -16,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.evidence.own_maps import NAME_AGREES, alike, between
+from tlg.evidence.fusion import alike, between
+from tlg.evidence.own_maps import NAME_AGREES
 
 # The shifts of the log-odds that are tried, and how sharply a better one outweighs the others.
 FARTHEST, STEP, SHARPNESS = 3.0, 0.5, 20.0
@@ -29,26 +31,40 @@ EVENNESS = 0.5
 LEAST_SHARE, LEAST_BORDER = 0.005, 5
 # Log-odds beyond this are certain.
 CERTAIN = 5.0
+# A name is surely in a picture whose log-odds of showing it are these.
+SURELY_THERE = 2.0
 TINY = 1e-6
 
 
 @dataclass(frozen=True)
 class Witnesses:
-    """What else is known of a picture: the backbone's finest map (C, h, w), and how likely each place (H, W) shows the
-    class, by its likeness to the exemplar, made where it counts, and by its name; None of a name that nobody knows."""
+    """What else is known of a picture.
+
+    `finest`: the backbone's finest map (C, h, w). `likeness`: how likely each place (H, W) shows the class by its
+    likeness to the exemplar, made where it counts. `by_name`: the same by the class's name, None of a name that nobody
+    knows or the exemplar denies. `name_odds`: whether the picture shows the name at all, 0 where nobody knows."""
 
     finest: Tensor
     likeness: Callable[[], Tensor]
     by_name: Tensor | None
+    name_odds: Callable[[], float]
 
     def reached(self, margin_HW: Tensor) -> Tensor:
         """(H, W) log-odds, shifted as far as the witnesses agree with them."""
-        if self.by_name is None:
-            return margin_HW
-        three = (margin_HW.sigmoid(), self.by_name, self.likeness())
-        pairs = [alike(one, other) for place, one in enumerate(three) for other in three[:place]]
-        agreement = between(sum(pairs) / len(pairs), *NAME_AGREES)
+        agreement = self._agreement(margin_HW.sigmoid())
         return margin_HW + agreement * reach(margin_HW, self.finest) if agreement else margin_HW
+
+    def _agreement(self, answer_HW: Tensor) -> float:
+        """0 to 1."""
+        is_sure = self.name_odds() >= SURELY_THERE
+        if self.by_name is None and not is_sure:
+            return 0.0
+        likeness_HW = self.likeness()
+        about_places = alike(answer_HW, likeness_HW)
+        if self.by_name is not None:
+            pairs = about_places + alike(answer_HW, self.by_name) + alike(likeness_HW, self.by_name)
+            about_places = max(about_places, pairs / 3) if is_sure else pairs / 3
+        return between(about_places, *NAME_AGREES)
 
 
 def reach(margin_HW: Tensor, finest_Chw: Tensor) -> float:
