@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-long check architecture configuration docs bench accuracy accuracy-rows accuracy-photographs bundled-model photo-model importers release-check constraints clean
+.PHONY: demo test test-long check architecture configuration docs bench accuracy accuracy-rows accuracy-photographs accuracy-modules bundled-model photo-model importers release-check constraints clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,17 +53,18 @@ bench: $(STAMP)
 # Two at a time, a thread each; every line of the input is the last word of a command.
 IN_TURNS := xargs -P 2 -n 1
 
-# The tables of docs/accuracy.md from ../shared; started again, it goes on where it was. ONLY=rows or ONLY=photographs.
-accuracy: $(patsubst %,accuracy-%,$(or $(ONLY),rows photographs))
+# The table of tlg-photo from ../shared; started again, it goes on where it was. ONLY=modules: what each of its parts
+# earns; ONLY=rows: the network of docs/accuracy.md with MobileNetV2, 48 trainings.
+accuracy: accuracy-$(or $(ONLY),photographs)
 
 accuracy-rows: $(STAMP)
 	$(BIN)/python -m tlg.evaluation.comparison configs/accuracy/rows.yaml
 
-accuracy-photographs: $(STAMP)
+accuracy-photographs accuracy-modules: accuracy-%: $(STAMP)
 	printf '%s\n' 0 1 2 | $(IN_TURNS) $(BIN)/python -m tlg.recipes.photo bank kinds train export --fold
 	printf '%s\n' msrc_v2 camvid neu_seg minicoco | \
-		OMP_NUM_THREADS=1 $(IN_TURNS) $(BIN)/python -m tlg.evaluation.collections configs/accuracy/photographs.yaml
-	$(BIN)/python -m tlg.evaluation.collections configs/accuracy/photographs.yaml
+		OMP_NUM_THREADS=1 $(IN_TURNS) $(BIN)/python -m tlg.evaluation.collections configs/accuracy/$*.yaml
+	$(BIN)/python -m tlg.evaluation.collections configs/accuracy/$*.yaml
 
 # The archives of a release, installed and used under every Python that is here: minutes, and a few GB for each.
 release-check: $(STAMP)

@@ -15,11 +15,6 @@ from tlg.network.backbones.registry import build_backbone
 from tlg.network.tlg import TLG, NetworkSpec
 
 
-@pytest.fixture(autouse=True)
-def shots_of_the_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collections, "SHOTS", ("1", "2"))
-
-
 @pytest.fixture
 def config(index_maps: Path, tmp_path: Path) -> Path:
     torch.manual_seed(0)
@@ -29,7 +24,6 @@ def config(index_maps: Path, tmp_path: Path) -> Path:
     evaluation = {
         "benchmark": {"kind": "index_maps", "root": str(index_maps), "episodes": str(index_maps / "episodes.json")},
         "model": "named by the collection",
-        "shots": [1, 2],
         "device": "cpu",
     }
     (tmp_path / "evaluate.yaml").write_text(yaml.safe_dump(evaluation))
@@ -41,6 +35,7 @@ def config(index_maps: Path, tmp_path: Path) -> Path:
             {"title": "everything", "method": "all_foreground"},
             {"title": "true masks", "method": "tlg_true_masks", "reading": True},
         ],
+        "shots": [1, 2],
     }
     (tmp_path / "judged.yaml").write_text(yaml.safe_dump(judged))
     return tmp_path / "judged.yaml"

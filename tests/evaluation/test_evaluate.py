@@ -10,7 +10,9 @@ import yaml
 from PIL import Image
 
 from tlg.datasets.sources import PascalSource
-from tlg.evaluation.evaluate import evaluate, score_episodes
+from tlg.errors import SpecError
+from tlg.evaluation import evaluate as module
+from tlg.evaluation.evaluate import build_answerer, evaluate, score_episodes
 from tlg.hub.folder import save_model
 from tlg.network.backbones.registry import build_backbone
 from tlg.network.tlg import TLG, NetworkSpec
@@ -52,6 +54,39 @@ def test_every_method_answers_every_episode(config: Path, tmp_path: Path, method
     with Image.open(tmp_path / "dump" / names[0]) as answer:
         assert answer.size == (64, 48)
         assert set(np.unique(np.asarray(answer))) <= {0, 255}
+
+
+@pytest.fixture(scope="module")
+def reading_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    backbone = build_backbone("tiny")
+    folder = tmp_path_factory.mktemp("reading")
+    net = TLG(NetworkSpec(backbone="tiny", behaviour="reading", width=16, support_grid=4), backbone)
+    save_model(folder, "squares", backbone, net, input_size=(64, 64))
+    return folder
+
+
+def test_a_part_can_be_left_out(config: Path, reading_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+
+    def watched(spec, fold, episodes):
+        seen.append(build_answerer(spec, fold, episodes))
+        return seen[-1]
+
+    monkeypatch.setattr(module, "build_answerer", watched)
+    dumped = {}
+    for part in (None, "own maps", "second look", "names", "extent", "reach"):
+        overrides = [f"model={reading_model}", f"without={part or 'null'}", 'folds=["1"]', "shots=[1]"]
+        evaluate(config, dump=tmp_path / str(part), overrides=overrides)
+        dumped[part] = [file.read_bytes() for file in sorted((tmp_path / str(part)).iterdir())]
+    assert [answerer.net.head.looks for answerer in seen] == [2, 2, 1, 2, 2, 2]
+    assert [answerer.without for answerer in seen][3:] == ["names", "extent", "reach"]
+    assert dumped["own maps"] != dumped[None] != dumped["second look"]
+
+
+def test_a_network_that_has_no_such_part_says_so(config: Path):
+    with pytest.raises(SpecError, match=r"'repaired'.*choose tlg-photo"):
+        evaluate(config, overrides=["without=reach"])
 
 
 def test_all_foreground_scores_the_share_of_the_class(config: Path, index_maps: Path):

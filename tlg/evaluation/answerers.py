@@ -35,8 +35,14 @@ from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG
 from tlg.pictures import to_network_input
 from tlg.training.batches.feature_bank import keep, weights_digest
+from tlg.training.spec import Part
 
 REMEMBERED_PHOTOS = 400
+# What becomes of a class's readiness where a part of it is left out.
+LEFT_OUT: dict[Part | None, dict[str, Any]] = {
+    "extent": {"extent": 0.0},
+    "reach": {"asks_picture": False},
+}
 MaskReader = Callable[[Photo, int], np.ndarray]
 
 
@@ -121,9 +127,10 @@ class Network:
         mirrored: bool,
         masks: MaskReader | None,
         source: Callable[[str], NameEvidence | None],
+        without: Part | None = None,
     ) -> None:
         self.net, self.prior, self.text, self.features = net.eval(), prior, text, features
-        self.mirrored, self.masks, self.source = mirrored, masks, source
+        self.mirrored, self.masks, self.source, self.without = mirrored, masks, source, without
         self.reads_support_masks = masks is not None
 
     def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
@@ -161,8 +168,9 @@ class Network:
             masks_BKHW = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
             drawn = [[Shown(mask_HW, is_drawn=True) for mask_HW in masks_KHW] for masks_KHW in masks_BKHW]
             own = [own_maps(self.net, shots_of(row, len(shown)), shown) for row, shown in enumerate(drawn)]
-        inside = torch.stack([maps.inside for maps in own]) if own else None
-        outside = torch.stack([maps.outside for maps in own]) if own else None
+        is_shown = bool(own) and self.without != "own maps"
+        inside = torch.stack([maps.inside for maps in own]) if is_shown else None
+        outside = torch.stack([maps.outside for maps in own]) if is_shown else None
         named = self._said(episodes, query, sources, mirrored)
         logits_B2HW = self.net.episode(query, support, query_prior, inside, text, named, outside).query
         margin_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
@@ -218,7 +226,8 @@ class Network:
 
         by_name_HW = None if source is None else place_HW.sigmoid()
         witnesses = Witnesses(self.net.finest(query)[0], prior_map, by_name_HW, name_odds)
-        return readiness(self.net, self.prior, shots, own, drawn, named).applied(margin_HW, witnesses)
+        told = readiness(self.net, self.prior, shots, own, drawn, named)
+        return replace(told, **LEFT_OUT.get(self.without, {})).applied(margin_HW, witnesses)
 
     def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
         """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""

@@ -19,8 +19,7 @@ from rich.console import Console
 from tlg import store
 from tlg.documents import Document, parse, read_text
 from tlg.evaluation.evaluate import evaluate
-
-SHOTS = ("1", "5")
+from tlg.training.spec import Part
 
 
 class JudgedCollection(Document):
@@ -36,6 +35,7 @@ class Method(Document):
     title: str
     method: str = Field(description="As in the evaluation config")
     reading: bool = Field(False, description="Whether another class's exemplars are asked as well")
+    without: Part | None = Field(None, description="As in the evaluation config")
 
 
 class Judgement(Document):
@@ -43,6 +43,7 @@ class Judgement(Document):
     out: Path
     collections: dict[str, JudgedCollection]
     methods: list[Method]
+    shots: list[int] = Field([1, 5], min_length=1)
 
 
 def judge(config: str, only: Sequence[str] = ()) -> str:
@@ -67,6 +68,8 @@ def report_of(judgement: Judgement, name: str, collection: JudgedCollection, met
         "model": collection.model,
         "method": method.method,
         "reading": str(method.reading).lower(),
+        "without": "null" if method.without is None else method.without,
+        "shots": judgement.shots,
         "out": file,
         "cache": judgement.out / "features",
     }
@@ -75,21 +78,23 @@ def report_of(judgement: Judgement, name: str, collection: JudgedCollection, met
 
 
 def report_file(judgement: Judgement, name: str, method: Method) -> Path:
-    return judgement.out / f"{name}-{method.method}.json"
+    without = "" if method.without is None else f"-without-{method.without.replace(' ', '-')}"
+    return judgement.out / f"{name}-{method.method}{without}.json"
 
 
 def table(judgement: Judgement) -> str:
-    """mIoU at one and five shots and, in brackets, how much of it is owed to the right exemplars."""
+    """mIoU at every number of shots and, in brackets, how much of it is owed to the right exemplars."""
     rows = {
         name: [cell(report_file(judgement, name, method)) for method in judgement.methods]
         for name in judgement.collections
     }
-    return markdown("collection", judgement.methods, rows)
+    return markdown("collection", judgement, rows)
 
 
-def markdown(what: str, methods: Sequence[Method], rows: Mapping[str, Sequence[str]]) -> str:
+def markdown(what: str, judgement: Judgement, rows: Mapping[str, Sequence[str]]) -> str:
     """A table with a column for each method."""
-    head = f"| {what}, 1 / 5 shots | {' | '.join(method.title for method in methods)} |"
+    methods, shots = judgement.methods, " / ".join(map(str, judgement.shots))
+    head = f"| {what}, {shots} shots | {' | '.join(method.title for method in methods)} |"
     lines = [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
     return "\n".join([head, "|---" * (1 + len(methods)) + "|", *lines]) + "\n"
 
@@ -97,7 +102,7 @@ def markdown(what: str, methods: Sequence[Method], rows: Mapping[str, Sequence[s
 def cell(file: Path) -> str:
     if not file.exists():
         return "not measured"
-    of_shots = [json.loads(file.read_text())["shots"][shots] for shots in SHOTS]
+    of_shots = list(json.loads(file.read_text())["shots"].values())
     right = " / ".join(f"{result['mean_mIoU']:.1f}" for result in of_shots)
     if "mean_reading" not in of_shots[0]:
         return right
@@ -112,14 +117,14 @@ def classes(judgement: Judgement) -> str:
         columns = [of_classes(report_file(judgement, name, method)) for method in judgement.methods]
         for class_name in next((list(column) for column in columns if column), []):
             rows[f"{name}: {class_name}"] = [column.get(class_name, "") for column in columns]
-    return markdown("class", judgement.methods, rows)
+    return markdown("class", judgement, rows)
 
 
 def of_classes(file: Path) -> dict[str, str]:
     if not file.exists():
         return {}
-    one_shot, more_shots = (flat(json.loads(file.read_text())["shots"][shots]) for shots in SHOTS)
-    return {name: f"{value:.0f} / {more_shots[name]:.0f}" for name, value in one_shot.items()}
+    of_shots = [flat(one) for one in json.loads(file.read_text())["shots"].values()]
+    return {name: " / ".join(f"{one[name]:.0f}" for one in of_shots) for name in of_shots[0]}
 
 
 def flat(of_shots: dict[str, Any]) -> dict[str, float]:

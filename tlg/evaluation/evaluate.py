@@ -36,6 +36,8 @@ from tlg.evidence.names.evidence import NameEvidence
 from tlg.evidence.names.registry import OWN_CLIP, Asked, name_evidence
 from tlg.evidence.text_encoder import ClassText
 from tlg.hub.zoo import load
+from tlg.network.reading.head import ReadingHead
+from tlg.network.tlg import TLG
 from tlg.training.spec import EvaluateSpec
 
 EPISODES_AT_ONCE = 8
@@ -126,6 +128,8 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
     # Where the folder leaves the choice, the backbone speaks, whose features are kept: a CLIP would look at pictures.
     @lru_cache(None)
     def source(name: str) -> NameEvidence | None:
+        if spec.without == "names":
+            return None
         clip = model.clip if model.names == OWN_CLIP else None
         text = None if clip is None else clip.encode([ClassText(name)])
         question = Asked([name], model.backbone, model.input_size, clip, text, model.kinds, model.open_clip)
@@ -135,7 +139,18 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
     if spec.method in HINTS:
         names = episodes.collection.class_names
         given = hinted(masks, HINTS[spec.method], features, lambda class_id: source(names[class_id]))
-    return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source)
+    if spec.without is not None:
+        check_reads(spec, model.network)
+    return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source, spec.without)
+
+
+def check_reads(spec: EvaluateSpec, net: TLG) -> None:
+    if not isinstance(net.head, ReadingHead):
+        raise SpecError(
+            f"without: {spec.without}: {spec.model} has no such part; networks of the behaviour 'reading' do, this"
+            f" one's is '{net.spec.behaviour}'. Leave `without` out, or choose tlg-photo"
+        )
+    net.head.looks = 1 if spec.without == "second look" else 2
 
 
 def summary(tally: IoUTally, episodes: EvaluationSet) -> dict[str, Any]:

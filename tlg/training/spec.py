@@ -102,6 +102,9 @@ class TrainSpec(Document):
     seed: int = 0
 
 
+Part = Literal["names", "own maps", "second look", "extent", "reach"]
+
+
 class EvaluateSpec(Document):
     """One evaluation: every fold and number of shots asked for."""
 
@@ -127,6 +130,12 @@ class EvaluateSpec(Document):
     )
     reading: bool = Field(
         False, description="Answers once more with another class's exemplars; `reading` is the right mIoU minus that"
+    )
+    without: Part | None = Field(
+        None,
+        description="Ablation of a `reading` network: the names' evidence, what is taken for the class in exemplars"
+        " without a drawing, the second look at the query, the class's size as the exemplars have it, or how far a"
+        " class with an only exemplar reaches is left out",
     )
     folds: list[str] | None = Field(None, description="None: all of them")
     shots: list[int] = Field([1, 5], min_length=1)

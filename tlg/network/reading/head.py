@@ -93,6 +93,7 @@ class ReadingHead(nn.Module):
         super().__init__()
         self.spec = spec
         self.read = read_maps(backbone)
+        self.looks = 2  # 1: the first answer stands (ablation)
         evidence = CUES * len(self.read)
         self.first = Mixer(evidence + (NAME_CUES if spec.names else 0), spec.width)
         self.first_answer = nn.Conv2d(spec.width, 1, 1)
@@ -169,6 +170,8 @@ class ReadingHead(nn.Module):
         evidence_XMhw = self._evidence(look, memory)
         seen_XDhw = self.first(self._with_names(evidence_XMhw, name_XChw))
         first_X1hw = self.first_answer(seen_XDhw)
+        if self.looks == 1:
+            return [first_X1hw]
         sure_X1hw = first_X1hw.detach().sigmoid()
         own = self.describe(look, *votes(sure_X1hw))
         again = [self._evidence(look, own), seen_XDhw, sure_X1hw, LOGIT_SCALE * first_X1hw]
