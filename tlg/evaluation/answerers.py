@@ -23,26 +23,17 @@ from tlg.errors import SpecError
 from tlg.evidence import Prior
 from tlg.evidence.episode_priors import episode_priors
 from tlg.evidence.names.evidence import NameEvidence, looks_at_pictures, taught_names
-from tlg.evidence.names.said import borne_out, said
-from tlg.evidence.own_maps import OwnMaps, Shown, own_maps
-from tlg.evidence.reach import Witnesses
-from tlg.evidence.readiness import readiness
+from tlg.evidence.names.said import borne_out
+from tlg.evidence.own_maps import Shown
 from tlg.evidence.text_encoder import ClassText, TextEncoder
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
-from tlg.network.named import Named
 from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG
 from tlg.pictures import to_network_input
 from tlg.training.batches.feature_bank import keep, weights_digest
-from tlg.training.spec import Part
 
 REMEMBERED_PHOTOS = 400
-# What becomes of a class's readiness where a part of it is left out.
-LEFT_OUT: dict[Part | None, dict[str, Any]] = {
-    "extent": {"extent": 0.0},
-    "reach": {"asks_picture": False},
-}
 MaskReader = Callable[[Photo, int], np.ndarray]
 
 
@@ -109,14 +100,21 @@ class PhotoFeatures:
         is_shown = looks_at_pictures(source)
         return source.see(self.images(photos, mirrored) if is_shown else features.maps[0].new_empty(0), features)
 
+    def answers(self, margin_BHW: Tensor, episodes: Sequence[Episode]) -> list[np.ndarray]:
+        """Masks of the queries, each at its own size."""
+        return [
+            at_own_size(margin_HW, self.size(episode.query)).cpu().numpy() > 0
+            for margin_HW, episode in zip(margin_BHW, episodes, strict=True)
+        ]
+
     def _image(self, photo: Photo, mirrored: bool) -> Tensor:
         image = to_network_input(open_image(photo.image), self.side)[None].to(self.device)
         return image.flip(-1) if mirrored else image
 
 
 class Network:
-    """TLG. `masks` gives the supports' true masks in place of their pseudo-masks, to see what these cost; `source` says
-    who knows a name."""
+    """TLG that decodes, batch by batch. `masks` gives the supports' true masks in place of their pseudo-masks, to see
+    what these cost; `source` says who knows a name."""
 
     def __init__(
         self,
@@ -127,10 +125,9 @@ class Network:
         mirrored: bool,
         masks: MaskReader | None,
         source: Callable[[str], NameEvidence | None],
-        without: Part | None = None,
     ) -> None:
         self.net, self.prior, self.text, self.features = net.eval(), prior, text, features
-        self.mirrored, self.masks, self.source, self.without = mirrored, masks, source, without
+        self.mirrored, self.masks, self.source = mirrored, masks, source
         self.reads_support_masks = masks is not None
 
     def answer(self, episodes: Sequence[Episode], names: Sequence[str]) -> list[np.ndarray]:
@@ -139,143 +136,63 @@ class Network:
         margin_BHW = self._margin(episodes, names, text, mirrored=False)
         if self.mirrored:
             margin_BHW = margin_BHW + self._margin(episodes, names, text, mirrored=True).flip(-1)
-        return [
-            at_own_size(margin_HW, self.features.size(episode.query)).cpu().numpy() > 0
-            for margin_HW, episode in zip(margin_BHW, episodes, strict=True)
-        ]
+        return self.features.answers(margin_BHW, episodes)
 
     @torch.inference_mode()
     def _margin(
         self, episodes: Sequence[Episode], names: Sequence[str], text: TextVectors | None, mirrored: bool
     ) -> Tensor:
         query = self.features.of([episode.query for episode in episodes], mirrored)
-        supports = [(episode.class_id, photo) for episode in episodes for photo in episode.supports]
-        support = self.features.of([photo for _, photo in supports], mirrored)
-        sources = self._sources(episodes, names, mirrored)
-
-        def shots_of(row: int, shots: int) -> Features:
-            return support[slice(row * shots, (row + 1) * shots)]
-
+        support = self.features.of([photo for episode in episodes for photo in episode.supports], mirrored)
         query_prior: Tensor | None = None
-        own: list[OwnMaps] = []
-        # Given masks stand in for the exemplars' own maps, so that a network that reads no others needs no prior.
-        if self.prior is not None and self.net.spec.prior and (self.masks is None or self.net.reads_query_prior):
+        inside: Tensor | None = None
+        if self.prior is not None and self.net.spec.prior:
             query_prior, prior_BKHW = episode_priors(self.prior, query, support, len(support) // len(query))
-            own = self._own_maps(episodes, support, prior_BKHW, sources, mirrored)
+            inside = self._pseudo_masks(episodes, names, prior_BKHW, mirrored)
         if self.masks is not None:
-            truth = [mask_at(self.masks(photo, class_id), self.features.side) for class_id, photo in supports]
-            stacked = torch.stack(truth).to(self.features.device)
-            masks_BKHW = (stacked.flip(-1) if mirrored else stacked).view(len(episodes), -1, *stacked.shape[-2:])
-            drawn = [[Shown(mask_HW, is_drawn=True) for mask_HW in masks_KHW] for masks_KHW in masks_BKHW]
-            own = [own_maps(self.net, shots_of(row, len(shown)), shown) for row, shown in enumerate(drawn)]
-        is_shown = bool(own) and self.without != "own maps"
-        inside = torch.stack([maps.inside for maps in own]) if is_shown else None
-        outside = torch.stack([maps.outside for maps in own]) if is_shown else None
-        named = self._said(episodes, query, sources, mirrored)
-        logits_B2HW = self.net.episode(query, support, query_prior, inside, text, named, outside).query
-        margin_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
-        if not own or not self.net.takes_extent:
-            return margin_BHW
-        shots = len(support) // len(query)
-        return torch.stack(
-            [
-                self._as_shown(
-                    episode,
-                    margin_HW,
-                    query[[row]],
-                    shots_of(row, shots),
-                    maps,
-                    source,
-                    self.source(names[row]),
-                    named.place[row, 0],
-                    mirrored,
-                )
-                for row, (episode, margin_HW, maps, source) in enumerate(
-                    zip(episodes, margin_BHW, own, sources, strict=True)
-                )
-            ]
-        )
+            truth = [true_masks(self.masks, episode, self.features, mirrored) for episode in episodes]
+            inside = torch.stack(truth)
+        logits_B2HW = self.net.episode(query, support, query_prior, inside, text).query
+        return logits_B2HW[:, 1] - logits_B2HW[:, 0]
 
-    def _as_shown(
-        self,
-        episode: Episode,
-        margin_HW: Tensor,
-        query: Features,
-        shots: Features,
-        own: OwnMaps,
-        source: NameEvidence | None,
-        asked: NameEvidence | None,
-        place_HW: Tensor,
-        mirrored: bool,
+    def _pseudo_masks(
+        self, episodes: Sequence[Episode], names: Sequence[str], prior_BKHW: Tensor, mirrored: bool
     ) -> Tensor:
-        """(H, W): log-odds as an annotator has them of a class with these exemplars. `asked` knows the class's name,
-        and so does `source`, unless the exemplars deny it."""
-        drawn = [None if self.masks is None else mask_HW for mask_HW in own.inside]
+        """(B, K, H, W) of the supports, by likeness and by their class's name."""
+        maps_BKHW = []
+        for episode, name, prior_KHW in zip(episodes, names, prior_BKHW, strict=True):
+            source = believed(self.source(name), episode, self.features, mirrored)
+            pairs = zip(episode.supports, prior_KHW, strict=True)
+            shown = [shown_map(source, photo, map_HW, self.features, mirrored) for photo, map_HW in pairs]
+            maps_BKHW.append(torch.stack([one.likely for one in shown]))
+        return torch.stack(maps_BKHW)
 
-        def named(shot: int) -> Named:
-            return self._said([replace(episode, query=episode.supports[shot])], shots[[shot]], [source], mirrored)
 
-        def prior_map() -> Tensor:
-            assert self.prior is not None
-            return self.prior.fit([(shots[[k]], 0, mask_HW) for k, mask_HW in enumerate(drawn)]).maps(query)[0, 0]
+def believed(
+    source: NameEvidence | None, episode: Episode, features: PhotoFeatures, mirrored: bool
+) -> NameEvidence | None:
+    """Whoever knows the class's name; None where nobody does, or the exemplars deny it."""
+    if source is None:
+        return None
+    odds_K1 = source.odds(features.seen_by(source, episode.supports, mirrored))
+    return source if borne_out(source, odds_K1, [0] * len(episode.supports))[0] else None
 
-        def name_odds() -> float:
-            if asked is None:
-                return 0.0
-            return float(asked.odds(self.features.seen_by(asked, [episode.query], mirrored))[0, 0])
 
-        by_name_HW = None if source is None else place_HW.sigmoid()
-        witnesses = Witnesses(self.net.finest(query)[0], prior_map, by_name_HW, name_odds)
-        told = readiness(self.net, self.prior, shots, own, drawn, named)
-        return replace(told, **LEFT_OUT.get(self.without, {})).applied(margin_HW, witnesses)
+def shown_map(
+    source: NameEvidence | None, photo: Photo, map_HW: Tensor, features: PhotoFeatures, mirrored: bool
+) -> Shown:
+    """What likeness and, where somebody knows it, the class's name say of an exemplar without a drawing."""
+    if source is None:
+        return Shown(map_HW)
+    by_name_HW = source.map(features.seen_by(source, [photo], mirrored), 0)
+    return Shown(map_HW, by_name=by_name_HW, is_taught=taught_names(source)[0])
 
-    def _sources(self, episodes: Sequence[Episode], names: Sequence[str], mirrored: bool) -> list[NameEvidence | None]:
-        """For every episode whoever knows its class's name; None where nobody does, or its exemplars deny it."""
-        sources: list[NameEvidence | None] = []
-        for episode, name in zip(episodes, names, strict=True):
-            source = self.source(name)
-            if source is not None:
-                odds_K1 = source.odds(self.features.seen_by(source, episode.supports, mirrored))
-                source = source if borne_out(source, odds_K1, [0] * len(episode.supports))[0] else None
-            sources.append(source)
-        return sources
 
-    def _said(
-        self, episodes: Sequence[Episode], query: Features, sources: Sequence[NameEvidence | None], mirrored: bool
-    ) -> Named:
-        """What each query's own name says of it."""
-        place_BHW, picture_B = query.maps[0].new_zeros((len(query), *query.size)), query.maps[0].new_zeros(len(query))
-        taught_B = torch.zeros_like(picture_B)
-        for row, (episode, source) in enumerate(zip(episodes, sources, strict=True)):
-            if source is not None:
-                seen_1 = self.features.seen_by(source, [episode.query], mirrored)
-                of_row = said(source, seen_1, [0], source.known, query.size)
-                place_BHW[row], picture_B[row], taught_B[row] = (
-                    of_row.place[0, 0],
-                    of_row.picture[0, 0],
-                    of_row.taught[0, 0],
-                )
-        return Named(place_BHW[:, None], picture_B[:, None], taught_B[:, None])
-
-    def _own_maps(
-        self,
-        episodes: Sequence[Episode],
-        support: Features,
-        prior_BKHW: Tensor,
-        sources: Sequence[NameEvidence | None],
-        mirrored: bool,
-    ) -> list[OwnMaps]:
-        """The exemplars' own maps, with what is known of the classes' names."""
-        own = []
-        for row, (episode, prior_KHW, source) in enumerate(zip(episodes, prior_BKHW, sources, strict=True)):
-            names: list[Tensor | None] = [None] * len(prior_KHW)
-            if source is not None:
-                names = [source.map(self.features.seen_by(source, [photo], mirrored), 0) for photo in episode.supports]
-            is_taught = source is not None and taught_names(source)[0]
-            shown = [Shown(map_HW, False, name, is_taught) for map_HW, name in zip(prior_KHW, names, strict=True)]
-            shots = support[slice(row * len(shown), (row + 1) * len(shown))]
-            own.append(own_maps(self.net, shots, shown))
-        return own
+def true_masks(masks: MaskReader, episode: Episode, features: PhotoFeatures, mirrored: bool) -> Tensor:
+    """(K, H, W) of an episode's supports."""
+    truth = [mask_at(masks(photo, episode.class_id), features.side) for photo in episode.supports]
+    mask_KHW = torch.stack(truth).to(features.device)
+    return mask_KHW.flip(-1) if mirrored else mask_KHW
 
 
 class Swapped:

@@ -31,13 +31,13 @@ from tlg.evaluation.answerers import (
     Swapped,
 )
 from tlg.evaluation.hints import boxes_around, hinted, points_on
+from tlg.evaluation.reading import ReadingNetwork
 from tlg.evidence import Prior
 from tlg.evidence.names.evidence import NameEvidence
 from tlg.evidence.names.registry import OWN_CLIP, Asked, name_evidence
 from tlg.evidence.text_encoder import ClassText
 from tlg.hub.zoo import load
 from tlg.network.reading.head import ReadingHead
-from tlg.network.tlg import TLG
 from tlg.training.spec import EvaluateSpec
 
 EPISODES_AT_ONCE = 8
@@ -122,8 +122,6 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
         return PriorAlone(prior, features)
     if model.network is None:
         raise SpecError(f"{spec.model} holds no network; method {spec.method!r} needs one, `prior` does not")
-    encoder = model.text_encoder(str(device)) if model.network.spec.text else None
-    query_prior = None if spec.method == "pixel" else prior
 
     # Where the folder leaves the choice, the backbone speaks, whose features are kept: a CLIP would look at pictures.
     @lru_cache(None)
@@ -139,18 +137,17 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
     if spec.method in HINTS:
         names = episodes.collection.class_names
         given = hinted(masks, HINTS[spec.method], features, lambda class_id: source(names[class_id]))
+    if isinstance(model.network.head, ReadingHead):
+        model.network.head.looks = 1 if spec.without == "second look" else 2
+        return ReadingNetwork(model.network, prior, features, spec.mirrored, given, source, spec.without)
     if spec.without is not None:
-        check_reads(spec, model.network)
-    return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source, spec.without)
-
-
-def check_reads(spec: EvaluateSpec, net: TLG) -> None:
-    if not isinstance(net.head, ReadingHead):
         raise SpecError(
-            f"without: {spec.without}: {spec.model} has no such part; networks of the behaviour 'reading' do, this"
-            f" one's is '{net.spec.behaviour}'. Leave `without` out, or choose tlg-photo"
+            f"without: {spec.without}: {spec.model} has no such part; networks of the behaviour 'reading' do, and this"
+            f" network's is '{model.network.spec.behaviour}'. Leave `without` out, or choose tlg-photo"
         )
-    net.head.looks = 1 if spec.without == "second look" else 2
+    query_prior = None if spec.method == "pixel" else prior
+    encoder = model.text_encoder(str(device)) if model.network.spec.text else None
+    return Network(model.network, query_prior, encoder, features, spec.mirrored, given, source)
 
 
 def summary(tally: IoUTally, episodes: EvaluationSet) -> dict[str, Any]:
