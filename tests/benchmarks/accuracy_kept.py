@@ -7,8 +7,8 @@ frozen backbone in bfloat16 with channels last, its maps kept in half precision,
 Plain is `TLG.forward` from pixels, one pair at a time, float32 throughout, condensed like the fast path. Whole is plain
 with every place of the exemplars' working grid as a token.
 
-Episodes: scenes of the world's novel classes with the bundled model; photographs with the models of `make accuracy`,
-where these and ../shared are there. All of them without --episodes; `make bench` takes a few. The spread of what was
+Episodes: scenes of the world's novel classes with the bundled model; photographs with the models of
+`make accuracy ONLY=rows`, where these and ../shared are there. All of them without --episodes; `make bench` takes a few. The spread of what was
 lost is its standard error: another draw of as many episodes would move the figure by about as much.
 """
 
@@ -206,7 +206,7 @@ def world_rows(count: int) -> list[Row]:
 def photograph_rows(models: str, count: int | None) -> list[Row]:
     folds = [fold for fold in ("0", "1", "2") if Path(models.replace("{fold}", fold)).exists()]
     if len(folds) < 3 or not PHOTOGRAPHS.exists():
-        return compared("photographs", [], "needs ../shared and the models of `make accuracy`")
+        return compared("photographs", [], "needs ../shared and the models of `make accuracy ONLY=rows`")
     rows = []
     for shots in SHOTS:
         sets = []
