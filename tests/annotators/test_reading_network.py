@@ -87,6 +87,20 @@ def test_a_single_drawn_exemplar_is_not_tried(model: NetworkModel) -> None:
     assert model.with_exemplars(with_masks([0.9])).readiness[0] == Readiness(extent=pytest.approx(1.76, abs=0.1))
 
 
+def test_what_the_picture_says_of_names_is_asked_whatever_exemplars_say(
+    annotator: NetworkAnnotator, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[Witnesses] = []
+    monkeypatch.setattr(annotator, "trusted", [False] * len(KNOWN))
+    monkeypatch.setattr(Readiness, "applied", lambda self, margin_HW, witnesses: met.append(witnesses) or margin_HW)
+    annotator.annotate(pictures[:1])
+    image_13HW = annotator._input(pictures[0].pixels)
+    assert annotator.names is not None
+    odds_N = annotator.names.odds(annotator.names.see(image_13HW, annotator._encode(image_13HW)))[0]
+    assert [one.name_odds() for one in met] == pytest.approx(odds_N.tolist())
+    assert [one.by_name for one in met] == [None] * len(KNOWN)
+
+
 def test_where_the_prior_counts_alone_its_map_is_the_answer(model: NetworkModel, pictures: list[Picture]) -> None:
     annotator = model.with_exemplars(with_masks([0.5] * 3))
     annotator.readiness[0] = Readiness(prior_share=1.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -287,7 +287,7 @@ class NetworkAnnotator:
                 named = said(self.names, seen_1, present, self.trusted, features.size)
             supports = [self._support(network, index, features[[row]], seen_1) for index in present]
             logits_A2HW = network.segment(features[[row]], None, supports, None, named).float()[0]
-            finest_Chw = network.finest(features[[row]])[0]
+            finest_Chw, name_odds = network.finest(features[[row]])[0], NameOdds(self.names, seen_1)
             margins = [
                 self.readiness[index].applied(
                     logits_A2HW[place, 1] - logits_A2HW[place, 0],
@@ -295,7 +295,7 @@ class NetworkAnnotator:
                         finest_Chw,
                         partial(self._prior_map, features[[row]], index),
                         named.place[0, place].sigmoid() if named is not None and self.trusted[index] else None,
-                        partial(self._name_odds, seen_1, index),
+                        partial(name_odds, index),
                     ),
                 )
                 for place, index in enumerate(present)
@@ -304,10 +304,6 @@ class NetworkAnnotator:
             foreground_1AHW = foreground_1AHW * ceded(foreground_1AHW, foreground_1AHW.new_ones(1, len(present)))
             found |= {(row, index): foreground_1AHW[0, place] for place, index in enumerate(present)}
         return found
-
-    def _name_odds(self, seen_1: Any, index: int) -> float:
-        """Log-odds that one picture shows the name at all, whatever the exemplars say of the name."""
-        return 0.0 if self.names is None or seen_1 is None else float(self.names.odds(seen_1)[0, index])
 
     def _prior_map(self, features: Features, index: int) -> Tensor:
         """(H, W) of one picture."""
@@ -388,6 +384,20 @@ class NamesAnnotator(NetworkAnnotator):
         assert self.names is not None
         assert seen_1 is not None
         return network.encode_support(features, self.names.map(seen_1, index)[None], None)
+
+
+class NameOdds:
+    """Log-odds that one picture shows names at all, whatever exemplars say of the names; made once, where asked for."""
+
+    def __init__(self, names: NameEvidence | None, seen_1: Any) -> None:
+        self._names, self._seen_1 = names, seen_1
+
+    def __call__(self, index: int) -> float:
+        return self._odds[index] if self._odds else 0.0
+
+    @cached_property
+    def _odds(self) -> list[float]:
+        return [] if self._names is None or self._seen_1 is None else self._names.odds(self._seen_1)[0].tolist()
 
 
 def encoded(backbone: Backbone, images_B3HW: Tensor) -> Features:
