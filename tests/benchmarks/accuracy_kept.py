@@ -8,8 +8,9 @@ Plain is `TLG.forward` from pixels, one pair at a time, float32 throughout, cond
 with every place of the exemplars' working grid as a token.
 
 Episodes: scenes of the world's novel classes with the bundled model; photographs with the models of
-`make accuracy ONLY=rows`, where these and ../shared are there. All of them without --episodes; `make bench` takes a few. The spread of what was
-lost is its standard error: another draw of as many episodes would move the figure by about as much.
+`make accuracy ONLY=rows`, where these and ../shared are there. All of them without --episodes; `make bench` takes a
+few. The spread of what was lost is its standard error: another draw of as many episodes would move the figure by about
+as much.
 """
 
 from __future__ import annotations
