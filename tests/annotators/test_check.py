@@ -11,7 +11,9 @@ import torch
 from tests.annotators.sets import NAMES, exemplar_set, scene
 from tests.network.knowing import Knowing
 from tlg import world
+from tlg.annotators import check as module
 from tlg.annotators.check import ExemplarCheck, ExemplarChecker, overlap
+from tlg.evidence.own_maps import own_maps
 from tlg.exemplars import LoadedClass, LoadedExemplar, LoadedExemplars
 from tlg.hub import zoo
 from tlg.hub.folder import Model
@@ -19,6 +21,7 @@ from tlg.network.spec import NetworkSpec
 from tlg.network.tlg import TLG
 
 WRONG = "wrong"
+KNOWN = ("dog", "car")
 
 
 def masked(name: str, seed: int) -> LoadedExemplar:
@@ -54,13 +57,31 @@ def test_an_only_exemplar_cannot_be_checked_and_says_so() -> None:
     assert all(check.presence is not None for check in rest)
 
 
-def test_a_reading_network_judges_masks_itself(with_a_wrong_one: LoadedExemplars) -> None:
+def reading_model(reads_names: bool) -> Model:
     torch.manual_seed(0)
     backbone = Knowing().freeze()
-    spec = NetworkSpec(backbone="tiny", behaviour="reading", width=16, support_grid=6)
-    model = Model("reading", "0", backbone, TLG(spec, backbone).eval(), input_size=(96, 96))
-    checked = list(ExemplarChecker(model, with_a_wrong_one).check())
+    spec = NetworkSpec(backbone="tiny", behaviour="reading", width=16, support_grid=6, names=reads_names)
+    return Model("reading", "0", backbone, TLG(spec, backbone).eval(), input_size=(96, 96))
+
+
+@pytest.mark.parametrize("reads_names", [False, True])
+def test_a_reading_network_judges_masks_itself(with_a_wrong_one: LoadedExemplars, reads_names: bool) -> None:
+    checked = list(ExemplarChecker(reading_model(reads_names), with_a_wrong_one).check())
     assert all(check.overlap is not None for check in checked)
+
+
+def test_names_that_exemplars_bear_out_have_their_say(
+    with_a_wrong_one: LoadedExemplars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [dataclasses.replace(of, name=name) for of, name in zip(with_a_wrong_one.classes, KNOWN, strict=True)]
+    checker = ExemplarChecker(reading_model(True), dataclasses.replace(with_a_wrong_one, classes=tuple(known)))
+    told = []
+    monkeypatch.setattr(checker, "_trusted", [True, False])
+    monkeypatch.setattr(module, "own_maps", lambda net, shots, shown: told.extend(shown) or own_maps(net, shots, shown))
+    count = sum(len(of.exemplars) * (len(of.exemplars) - 1) for of in known[:1])
+    list(checker.check())
+    assert all(one.by_name is not None for one in told[:count])
+    assert all(one.by_name is None for one in told[count:])
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from tlg.annotators.naming import names_of, text_of
 from tlg.annotators.protocol import PRESENT
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior
-from tlg.evidence.fusion import bounded_log_odds, unmasked_map
+from tlg.evidence.fusion import bounded_log_odds
+from tlg.evidence.names.evidence import taught_names
+from tlg.evidence.names.said import borne_out, said
+from tlg.evidence.own_maps import Shown, own_maps
 from tlg.evidence.readiness import extent_of
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.exemplars.usable import check_usable
@@ -51,6 +56,16 @@ class ExemplarCheck:
         return None
 
 
+@dataclass(frozen=True)
+class _Encoded:
+    """An exemplar: the map that a person gave, and where its class's name has it, both (H, W); what names say of it."""
+
+    features: Features
+    mask: Tensor | None
+    by_name: Tensor | None
+    seen: Any
+
+
 class ExemplarChecker:
     """Encodes a set once; `check` then leaves one exemplar out after the other."""
 
@@ -58,10 +73,14 @@ class ExemplarChecker:
         check_usable(exemplars)
         self._model, self._set = model, exemplars
         self._prior = Prior(model.background)
-        encoded = [[self._encoded(exemplar) for exemplar in of.exemplars] for of in exemplars.classes]
-        self._features = [[features for features, _ in of_class] for of_class in encoded]
-        self._masks = [[mask_HW for _, mask_HW in of_class] for of_class in encoded]
-        self._negatives = [self._encoded(exemplar)[0] for exemplar in exemplars.negatives]
+        self._names = names_of(model, exemplars, text_of(model, exemplars, self._device))
+        with torch.inference_mode():
+            self._shown = [
+                [self._encoded(exemplar, index) for exemplar in of.exemplars]
+                for index, of in enumerate(exemplars.classes)
+            ]
+            self._negatives = [self._encoded(exemplar, None) for exemplar in exemplars.negatives]
+            self._trusted = self._believed_names()
 
     @torch.inference_mode()
     def check(self) -> Iterator[ExemplarCheck]:
@@ -74,21 +93,17 @@ class ExemplarChecker:
                     yield ExemplarCheck(of.name, exemplar.uri, None, None)
 
     def _by_the_others(self, index: int, left_out: int) -> ExemplarCheck:
-        own = [
-            (features, index, mask)
-            for shot, (features, mask) in enumerate(zip(self._features[index], self._masks[index], strict=True))
-            if shot != left_out
-        ]
-        rest = [
-            (features, number, None) for number, of in enumerate(self._features) if number != index for features in of
-        ]
-        fitted = self._prior.fit([*own, *rest, *((features, None, None) for features in self._negatives)])
-        asked, mask_HW = self._features[index][left_out], self._masks[index][left_out]
-        presence_N = fitted.presence(asked)[0]
+        others = [one for shot, one in enumerate(self._shown[index]) if shot != left_out]
+        own = [(one.features, index, one.mask) for one in others]
+        rest = [(one.features, number, None) for number, of in enumerate(self._shown) if number != index for one in of]
+        fitted = self._prior.fit([*own, *rest, *((one.features, None, None) for one in self._negatives)])
+        asked = self._shown[index][left_out]
+        presence_N = fitted.presence(asked.features)[0]
         overlapping = None
-        if mask_HW is not None:
-            found_HW = self._found(asked, fitted.maps(asked, classes=[index])[0, 0], own, fitted.support_maps)
-            overlapping = overlap(found_HW, mask_HW)
+        if asked.mask is not None:
+            prior_HW = fitted.maps(asked.features, classes=[index])[0, 0]
+            found_HW = self._found(asked, index, prior_HW, others, fitted.support_maps)
+            overlapping = overlap(found_HW, asked.mask)
         of = self._set.classes[index]
         uri, rival = of.exemplars[left_out].uri, self._rival(presence_N, index)
         return ExemplarCheck(of.name, uri, float(presence_N[index]), overlapping, rival)
@@ -99,33 +114,43 @@ class ExemplarChecker:
         return self._set.class_names[strongest] if odds_N[strongest] > odds_N[index] + RIVALRY else None
 
     def _found(
-        self,
-        asked: Features,
-        prior_HW: Tensor,
-        others: Sequence[tuple[Features, int, Tensor | None]],
-        maps_SHW: Tensor,
+        self, asked: _Encoded, index: int, prior_HW: Tensor, others: Sequence[_Encoded], maps_SHW: Tensor
     ) -> Tensor:
         """(H, W): the probability of the class, by the network where it reads exemplars, else by the prior."""
-        network = self._model.network
+        network, names = self._model.network, self._names
         if network is None or network.reads_query_prior:
             return prior_HW
-        own_KHW = torch.stack(
-            [
-                map_HW if mask_HW is not None else unmasked_map(map_HW, None)
-                for map_HW, (_, _, mask_HW) in zip(maps_SHW, others, strict=False)
-            ]
-        )
-        memory = network.encode_support(Features.cat([features for features, _, _ in others]), own_KHW, None)
-        logits_2HW = network.segment(asked, None, [memory], None)[0, 0]
-        extent = extent_of(network, [mask_HW for _, _, mask_HW in others])
+        is_taught = names is not None and taught_names(names)[index]
+        shown = [
+            Shown(map_HW, one.mask is not None, one.by_name if self._trusted[index] else None, is_taught)
+            for map_HW, one in zip(maps_SHW, others, strict=False)
+        ]
+        features = Features.cat([one.features for one in others])
+        own = own_maps(network, features, shown)
+        memory = network.encode_support(features, own.inside, None, own.outside)
+        named = None if names is None else said(names, asked.seen, [index], self._trusted, asked.features.size)
+        logits_2HW = network.segment(asked.features, None, [memory], None, named)[0, 0]
+        extent = extent_of(network, [one.mask for one in others])
         return torch.sigmoid(logits_2HW[1] - logits_2HW[0] + extent)
 
-    def _encoded(self, exemplar: LoadedExemplar) -> tuple[Features, Tensor | None]:
-        """Its features, and the map that a person gave."""
+    def _encoded(self, exemplar: LoadedExemplar, index: int | None) -> _Encoded:
+        """`index` is the exemplar's class."""
         image_13HW = to_network_input(exemplar.pixels, self._model.input_size)[None].to(self._device)
-        with torch.inference_mode():
-            features = self._model.backbone.encode(image_13HW.contiguous(memory_format=torch.channels_last))
-            return features, given_map(exemplar, image_13HW, features)
+        features = self._model.backbone.encode(image_13HW.contiguous(memory_format=torch.channels_last))
+        seen_1, by_name_HW = None, None
+        if self._names is not None:
+            seen_1 = self._names.see(image_13HW, features)
+            if index is not None and self._names.known[index]:
+                by_name_HW = self._names.map(seen_1, index)
+        return _Encoded(features, given_map(exemplar, image_13HW, features, by_name_HW), by_name_HW, seen_1)
+
+    def _believed_names(self) -> list[bool]:
+        """By class, whether its exemplars bear its name out."""
+        if self._names is None:
+            return [False] * len(self._set.classes)
+        labelled = [(one, index) for index, of in enumerate(self._shown) for one in of]
+        odds_SN = torch.cat([self._names.odds(one.seen) for one, _ in labelled])
+        return borne_out(self._names, odds_SN, [index for _, index in labelled])
 
     @property
     def _device(self) -> torch.device:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tlg.annotators.masks import mask_of_size, soft_iou
+from tlg.annotators.naming import names_of, text_of
 from tlg.annotators.protocol import PRESENT, AnnotateParams, BackgroundArrays
 from tlg.answers.objects import with_parts
 from tlg.answers.records import Answer, answer_from_mask
@@ -25,19 +26,16 @@ from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded, handed_over
 from tlg.evidence.fusion import TextPresence, agreed, fuse
 from tlg.evidence.names.evidence import NameEvidence, taught_names
-from tlg.evidence.names.registry import Asked, name_evidence
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.own_maps import Shown, own_maps
 from tlg.evidence.reach import Witnesses
 from tlg.evidence.readiness import Readiness, readiness
-from tlg.evidence.text_encoder import ClassText
 from tlg.exemplars import LoadedExemplar, LoadedExemplars
 from tlg.exemplars.usable import check_usable
 from tlg.hub.folder import Model
 from tlg.network.backbones.backbone import Backbone
 from tlg.network.features import Features
 from tlg.network.named import Named
-from tlg.network.text import TextVectors
 from tlg.network.tlg import TLG, Support
 from tlg.pictures import Picture, to_network_input
 
@@ -97,10 +95,8 @@ class NetworkAnnotator:
         self.params = params
         self.class_names = exemplars.class_names
         self.device = next(model.backbone.parameters()).device
-        texts = [ClassText(one.name, one.attributes, one.context) for one in exemplars.classes]
-        encoder = model.text_encoder(str(self.device)) if model.clip is not None or self._reads_text() else None
-        self.text: TextVectors | None = None if encoder is None else encoder.encode(texts).to(self.device)
-        self.names = self._name_evidence()
+        self.text = text_of(model, exemplars, self.device)
+        self.names = names_of(model, exemplars, self.text)
         # Of a name that CLIP never learned its vectors say nothing: such classes go by their exemplars alone.
         self.known = [model.clip is None or model.clip.knows(name) for name in self.class_names]
         with torch.inference_mode():
@@ -108,16 +104,6 @@ class NetworkAnnotator:
 
     def _check(self, exemplars: LoadedExemplars) -> None:
         check_usable(exemplars)
-
-    def _reads_text(self) -> bool:
-        return self.network is not None and self.network.spec.text
-
-    def _name_evidence(self) -> NameEvidence | None:
-        model = self.model
-        asked = Asked(
-            self.class_names, model.backbone, model.input_size, model.clip, self.text, model.kinds, model.open_clip
-        )
-        return name_evidence(model.names, asked)
 
     def _encode_exemplars(self, exemplars: LoadedExemplars) -> None:
         """Sets `fitted`, `trusted`, `text_presence`, `supports` and `readiness`.

@@ -46,7 +46,7 @@ COVERED = 0.02
 
 @torch.no_grad()
 def given_map(
-    exemplar: LoadedExemplar, image_13HW: Tensor, features: Features, by_name_HW: Tensor | None = None
+    exemplar: LoadedExemplar, image_13HW: Tensor, features: Features, by_name_HW: Tensor | None
 ) -> Tensor | None:
     """(H, W) in 0..1: the mask that a person gave, drew or hinted at; None where nobody drew anything. `by_name_HW` is
     where the class's name has it, None of a name that nobody knows."""
