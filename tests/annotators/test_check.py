@@ -76,12 +76,17 @@ def test_names_that_exemplars_bear_out_have_their_say(
     known = [dataclasses.replace(of, name=name) for of, name in zip(with_a_wrong_one.classes, KNOWN, strict=True)]
     checker = ExemplarChecker(reading_model(True), dataclasses.replace(with_a_wrong_one, classes=tuple(known)))
     told = []
-    monkeypatch.setattr(checker, "_trusted", [True, False])
+    monkeypatch.setattr(module, "borne_out", lambda *_: [True, False])
     monkeypatch.setattr(module, "own_maps", lambda net, shots, shown: told.extend(shown) or own_maps(net, shots, shown))
     count = sum(len(of.exemplars) * (len(of.exemplars) - 1) for of in known[:1])
-    list(checker.check())
+    named = list(checker.check())
     assert all(one.by_name is not None for one in told[:count])
     assert all(one.by_name is None for one in told[count:])
+    monkeypatch.setattr(module, "borne_out", lambda *_: [False, False])
+    nameless = list(checker.check())
+    mugs = len(known[0].exemplars)
+    assert all(one.presence != other.presence for one, other in zip(named[:mugs], nameless[:mugs], strict=True))
+    assert [one.presence for one in named[mugs:]] == [one.presence for one in nameless[mugs:]]
 
 
 @pytest.mark.parametrize(

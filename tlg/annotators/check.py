@@ -16,7 +16,7 @@ from tlg.annotators.naming import names_of, text_of
 from tlg.annotators.protocol import PRESENT
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior
-from tlg.evidence.fusion import bounded_log_odds
+from tlg.evidence.fusion import TextPresence, agreed, bounded_log_odds
 from tlg.evidence.names.evidence import taught_names
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.own_maps import Shown, own_maps
@@ -80,7 +80,6 @@ class ExemplarChecker:
                 for index, of in enumerate(exemplars.classes)
             ]
             self._negatives = [self._encoded(exemplar, None) for exemplar in exemplars.negatives]
-            self._trusted = self._believed_names()
 
     @torch.inference_mode()
     def check(self) -> Iterator[ExemplarCheck]:
@@ -93,20 +92,32 @@ class ExemplarChecker:
                     yield ExemplarCheck(of.name, exemplar.uri, None, None)
 
     def _by_the_others(self, index: int, left_out: int) -> ExemplarCheck:
-        others = [one for shot, one in enumerate(self._shown[index]) if shot != left_out]
-        own = [(one.features, index, one.mask) for one in others]
-        rest = [(one.features, number, None) for number, of in enumerate(self._shown) if number != index for one in of]
-        fitted = self._prior.fit([*own, *rest, *((one.features, None, None) for one in self._negatives)])
         asked = self._shown[index][left_out]
-        presence_N = fitted.presence(asked.features)[0]
+        others = [one for shot, one in enumerate(self._shown[index]) if shot != left_out]
+        own = [(one, index) for one in others]
+        rest = [(one, number) for number, of in enumerate(self._shown) if number != index for one in of]
+        told = [*own, *rest, *((one, None) for one in self._negatives)]
+        fitted = self._prior.fit([(one.features, label, one.mask if label == index else None) for one, label in told])
+        presence_N, trusted = self._presence(fitted.presence(asked.features)[0], asked, told)
         overlapping = None
         if asked.mask is not None:
             prior_HW = fitted.maps(asked.features, classes=[index])[0, 0]
-            found_HW = self._found(asked, index, prior_HW, others, fitted.support_maps)
+            found_HW = self._found(asked, index, prior_HW, others, fitted.support_maps, trusted)
             overlapping = overlap(found_HW, asked.mask)
         of = self._set.classes[index]
         uri, rival = of.exemplars[left_out].uri, self._rival(presence_N, index)
         return ExemplarCheck(of.name, uri, float(presence_N[index]), overlapping, rival)
+
+    def _presence(
+        self, likely_N: Tensor, asked: _Encoded, told: Sequence[tuple[_Encoded, int | None]]
+    ) -> tuple[Tensor, list[bool]]:
+        """(N,) by likeness and by the names that the other exemplars bear out, and which names these are."""
+        if self._names is None:
+            return likely_N, [False] * len(likely_N)
+        odds_SN, labels = torch.cat([self._names.odds(one.seen) for one, _ in told]), [label for _, label in told]
+        trusted = borne_out(self._names, odds_SN, labels)
+        by_name_N = TextPresence.fit(odds_SN, labels).probability(self._names.odds(asked.seen))[0]
+        return torch.where(torch.tensor(trusted, device=self._device), agreed(likely_N, by_name_N), likely_N), trusted
 
     def _rival(self, presence_N: Tensor, index: int) -> str | None:
         odds_N = bounded_log_odds(presence_N)
@@ -114,7 +125,13 @@ class ExemplarChecker:
         return self._set.class_names[strongest] if odds_N[strongest] > odds_N[index] + RIVALRY else None
 
     def _found(
-        self, asked: _Encoded, index: int, prior_HW: Tensor, others: Sequence[_Encoded], maps_SHW: Tensor
+        self,
+        asked: _Encoded,
+        index: int,
+        prior_HW: Tensor,
+        others: Sequence[_Encoded],
+        maps_SHW: Tensor,
+        trusted: Sequence[bool],
     ) -> Tensor:
         """(H, W): the probability of the class, by the network where it reads exemplars, else by the prior."""
         network, names = self._model.network, self._names
@@ -122,13 +139,13 @@ class ExemplarChecker:
             return prior_HW
         is_taught = names is not None and taught_names(names)[index]
         shown = [
-            Shown(map_HW, one.mask is not None, one.by_name if self._trusted[index] else None, is_taught)
+            Shown(map_HW, one.mask is not None, one.by_name if trusted[index] else None, is_taught)
             for map_HW, one in zip(maps_SHW, others, strict=False)
         ]
         features = Features.cat([one.features for one in others])
         own = own_maps(network, features, shown)
         memory = network.encode_support(features, own.inside, None, own.outside)
-        named = None if names is None else said(names, asked.seen, [index], self._trusted, asked.features.size)
+        named = None if names is None else said(names, asked.seen, [index], trusted, asked.features.size)
         logits_2HW = network.segment(asked.features, None, [memory], None, named)[0, 0]
         extent = extent_of(network, [one.mask for one in others])
         return torch.sigmoid(logits_2HW[1] - logits_2HW[0] + extent)
@@ -143,14 +160,6 @@ class ExemplarChecker:
             if index is not None and self._names.known[index]:
                 by_name_HW = self._names.map(seen_1, index)
         return _Encoded(features, given_map(exemplar, image_13HW, features, by_name_HW), by_name_HW, seen_1)
-
-    def _believed_names(self) -> list[bool]:
-        """By class, whether its exemplars bear its name out."""
-        if self._names is None:
-            return [False] * len(self._set.classes)
-        labelled = [(one, index) for index, of in enumerate(self._shown) for one in of]
-        odds_SN = torch.cat([self._names.odds(one.seen) for one, _ in labelled])
-        return borne_out(self._names, odds_SN, [index for _, index in labelled])
 
     @property
     def _device(self) -> torch.device:
