@@ -58,6 +58,8 @@ def test_what_is_judged_stays_and_what_is_not_asked_is_not_measured(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "not measured" in collections.judge(str(config), only=["another"])
+    row = collections.judge(str(config), only=["squares/all_foreground"]).splitlines()[2]
+    assert row.count("not measured") == 1
     text = collections.judge(str(config))
 
     def refused(*_: object, **__: object) -> None:

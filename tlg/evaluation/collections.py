@@ -1,6 +1,6 @@
 """One model judged on several collections: right exemplars, another class's, with and without drawn masks.
 
-    python -m tlg.evaluation.collections configs/accuracy/photographs.yaml [COLLECTION ...]
+    python -m tlg.evaluation.collections configs/accuracy/photographs.yaml [COLLECTION or COLLECTION/METHOD ...]
 
 Reports that are there are kept, so that a stopped run goes on where it was.
 """
@@ -50,8 +50,8 @@ def judge(config: str, only: Sequence[str] = ()) -> str:
     """Runs what is not done yet; returns the table as Markdown (also `out/table.md`)."""
     judgement = parse(Judgement, read_text(store.read_text(config), config), config)
     for name, collection in judgement.collections.items():
-        if not only or name in only:
-            for method in judgement.methods:
+        for method in judgement.methods:
+            if not only or not {name, f"{name}/{method.method}"}.isdisjoint(only):
                 report_of(judgement, name, collection, method)
     text = f"{table(judgement)}\n{classes(judgement)}"
     store.write(str(judgement.out / "table.md"), text.encode())
