@@ -16,7 +16,7 @@ from tlg.annotators.naming import names_of, text_of
 from tlg.annotators.protocol import PRESENT
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior
-from tlg.evidence.fusion import TextPresence, agreed, bounded_log_odds
+from tlg.evidence.fusion import TextPresence, agreed_where_trusted, bounded_log_odds
 from tlg.evidence.names.evidence import taught_names
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.own_maps import Shown, own_maps
@@ -117,7 +117,7 @@ class ExemplarChecker:
         odds_SN, labels = torch.cat([self._names.odds(one.seen) for one, _ in told]), [label for _, label in told]
         trusted = borne_out(self._names, odds_SN, labels)
         by_name_N = TextPresence.fit(odds_SN, labels).probability(self._names.odds(asked.seen))[0]
-        return torch.where(torch.tensor(trusted, device=self._device), agreed(likely_N, by_name_N), likely_N), trusted
+        return agreed_where_trusted(likely_N, by_name_N, trusted), trusted
 
     def _rival(self, presence_N: Tensor, index: int) -> str | None:
         odds_N = bounded_log_odds(presence_N)

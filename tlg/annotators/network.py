@@ -24,7 +24,7 @@ from tlg.errors import SpecError
 from tlg.evidence.background import Background
 from tlg.evidence.drawn import given_map
 from tlg.evidence.exemplar import Prior, ceded, handed_over
-from tlg.evidence.fusion import TextPresence, agreed, fuse
+from tlg.evidence.fusion import TextPresence, agreed_where_trusted, fuse
 from tlg.evidence.names.evidence import NameEvidence, taught_names
 from tlg.evidence.names.said import borne_out, said
 from tlg.evidence.own_maps import Shown, own_maps
@@ -225,8 +225,7 @@ class NetworkAnnotator:
         if self.names is None or seen is None or self.text_presence is None:
             return presence_BN
         text_presence_BN = self.text_presence.probability(self.names.odds(seen))
-        trusted_N = torch.tensor(self.trusted, device=self.device)
-        return torch.where(trusted_N, agreed(presence_BN, text_presence_BN), presence_BN)
+        return agreed_where_trusted(presence_BN, text_presence_BN, self.trusted)
 
     def _maps(self, features: Features, image_13HW: Tensor, seen_1: Any, classes: Sequence[int]) -> Tensor:
         """(A, H, W) of one picture: where each of the classes is, by exemplars and names."""

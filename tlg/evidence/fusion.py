@@ -38,6 +38,11 @@ def agreed(exemplar: Tensor, text: Tensor) -> Tensor:
     return torch.sigmoid(bounded_log_odds(exemplar) + bounded_log_odds(text))
 
 
+def agreed_where_trusted(exemplar_BN: Tensor, text_BN: Tensor, trusted: Sequence[bool]) -> Tensor:
+    """The same of N classes, where only names that are trusted have their say."""
+    return torch.where(torch.tensor(trusted, device=exemplar_BN.device), agreed(exemplar_BN, text_BN), exemplar_BN)
+
+
 def unmasked_map(exemplar: Tensor, text: Tensor | None, taught: bool = False) -> Tensor:
     """An exemplar's map of its own class where nobody drew a mask. Doubtful places speak little: a wrong one costs more
     than a missing one, since the class shows itself in many. What was taught with masks tells places well."""

@@ -107,16 +107,11 @@ class TLG(nn.Module):
         query_prior_BHW: Tensor | None,
         support_prior_BKHW: Tensor | None,
         text: TextVectors | None = None,
-        named: Named | None = None,
-        support_outside_BKHW: Tensor | None = None,
     ) -> EpisodeAnswer:
-        """From features that are there already: support holds B * K images, the K shots of a query together.
-
-        Names say something of one class each: `named` is of N = 1. `outside` is as in `encode_support`.
-        """
+        """From features that are there already: support holds B * K images, the K shots of a query together."""
         shots = len(support) // len(query)
         if isinstance(self.head, ReadingHead):
-            return self.head.episode(query, support, support_prior_BKHW, shots, named, support_outside_BKHW)
+            return self.head.episode(query, support, support_prior_BKHW, shots)
         return self.head.episode(query, support, query_prior_BHW, support_prior_BKHW, shots, text)
 
     def forward(

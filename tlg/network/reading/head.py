@@ -123,20 +123,11 @@ class ReadingHead(nn.Module):
         logit_BNhw = torch.cat([answers[column] for column in range(len(supports))], dim=1)
         return two_logits(at_size(logit_BNhw, query.size))
 
-    def episode(
-        self,
-        query: Features,
-        support: Features,
-        inside_BKHW: Tensor | None,
-        shots: int,
-        named: Named | None,
-        outside_BKHW: Tensor | None = None,
-    ) -> EpisodeAnswer:
+    def episode(self, query: Features, support: Features, inside_BKHW: Tensor | None, shots: int) -> EpisodeAnswer:
         """Support images are B * K, class by class; each exemplar is answered by its own class's memory."""
         shown, asked = self.look(support), self.look(query)
-        memory = self.describe(shown, inside_BKHW, shots, outside_BKHW)
-        name_BNChw = self.name_cues(asked, 1, named)
-        query_B1hw = self.answers(asked, memory, None if name_BNChw is None else name_BNChw[:, 0])[-1]
+        memory = self.describe(shown, inside_BKHW, shots)
+        query_B1hw = self.answers(asked, memory)[-1]
         owner_I = torch.arange(len(query), device=query_B1hw.device).repeat_interleave(shots)
         support_I1hw = self.answers(shown, memory[owner_I])[-1]
         return EpisodeAnswer(
