@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from deploy.endpoint.app import build
 from deploy.endpoint.config import ServeConfig
 from deploy.guard.auth import checked_exposure, load_keys
+from deploy.guard.listening import bound
 from jobs.flow.pipeline import connect
 from tlg.errors import ClusterError
 
@@ -28,6 +29,8 @@ PROXY_GRACE_SECONDS = 5
 def run(config: ServeConfig, address: str = "local") -> None:
     """Serve until a signal asks to stop; requests in flight are answered first."""
     checked_exposure(config, load_keys(config))  # before anything listens
+    if address == "local":
+        bound(config.host, config.port).close()  # Ray would stumble over a taken port a minute later
     stop = threading.Event()
     typer.echo(f"starting Ray and {config.model}: about a minute on a small machine")
     sys.stdout.flush()

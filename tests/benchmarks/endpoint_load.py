@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.servers.ports import free_port
 from tlg import exemplars, pictures
 from tlg.allocation import keep_freed_memory
 from tlg.annotators.protocol import AnnotateParams
@@ -155,9 +155,7 @@ def compare(
 @contextmanager
 def served(store: Path, replicas: int) -> Iterator[str]:
     """`tlg serve` in a process of its own, until its line says that it serves; its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"port": port, "store": store, "replicas.min": replicas, "replicas.max": replicas, "model": MODEL}
     command = [sys.executable, "-m", "tlg", "serve"]
     for key, value in settings.items():

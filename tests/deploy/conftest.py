@@ -4,7 +4,6 @@ import importlib.util
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -23,6 +22,7 @@ from deploy.endpoint.config import ServeConfig
 from deploy.endpoint.metrics import Collector, Meters
 from deploy.guard.auth import Keys
 from deploy.replica.pool import LocalSegmenter
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 240
@@ -132,9 +132,7 @@ class Served:
 
 
 def start_serving(folder, **assignments):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     images = folder / "images"
     images.mkdir()
     settings = {"model": "dry-run", "store": str(folder / "store"), "uri_prefixes": f"[{images}]"} | assignments

@@ -12,7 +12,7 @@ from jobs.annotate import annotate
 from tests.jobs import collection
 from tests.servers.environments import Unavailable
 from tests.servers.label_studio import LEGACY_TOKEN, label_studio
-from tests.servers.swift import free_port
+from tests.servers.ports import free_port
 from tlg import store
 from tlg.answers.formats import label_studio as brushes
 from tlg.errors import CredentialsError

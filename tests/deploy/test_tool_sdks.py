@@ -19,7 +19,7 @@ from tests.importers.check import READERS
 from tests.jobs import collection
 from tests.servers import cvat as cvat_server
 from tests.servers.environments import Unavailable, environment
-from tests.servers.swift import free_port
+from tests.servers.ports import free_port
 from tlg.answers import records
 
 pytestmark = pytest.mark.cluster

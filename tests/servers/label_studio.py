@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 
 from tests.servers.environments import CACHE, environment
+from tests.servers.ports import free_port
 from tests.servers.program import listening
-from tests.servers.swift import free_port
 
 REQUIREMENTS = ("label-studio==1.23.2",)
 LEGACY_TOKEN = "0123456789abcdef0123456789abcdef01234567"

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.servers.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 120
@@ -141,12 +142,6 @@ class RayCluster:
         except httpx.TransportError:
             return None
         return answer.json() if answer.is_success else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def kill_tree(pid: int) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.servers.environments import environment
+from tests.servers.ports import free_port
 from tests.servers.program import listening
-from tests.servers.swift import free_port
 
 REQUIREMENTS = ("asyncssh==2.24.1",)
 USER, PASSWORD = "annotators", "correct-horse"

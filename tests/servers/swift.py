@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from tests.servers.environments import Unavailable, environment
+from tests.servers.ports import free_port
 
 REQUIREMENTS = ("swift==2.38.0", "setuptools<81")
 ACCESS_KEY = "annotators:nightly"
@@ -131,9 +131,3 @@ class Swift:
         log = (self._folder / "log").read_text()[-2000:]
         self.__exit__()
         raise Unavailable(f"Swift did not start: {log}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
