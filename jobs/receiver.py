@@ -107,7 +107,7 @@ class Receiver:
         self._tally.add(
             statuses | {"error": len(error_types)},
             error_types,
-            {name: float(one.sum()) for name, one in seconds.items()},
+            {name: float(spent.sum()) for name, spent in seconds.items()},
         )
         total = np.sum(list(seconds.values()), axis=0)
         slow = np.argsort(total)[-SLOWEST_KEPT:].tolist()
@@ -127,7 +127,7 @@ class AsideRows:
 
     @property
     def numbers(self) -> np.ndarray:
-        return np.concatenate([one.numbers for one in self.taken])
+        return np.concatenate([rows.numbers for rows in self.taken])
 
     def put(self, output: str, number: int, foreign: NumberSet, access: store.Access) -> Index | None:
         return self.executor.call(put_together, self.taken, output, number, foreign, access)

@@ -28,7 +28,9 @@ class ExemplarFunction:
     def __init__(self, url: str, exemplars: str):
         self._client, self._exemplars = Client(url), exemplars
         stored = self._client.exemplar_set(exemplars)
-        labels = [cvat.label_spec(one.name, one.class_id, type="mask") for one in stored.classes]
+        labels = [
+            cvat.label_spec(shown_class.name, shown_class.class_id, type="mask") for shown_class in stored.classes
+        ]
         self.spec = cvat.DetectionFunctionSpec(labels=labels)
 
     def detect(

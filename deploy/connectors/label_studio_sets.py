@@ -106,7 +106,7 @@ def _set_of(
 
 def _known_classes(store: ExemplarStore, project: str) -> list[str]:
     try:
-        return [one.name for one in store.get(own_set(project)).classes]
+        return [shown_class.name for shown_class in store.get(own_set(project)).classes]
     except ProblemError:
         return []
 
@@ -120,10 +120,10 @@ def _adopt_older(store: ExemplarStore, project: str, lessons: Lessons) -> None:
     except ProblemError:
         return
     by_image: dict[str, dict[str, Shown]] = {}
-    for one in packed.document["classes"]:
-        for ref in one["exemplars"]:
+    for shown_class in packed.document["classes"]:
+        for ref in shown_class["exemplars"]:
             mask = packed.files[ref["mask"]] if ref.get("mask") else None
-            by_image.setdefault(ref["image"], {})[one["name"]] = Shown(mask)
+            by_image.setdefault(ref["image"], {})[shown_class["name"]] = Shown(mask)
     for position, (place, labels) in enumerate(by_image.items()):
         task = place.removeprefix("images/task-")
         lessons.keep(Lesson(task_key(task), packed.files[place], labels), taught_at=float(position))

@@ -44,12 +44,14 @@ def find_control(label_config: str) -> Control | None:
         root = ElementTree.fromstring(label_config)
     except (ElementTree.ParseError, ValueError):
         return None
-    images = {one.get("name", ""): one.get("value", "") for one in root.iter() if one.tag.lower() == "image"}
+    images = {
+        element.get("name", ""): element.get("value", "") for element in root.iter() if element.tag.lower() == "image"
+    }
     found = []
-    for one in root.iter():
-        kind = one.tag.lower()
-        if kind in CONTROLS and one.get("toName") in images:
-            to_name = one.get("toName", "")
-            labels = frozenset(label.get("value", "") for label in one.iter() if label.tag.lower() == "label")
-            found.append(Control(kind, one.get("name", ""), to_name, images[to_name].lstrip("$"), labels))
+    for element in root.iter():
+        kind = element.tag.lower()
+        if kind in CONTROLS and element.get("toName") in images:
+            to_name = element.get("toName", "")
+            labels = frozenset(label.get("value", "") for label in element.iter() if label.tag.lower() == "label")
+            found.append(Control(kind, element.get("name", ""), to_name, images[to_name].lstrip("$"), labels))
     return min(found, key=lambda control: CONTROLS.index(control.kind), default=None)

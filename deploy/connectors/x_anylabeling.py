@@ -38,7 +38,7 @@ def router(config: ServeConfig, service: Service) -> APIRouter:
     @routes.get("/v1/models")
     async def models() -> dict[str, Any]:
         """Every stored exemplar set is a model to X-AnyLabeling."""
-        return {"success": True, "data": {one.name: _described(one.name) for one in await service.list_sets()}}
+        return {"success": True, "data": {stored.name: _described(stored.name) for stored in await service.list_sets()}}
 
     @routes.get("/v1/models/{name}/info")
     async def info(name: str) -> dict[str, Any]:

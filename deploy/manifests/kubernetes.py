@@ -100,10 +100,10 @@ def travelling_files(spec: AnnotateSpec) -> dict[str, str]:
     files: dict[str, str] = {}
     if local_path(spec.exemplars) is not None and not (spec.exemplars + "/").startswith(mounted or ("\0",)):
         described = exemplars.describe(spec.exemplars)
-        for one in described.classes:
-            for ref in one.exemplars:
-                check(f"exemplar of '{one.name}'", ref.image)
-                check(f"mask of '{one.name}'", ref.mask)
+        for shown_class in described.classes:
+            for ref in shown_class.exemplars:
+                check(f"exemplar of '{shown_class.name}'", ref.image)
+                check(f"mask of '{shown_class.name}'", ref.mask)
         for uri in described.negatives:
             check("negatives", uri)
         files["exemplars.yaml"] = to_yaml(described.model_dump(mode="json", exclude_defaults=True))

@@ -104,14 +104,14 @@ def put_together(
     if store.exists(shards.shard_uri(output, number), access):
         return None
     tables = []
-    for one in taken:
-        rows = _read(one.uri, access)
+    for shard in taken:
+        rows = _read(shard.uri, access)
         numbers = image_numbers(rows["image_id"])
-        tables.append(rows.filter(pa.array(is_in(numbers, one.numbers) & ~foreign.has(numbers))))
+        tables.append(rows.filter(pa.array(is_in(numbers, shard.numbers) & ~foreign.has(numbers))))
     index = put_shard(output, number, pa.concat_tables(tables), access)
-    for one in taken:
-        if index is not None and one.is_all:
-            delete_if_there(one.uri, access)
+    for shard in taken:
+        if index is not None and shard.is_all:
+            delete_if_there(shard.uri, access)
     return index
 
 

@@ -93,11 +93,13 @@ class ExemplarChecker:
 
     def _by_the_others(self, index: int, left_out: int) -> ExemplarCheck:
         asked = self._shown[index][left_out]
-        others = [one for shot, one in enumerate(self._shown[index]) if shot != left_out]
-        own = [(one, index) for one in others]
-        rest = [(one, number) for number, of in enumerate(self._shown) if number != index for one in of]
-        told = [*own, *rest, *((one, None) for one in self._negatives)]
-        fitted = self._prior.fit([(one.features, label, one.mask if label == index else None) for one, label in told])
+        others = [other for shot, other in enumerate(self._shown[index]) if shot != left_out]
+        own = [(other, index) for other in others]
+        rest = [(other, number) for number, of in enumerate(self._shown) if number != index for other in of]
+        told = [*own, *rest, *((negative, None) for negative in self._negatives)]
+        fitted = self._prior.fit(
+            [(exemplar.features, label, exemplar.mask if label == index else None) for exemplar, label in told]
+        )
         presence_N, trusted = self._presence(fitted.presence(asked.features)[0], asked, told)
         overlapping = None
         if asked.mask is not None:
@@ -114,7 +116,10 @@ class ExemplarChecker:
         """(N,) by likeness and by the names that the other exemplars bear out, and which names these are."""
         if self._names is None:
             return likely_N, [False] * len(likely_N)
-        odds_SN, labels = torch.cat([self._names.odds(one.seen) for one, _ in told]), [label for _, label in told]
+        odds_SN, labels = (
+            torch.cat([self._names.odds(exemplar.seen) for exemplar, _ in told]),
+            [label for _, label in told],
+        )
         trusted = borne_out(self._names, odds_SN, labels)
         by_name_N = TextPresence.fit(odds_SN, labels).probability(self._names.odds(asked.seen))[0]
         return agreed_where_trusted(likely_N, by_name_N, trusted), trusted
@@ -139,15 +144,15 @@ class ExemplarChecker:
             return prior_HW
         is_taught = names is not None and taught_names(names)[index]
         shown = [
-            Shown(map_HW, one.mask is not None, one.by_name if trusted[index] else None, is_taught)
-            for map_HW, one in zip(maps_SHW, others, strict=False)
+            Shown(map_HW, other.mask is not None, other.by_name if trusted[index] else None, is_taught)
+            for map_HW, other in zip(maps_SHW, others, strict=False)
         ]
-        features = Features.cat([one.features for one in others])
+        features = Features.cat([other.features for other in others])
         own = own_maps(network, features, shown)
         memory = network.encode_support(features, own.inside, None, own.outside)
         named = None if names is None else said(names, asked.seen, [index], trusted, asked.features.size)
         logits_2HW = network.segment(asked.features, None, [memory], None, named)[0, 0]
-        extent = extent_of(network, [one.mask for one in others])
+        extent = extent_of(network, [other.mask for other in others])
         return torch.sigmoid(logits_2HW[1] - logits_2HW[0] + extent)
 
     def _encoded(self, exemplar: LoadedExemplar, index: int | None) -> _Encoded:

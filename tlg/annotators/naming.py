@@ -16,7 +16,9 @@ def text_of(model: Model, exemplars: LoadedExemplars, device: torch.device) -> T
     """The names as vectors, where the network or the model's own CLIP reads them."""
     reads_text = model.network is not None and model.network.spec.text
     encoder = model.text_encoder(str(device)) if model.clip is not None or reads_text else None
-    texts = [ClassText(one.name, one.attributes, one.context) for one in exemplars.classes]
+    texts = [
+        ClassText(shown_class.name, shown_class.attributes, shown_class.context) for shown_class in exemplars.classes
+    ]
     return None if encoder is None else encoder.encode(texts).to(device)
 
 

@@ -116,7 +116,7 @@ class NetworkAnnotator:
         labelled = [(exemplar, index) for index, of in enumerate(exemplars.classes) for exemplar in of.exemplars]
         entries, own_texts, spoken = [], [], []
         kept: dict[int, Features] = {}
-        for row, (exemplar, label) in enumerate([*labelled, *((one, None) for one in exemplars.negatives)]):
+        for row, (exemplar, label) in enumerate([*labelled, *((negative, None) for negative in exemplars.negatives)]):
             image_13HW = self._input(exemplar.pixels)
             features = self._encode(image_13HW)
             if label is not None and (1 + len(kept)) * features.nbytes <= KEPT_PYRAMIDS_BYTES:

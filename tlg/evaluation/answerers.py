@@ -164,7 +164,7 @@ class Network:
             source = believed(self.source(name), episode, self.features, mirrored)
             pairs = zip(episode.supports, prior_KHW, strict=True)
             shown = [shown_map(source, photo, map_HW, self.features, mirrored) for photo, map_HW in pairs]
-            maps_BKHW.append(torch.stack([one.likely for one in shown]))
+            maps_BKHW.append(torch.stack([exemplar.likely for exemplar in shown]))
         return torch.stack(maps_BKHW)
 
 

@@ -123,8 +123,8 @@ def classes(judgement: Judgement) -> str:
 def of_classes(file: Path) -> dict[str, str]:
     if not file.exists():
         return {}
-    of_shots = [flat(one) for one in json.loads(file.read_text())["shots"].values()]
-    return {name: " / ".join(f"{one[name]:.0f}" for one in of_shots) for name in of_shots[0]}
+    of_shots = [flat(result) for result in json.loads(file.read_text())["shots"].values()]
+    return {name: " / ".join(f"{figures[name]:.0f}" for figures in of_shots) for name in of_shots[0]}
 
 
 def flat(of_shots: dict[str, Any]) -> dict[str, float]:

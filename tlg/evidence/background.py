@@ -35,8 +35,8 @@ class Background:
     def fit(batches: Sequence[Features]) -> Background:
         """From the features of any photographs, no labels needed; the first MAX_IMAGES are kept."""
         space = DescriptorSpace.fit(batches)
-        tokens = torch.cat([background_tokens(space.describe(one)) for one in batches])
-        pooled = torch.cat([pooled_deepest(one) for one in batches])
+        tokens = torch.cat([background_tokens(space.describe(batch)) for batch in batches])
+        pooled = torch.cat([pooled_deepest(batch) for batch in batches])
         return Background(space, tokens[:MAX_IMAGES], pooled[:MAX_IMAGES])
 
     def tensors(self) -> dict[str, Tensor]:

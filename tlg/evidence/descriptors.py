@@ -61,10 +61,12 @@ class DescriptorSpace:
     @staticmethod
     def fit(batches: Sequence[Features], width: int = DESCRIPTOR_WIDTH) -> DescriptorSpace:
         chosen = deep_maps(batches[0].maps)
-        per_image = max(1, FIT_TOKENS // sum(len(one) for one in batches))
+        per_image = max(1, FIT_TOKENS // sum(len(batch) for batch in batches))
         columns, means = [], []
         for index in chosen:
-            tokens_TC = torch.cat([spread_tokens(one.maps[index].float(), per_image).flatten(0, 1) for one in batches])
+            tokens_TC = torch.cat(
+                [spread_tokens(batch.maps[index].float(), per_image).flatten(0, 1) for batch in batches]
+            )
             means.append(tokens_TC.mean(0))
             columns.append(F.normalize(tokens_TC - means[-1], dim=1))
         # The maps are of different grids, so their tokens do not align: each map gets its own share of the width,
@@ -97,7 +99,7 @@ def deep_maps(maps: Sequence[Tensor]) -> tuple[int, ...]:
 
     Maps that were left out (`without_shallow_maps`) have no places; a plain transformer has none of a finer grid.
     """
-    grids = [tuple(one.shape[-2:]) for one in maps]
+    grids = [tuple(plane.shape[-2:]) for plane in maps]
     deepest = [index for index, grid in enumerate(grids) if grid == grids[-1]]
     finer = [index for index, grid in enumerate(grids) if grid != grids[-1] and 0 not in grid]
     return (*finer[-1:], *deepest[-3:])

@@ -94,12 +94,12 @@ def drawn_map(
 
 def joined(features: Features) -> Tensor:
     """(1, C, h, w): maps that see details and maps that see things, on the finest grid, of equal weight."""
-    grids = [tuple(one.shape[-2:]) for one in features.maps]
+    grids = [tuple(plane.shape[-2:]) for plane in features.maps]
     levels = [list(indices) for _, indices in groupby(range(len(grids)), key=grids.__getitem__)][:2]
     coarser = levels[-1]
     chosen = sorted({levels[0][-1], coarser[(len(coarser) - 1) // 2], coarser[-1]})
     maps = [standardised(features.maps[index].float()) for index in chosen]
-    return torch.cat([F.interpolate(one, size=grids[0], mode="bilinear", align_corners=False) for one in maps], 1)
+    return torch.cat([F.interpolate(plane, size=grids[0], mode="bilinear", align_corners=False) for plane in maps], 1)
 
 
 def standardised(map_1Chw: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Prior:
         if not classes or missing:
             which = f"class {missing[0]} of {classes} has none" if classes else "there are none"
             raise SpecError(f"the exemplar prior needs at least one exemplar per class; {which}")
-        pooled_SC = torch.cat([pooled_deepest(one) for one in features])
+        pooled_SC = torch.cat([pooled_deepest(picture) for picture in features])
         size = features[0].size
         space = self.background.space if self.background else DescriptorSpace.fit(features)
         described = Described.gathered(map(space.describe, handed_over(features)), len(labels))
@@ -120,7 +120,7 @@ def without_shallow_maps(features: Features, chosen: Sequence[int]) -> Features:
     """Maps that are not read made empty, in their place: 100 whole pyramids at once would take gigabytes."""
     read = {*chosen, len(features.maps) - 1}
     # Without the copy an empty view would keep the whole map.
-    maps = [one if index in read else one[..., :0, :0].clone() for index, one in enumerate(features.maps)]
+    maps = [plane if index in read else plane[..., :0, :0].clone() for index, plane in enumerate(features.maps)]
     return Features(maps, features.size)
 
 
@@ -131,7 +131,7 @@ def explain(memories: Sequence[ClassMemory], described: Described, saliency_Bhw:
     walk = Walk.within(place_BLD)
     start_BL = walk(saliency_Bhw.flatten(1))
     pairs = [memory.explain(place_BLD, start_BL, walk) for memory in memories]
-    score_BNL, density_BNL = (torch.stack(one, 1) for one in zip(*pairs, strict=True))
+    score_BNL, density_BNL = (torch.stack(planes, 1) for planes in zip(*pairs, strict=True))
     return score_BNL.unflatten(2, grid), density_BNL.unflatten(2, grid)
 
 

@@ -89,16 +89,19 @@ class OwnMaps:
 def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMaps:
     """Of a class with these exemplars, as `net` reads them."""
     if net is None or net.reads_query_prior:
-        likely_KHW = torch.stack([one.likely for one in shown])
+        likely_KHW = torch.stack([exemplar.likely for exemplar in shown])
         return OwnMaps(likely_KHW, 1 - likely_KHW, likely_KHW.new_zeros(len(shown)))
-    sure_KHW, likely_KHW = torch.stack([one.sure for one in shown]), torch.stack([one.likely for one in shown])
-    agreement_K = sure_KHW.new_tensor([one.agreement for one in shown])
-    open_rows = [row for row, one in enumerate(shown) if one.is_open]
+    sure_KHW, likely_KHW = (
+        torch.stack([exemplar.sure for exemplar in shown]),
+        torch.stack([exemplar.likely for exemplar in shown]),
+    )
+    agreement_K = sure_KHW.new_tensor([exemplar.agreement for exemplar in shown])
+    open_rows = [row for row, exemplar in enumerate(shown) if exemplar.is_open]
     if len(shown) == 1:
         # An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely.
         against_KHW = shown[0].against(likely_KHW)
         return replace(_mixed(sure_KHW, against_KHW, likely_KHW, agreement_K), is_alone=bool(open_rows))
-    against_KHW = torch.stack([one.against(sure_HW) for one, sure_HW in zip(shown, sure_KHW, strict=True)])
+    against_KHW = torch.stack([exemplar.against(sure_HW) for exemplar, sure_HW in zip(shown, sure_KHW, strict=True)])
     first = _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
     if not open_rows:
         return first

@@ -81,4 +81,4 @@ def leave_one_out(own_KC: Tensor) -> Tensor:
 
 def presence(classes: Sequence[ClassPresence], pooled_BC: Tensor) -> Tensor:
     """(B, N) probabilities."""
-    return torch.stack([one.probability(pooled_BC) for one in classes], 1)
+    return torch.stack([of_class.probability(pooled_BC) for of_class in classes], 1)

@@ -52,14 +52,16 @@ class TableTextEncoder:
 
     def encode(self, classes: Sequence[ClassText]) -> TextVectors:
         foreground, refined, background = [], [], []
-        for one in classes:
-            name, attributes, _ = self.spec.sentences(one)
+        for class_text in classes:
+            name, attributes, _ = self.spec.sentences(class_text)
             found = self._row(name)
             if found is None:
                 nearest = difflib.get_close_matches(name.casefold(), self.rows, n=3, cutoff=0.5)
                 hint = f"; the nearest names are {', '.join(nearest)}" if nearest else ""
                 raise SpecError(f"the text table {self.location} has no class {name!r}{hint}")
-            surroundings = [row for row in map(self._row, one.context or self.spec.default_context) if row is not None]
+            surroundings = [
+                row for row in map(self._row, class_text.context or self.spec.default_context) if row is not None
+            ]
             foreground.append(self.vectors[found])
             attributes_row = self._row(attributes)
             refined.append(self.vectors[found if attributes_row is None else attributes_row])
@@ -85,7 +87,9 @@ class ClipTextEncoder:
         self.dim = clip_text_dim(self.spec.model)
 
     def encode(self, classes: Sequence[ClassText]) -> TextVectors:
-        sentences = [self.spec.template.format(text) for one in classes for text in self.spec.sentences(one)]
+        sentences = [
+            self.spec.template.format(text) for class_text in classes for text in self.spec.sentences(class_text)
+        ]
         vectors = self._cached(sentences).view(len(classes), 3, -1)
         return TextVectors(vectors[:, 0], vectors[:, 1], vectors[:, 2])
 

@@ -70,7 +70,7 @@ class TinyClip(nn.Module):
 
     def encode(self, classes: Sequence[ClassText]) -> TextVectors:
         """The three vectors of each class: name, name with attributes, usual surroundings."""
-        foreground, refined, background = zip(*(TEXT_SPEC.sentences(one) for one in classes), strict=True)
+        foreground, refined, background = zip(*(TEXT_SPEC.sentences(class_text) for class_text in classes), strict=True)
         return TextVectors(self.text_vectors(foreground), self.text_vectors(refined), self.text_vectors(background))
 
     def knows(self, text: str) -> bool:

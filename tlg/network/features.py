@@ -25,15 +25,17 @@ class Features:
 
     def __getitem__(self, rows: slice | list[int] | Tensor) -> Features:
         """Some of the images, as Features again."""
-        return Features([one[rows] for one in self.maps], self.size, None if self.token is None else self.token[rows])
+        return Features(
+            [plane[rows] for plane in self.maps], self.size, None if self.token is None else self.token[rows]
+        )
 
     @property
     def nbytes(self) -> int:
-        return sum(one.numel() * one.element_size() for one in self.maps)
+        return sum(plane.numel() * plane.element_size() for plane in self.maps)
 
     def to(self, target: torch.device | torch.dtype | str) -> Features:
         token = None if self.token is None else self.token.to(target)
-        return Features([one.to(target) for one in self.maps], self.size, token)
+        return Features([plane.to(target) for plane in self.maps], self.size, token)
 
     @staticmethod
     def cat(parts: Sequence[Features]) -> Features:

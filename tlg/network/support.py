@@ -46,8 +46,8 @@ class RepairedSupport:
 
     def to(self, target: torch.device | torch.dtype | str) -> RepairedSupport:
         tokens = Tokens(
-            [one.to(target) for one in self.tokens.foreground],
-            [one.to(target) for one in self.tokens.background],
+            [level.to(target) for level in self.tokens.foreground],
+            [level.to(target) for level in self.tokens.background],
             self.tokens.foreground_mass.to(target),
             self.tokens.background_mass.to(target),
         )
@@ -66,10 +66,10 @@ def condense(maps: Sequence[Tensor], mask_AKhw: Tensor, grid: int) -> Tokens:
     fine = cells_per_side(grid, K)
     coarse = fine // 2
     foreground, background = [], []
-    for one in maps:
-        weight = F.adaptive_avg_pool2d(mask_AKhw.flatten(0, 1)[:, None], (one.shape[-2], one.shape[-1]))
-        foreground.append(pooled_tokens(one, weight, fine, A))
-        background.append(pooled_tokens(one, 1 - weight, coarse, A))
+    for plane in maps:
+        weight = F.adaptive_avg_pool2d(mask_AKhw.flatten(0, 1)[:, None], (plane.shape[-2], plane.shape[-1]))
+        foreground.append(pooled_tokens(plane, weight, fine, A))
+        background.append(pooled_tokens(plane, 1 - weight, coarse, A))
     return Tokens(foreground, background, mass(mask_AKhw, fine), mass(1 - mask_AKhw, coarse))
 
 

@@ -37,7 +37,7 @@ class TextSpec(BaseModel):
             raise ValueError(f"{value!r} needs exactly one {{}}, where the text goes")
         return value
 
-    def sentences(self, one: ClassText) -> tuple[str, str, str]:
+    def sentences(self, text: ClassText) -> tuple[str, str, str]:
         """What is encoded for foreground, refined and background, before the template."""
-        refined = one.attributes or self.default_attributes.format(one.name)
-        return one.name, refined, ",".join(one.context or self.default_context)
+        refined = text.attributes or self.default_attributes.format(text.name)
+        return text.name, refined, ",".join(text.context or self.default_context)

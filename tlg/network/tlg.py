@@ -50,7 +50,7 @@ class TLG(nn.Module):
         return self.spec.prior and not isinstance(self.head, ReadingHead)
 
     def learnable_parameters(self) -> int:
-        return sum(one.numel() for one in self.parameters() if one.requires_grad)
+        return sum(weights.numel() for weights in self.parameters() if weights.requires_grad)
 
     @torch.no_grad()
     def encode(self, images_B3HW: Tensor) -> Features:

@@ -45,16 +45,16 @@ class Merger:
 
     def merged(self, whole: Answer, said: Sequence[Said]) -> Answer:
         """The score joins those of the answers that were heard, by the area they marked; presence is the surest's."""
-        marked = [one for one in said if one.answer.status == "mask"]
+        marked = [told for told in said if told.answer.status == "mask"]
         mask_HW = self._elected(marked)
-        heard = [(int(mask_HW[one.tile.within][one.answer.mask].sum()), one.answer) for one in marked]
+        heard = [(int(mask_HW[told.tile.within][told.answer.mask].sum()), told.answer) for told in marked]
         whole_HW = self._large_regions(whole, mask_HW)
         if whole_HW is not None:
             heard.append((int((whole_HW & ~mask_HW).sum()), whole))
             mask_HW |= whole_HW
         heard = [(area, answer) for area, answer in heard if area]
         if not heard:
-            presence = max([whole.presence, *(one.answer.presence for one in said)])
+            presence = max([whole.presence, *(told.answer.presence for told in said)])
             nobody = replace(whole, status="absent", score=presence, presence=presence)
             return replace(nobody, rle=None, area=0, bbox=[], parts=())
         areas, answers = zip(*heard, strict=True)
@@ -70,8 +70,8 @@ class Merger:
         """(H, W) bool: where more than half of the tiles' weight says that the class is."""
         grid = self.grid
         votes_HW = np.zeros(grid.shape, np.uint16)
-        for one in marked:
-            votes_HW[one.tile.within] += grid.weight(one.tile) * one.answer.mask
+        for told in marked:
+            votes_HW[told.tile.within] += grid.weight(told.tile) * told.answer.mask
         mask_HW = np.empty(grid.shape, bool, order="F")
         for start in range(0, grid.shape[0], STRIP_ROWS):
             rows = slice(start, start + STRIP_ROWS)
@@ -99,11 +99,11 @@ class Merger:
                 windows.append((window, len(windows) + 1, score))
                 labels_HW[window][mask_hw] = len(windows)
 
-        for one in marked:
-            for part in one.answer.parts:
+        for told in marked:
+            for part in told.answer.parts:
                 x, y, width, height = (round(value) for value in part.bbox)
-                if self.grid.owns(one.tile, y + height / 2, x + width / 2):
-                    top, left = one.tile.top + y, one.tile.left + x
+                if self.grid.owns(told.tile, y + height / 2, x + width / 2):
+                    top, left = told.tile.top + y, told.tile.left + x
                     mask_hw = part.mask[y : y + height, x : x + width]
                     label(np.s_[top : top + height, left : left + width], mask_hw, part.score)
         regions = regions_of(mask_HW)

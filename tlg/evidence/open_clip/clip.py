@@ -158,7 +158,7 @@ def to_unit_range(map_BNL: Tensor) -> Tensor:
 
 def dense_maps(tower: ClipTower, trunk: TrunkOutput, texts: ClassTexts, logit_scale: float, kind: str) -> Tensor:
     """(B, N, h, w): probability of each class at each patch, against the other classes and the background prompts."""
-    queries, keys, values = (one[:, :, 1:] for one in tower.project_qkv(trunk, None))
+    queries, keys, values = (part[:, :, 1:] for part in tower.project_qkv(trunk, None))
     if kind == "maskclip":
         attended = values
     elif kind == "sclip":

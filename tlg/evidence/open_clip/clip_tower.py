@@ -104,8 +104,8 @@ class TransformerTower:
         # The projections are linear: shifting their input by one vector shifts every patch's output alike, so the
         # gradient of the shift is the sum over patches and no (L, C) gradient is ever made.
         weight = self.last.attn.in_proj_weight
-        moved = [split_heads(F.linear(shift_B1C, one), self.last.attn.num_heads) for one in weight.chunk(3)]
-        return tuple(patches_shifted(one, by) for one, by in zip(qkv, moved, strict=True))  # type: ignore[return-value]
+        moved = [split_heads(F.linear(shift_B1C, part), self.last.attn.num_heads) for part in weight.chunk(3)]
+        return tuple(patches_shifted(part, by) for part, by in zip(qkv, moved, strict=True))  # type: ignore[return-value]
 
     def pooled(self, trunk: TrunkOutput, qkv: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         queries, keys, values = qkv
@@ -185,7 +185,7 @@ class ResNetTower:
 
 def block_qkv(block: ResidualAttentionBlock, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     merged = F.linear(x, block.attn.in_proj_weight, block.attn.in_proj_bias)
-    queries, keys, values = (split_heads(one, block.attn.num_heads) for one in merged.chunk(3, dim=-1))
+    queries, keys, values = (split_heads(part, block.attn.num_heads) for part in merged.chunk(3, dim=-1))
     return queries, keys, values
 
 

@@ -100,7 +100,7 @@ class ImagePrior:
         device = next(self.backbone.parameters()).device
         batch = torch.stack([to_network_input(pixels, self.side) for pixels in pictures]).to(device)
         maps, presence = self(batch, exemplars)
-        own = [at_own_size(one, pixels) for one, pixels in zip(maps, pictures, strict=True)]
+        own = [at_own_size(map_hw, pixels) for map_hw, pixels in zip(maps, pictures, strict=True)]
         return own, presence.cpu().numpy()
 
     def fit(self, exemplars: LoadedExemplars) -> FittedSet:
@@ -121,8 +121,8 @@ class ImagePrior:
         device = next(self.backbone.parameters()).device
         labels: list[int | None] = []
         inputs, masks = [], []
-        for index, one in enumerate(exemplars.classes):
-            for exemplar in one.exemplars:
+        for index, shown_class in enumerate(exemplars.classes):
+            for exemplar in shown_class.exemplars:
                 labels.append(index)
                 inputs.append(to_network_input(exemplar.pixels, self.side))
                 masks.append(None if exemplar.mask is None else resized_mask(exemplar.mask, self.side).to(device))
@@ -130,7 +130,7 @@ class ImagePrior:
             labels.append(None)
             inputs.append(to_network_input(exemplar.pixels, self.side))
             masks.append(None)
-        images = [one[None].to(device) for one in inputs]
+        images = [picture[None].to(device) for picture in inputs]
         fitted = self.prior.fit(
             [(self.encode(image), label, mask) for image, label, mask in zip(images, labels, masks, strict=True)]
         )

@@ -81,8 +81,8 @@ class TimmBackbone(Backbone):
         self._tap(self.tapped)
         outputs, deepest = self._trial()
         maps = [*(outputs[name] for name in self.tapped), deepest]
-        self.channels = tuple(one.shape[1] for one in maps)
-        self.strides = tuple(round(TRIAL_SIDE / one.shape[2]) for one in maps)
+        self.channels = tuple(plane.shape[1] for plane in maps)
+        self.strides = tuple(round(TRIAL_SIDE / plane.shape[2]) for plane in maps)
 
     @property
     def levels(self) -> tuple[tuple[int, ...], ...]:
@@ -207,7 +207,7 @@ class TimmBackbone(Backbone):
                 " convolutional network or a plain vision transformer"
             ) from error
         dims = 4 if self.patch is None else 3
-        maps = {name: self._map(one, blank_13HW) for name, one in outputs.items() if one.dim() == dims}
+        maps = {name: self._map(output, blank_13HW) for name, output in outputs.items() if output.dim() == dims}
         return maps, self._map(deepest, blank_13HW)
 
 
@@ -255,6 +255,8 @@ def positions(levels: Sequence[Sequence[object]]) -> tuple[tuple[int, ...], ...]
 def with_names_of(trunk: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The state dict under the trunk's names, where another port of the same network has its entries in their order."""
     wanted = trunk.state_dict()
-    if state.keys() == wanted.keys() or [one.shape for one in state.values()] != [one.shape for one in wanted.values()]:
+    if state.keys() == wanted.keys() or [weights.shape for weights in state.values()] != [
+        weights.shape for weights in wanted.values()
+    ]:
         return state
     return dict(zip(wanted, state.values(), strict=True))

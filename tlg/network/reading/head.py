@@ -73,8 +73,8 @@ class ReadingSupport:
     @staticmethod
     def cat(supports: Sequence[ReadingSupport]) -> ReadingSupport:
         """Classes with equally many shots together."""
-        levels = [LevelMemory.cat(parts) for parts in zip(*(one.levels for one in supports), strict=True)]
-        return ReadingSupport(levels, torch.cat([one.masks for one in supports]))
+        levels = [LevelMemory.cat(parts) for parts in zip(*(support.levels for support in supports), strict=True)]
+        return ReadingSupport(levels, torch.cat([support.masks for support in supports]))
 
 
 def read_maps(backbone: Backbone) -> tuple[int, ...]:
@@ -106,7 +106,9 @@ class ReadingHead(nn.Module):
     def encode_support(
         self, features: Features, inside_SHW: Tensor | None, outside_SHW: Tensor | None
     ) -> ReadingSupport:
-        inside_AKHW, outside_AKHW = (None if one is None else one[None] for one in (inside_SHW, outside_SHW))
+        inside_AKHW, outside_AKHW = (
+            None if weight_SHW is None else weight_SHW[None] for weight_SHW in (inside_SHW, outside_SHW)
+        )
         return self.describe(self.look(features), inside_AKHW, len(features), outside_AKHW)
 
     def segment(self, query: Features, supports: Sequence[ReadingSupport], named: Named | None) -> Tensor:

@@ -40,7 +40,7 @@ class LevelMemory:
 
     @staticmethod
     def cat(memories: Sequence[LevelMemory]) -> LevelMemory:
-        return LevelMemory(*(torch.cat(parts) for parts in zip(*(one._parts() for one in memories), strict=True)))
+        return LevelMemory(*(torch.cat(parts) for parts in zip(*(memory._parts() for memory in memories), strict=True)))
 
 
 def remember(map_IChw: Tensor, inside_AKhw: Tensor, outside_AKhw: Tensor, side: int) -> LevelMemory:

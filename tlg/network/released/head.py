@@ -52,7 +52,7 @@ class SelfAttention(nn.Module):
     def forward(self, x_BLC: Tensor) -> Tensor:
         kv = self.kv(x_BLC)
         query, key, value = (
-            one.unflatten(-1, (HEADS, -1)).transpose(1, 2) for one in (self.q(x_BLC), kv[:, 0::2], kv[:, 1::2])
+            part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in (self.q(x_BLC), kv[:, 0::2], kv[:, 1::2])
         )
         attention = (query @ key.transpose(-2, -1) * (WIDTH // HEADS) ** -0.5).softmax(dim=-1)
         return self.proj((attention @ value).transpose(1, 2).flatten(2))
@@ -89,7 +89,7 @@ class ReleasedSupport:
         return len(self.middle)
 
     def to(self, target: torch.device | torch.dtype | str) -> ReleasedSupport:
-        return ReleasedSupport([one.to(target) for one in self.levels], self.middle.to(target))
+        return ReleasedSupport([level.to(target) for level in self.levels], self.middle.to(target))
 
 
 class ReleasedHead(nn.Module):
@@ -177,7 +177,7 @@ class ReleasedHead(nn.Module):
                 )
                 for level in self.levels
             ]
-            visual = self.visual([one[row : row + 1] for one in query.maps], "query")
+            visual = self.visual([plane[row : row + 1] for plane in query.maps], "query")
             text_map = self.query_text_map(text)
             for column, support in enumerate(supports):
                 prior = priors[row, column][None]
@@ -213,16 +213,16 @@ class ReleasedHead(nn.Module):
 
     def squeezed(self, query_maps: Sequence[Tensor], support_maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """E_q and E_s, (B, 128, 50, 50) each; both directions come from one product."""
-        query_units, support_units = ([unit(one, 1) for one in maps] for maps in (query_maps, support_maps))
+        query_units, support_units = ([unit(plane, 1) for plane in maps] for maps in (query_maps, support_maps))
         pairs = []
         for row in range(len(query_units[0])):
-            query, support = ([one[row] for one in maps] for maps in (query_units, support_units))
+            query, support = ([plane[row] for plane in maps] for maps in (query_units, support_units))
             pairs.append(self.hpn_learner([level_correlation(query, support, level) for level in self.levels]))
         squeezed_q, squeezed_s = zip(*pairs, strict=True)
         return torch.cat(squeezed_q), torch.cat(squeezed_s)
 
-    def reduce(self, one: Tensor) -> Tensor:
-        return self.get_submodule(f"conv_{one.shape[1]}_128")(one)
+    def reduce(self, plane: Tensor) -> Tensor:
+        return self.get_submodule(f"conv_{plane.shape[1]}_128")(plane)
 
     def visual(self, maps: Sequence[Tensor], branch: Branch) -> Tensor:
         """HA before the crossing: the branch's own low, middle and high maps on the working grid."""
@@ -270,10 +270,10 @@ class ReleasedHead(nn.Module):
         return resized(self.res(torch.cat([logits, prior], dim=1)), size)
 
     def _check(self, *features: Features) -> None:
-        for one in features:
-            if one.size != INPUT_SIZE:
+        for picture in features:
+            if picture.size != INPUT_SIZE:
                 raise InputError(
-                    f"images of {one.size[0]}x{one.size[1]} pixels given, the released behaviour needs"
+                    f"images of {picture.size[0]}x{picture.size[1]} pixels given, the released behaviour needs"
                     f" {INPUT_SIZE[0]}x{INPUT_SIZE[1]}; resize them, or use the repaired behaviour",
                     kind="size",
                 )

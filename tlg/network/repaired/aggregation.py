@@ -35,9 +35,10 @@ class Visual:
 
     def repeat_interleave(self, times: int) -> Visual:
         """Every image `times` over, once per class."""
-        context, skip = (one.repeat_interleave(times, dim=0) for one in (self.context, self.skip))
+        context, skip = (plane.repeat_interleave(times, dim=0) for plane in (self.context, self.skip))
         residual, objectness = (
-            None if one is None else one.repeat_interleave(times, dim=0) for one in (self.residual, self.objectness)
+            None if plane is None else plane.repeat_interleave(times, dim=0)
+            for plane in (self.residual, self.objectness)
         )
         return Visual(context, residual, skip, objectness)
 
@@ -74,7 +75,7 @@ class Aggregation(nn.Module):
         )
         grid = middle.shape[-2:]
         pool = F.adaptive_max_pool2d if branch == "support" else F.adaptive_avg_pool2d
-        deep = [resized(one, grid) for one in high]
+        deep = [resized(plane, grid) for plane in high]
         joined = torch.cat([F.adaptive_avg_pool2d(low, grid), middle, *deep], dim=1)
         return Visual(self.final_cat(joined), pool(low, grid), self.skip(torch.relu(low)))
 

@@ -43,7 +43,7 @@ class Decoder(nn.Module):
     def forward(self, z_XDHW: Tensor, skip_XChw: Tensor | None, prior_X1hw: Tensor | None, grid: tuple) -> Tensor:
         """Logits (X, 2, h, w) on the finest grid."""
         inputs = [resized(self.decoder1(z_XDHW), grid)]
-        inputs += [one for one in (skip_XChw, prior_X1hw) if one is not None]
+        inputs += [plane for plane in (skip_XChw, prior_X1hw) if plane is not None]
         logits = self.decoder2(torch.cat(inputs, dim=1))
         if prior_X1hw is None:
             return logits

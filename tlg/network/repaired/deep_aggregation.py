@@ -54,8 +54,8 @@ class DeepAggregation(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], branch: Branch) -> Visual:
         reduced = [
-            self.drop(reduce(of_unit_scale(one)))
-            for reduce, one in zip(self.reduce[branch], maps, strict=True)  # type: ignore[call-overload]
+            self.drop(reduce(of_unit_scale(plane)))
+            for reduce, plane in zip(self.reduce[branch], maps, strict=True)  # type: ignore[call-overload]
         ]
         finest, middle = self.levels[0], self.levels[1]
         low = torch.cat([reduced[index] for index in finest], dim=1)

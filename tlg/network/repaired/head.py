@@ -115,8 +115,8 @@ class RepairedHead(nn.Module):
         prior_BNhw = self._prior(None if query_prior_BHW is None else query_prior_BHW[:, None], query, len(query), 1)
         tokens = described.tokens
         matched = Matched(
-            [token_correlation(one, its) for one, its in zip(look.unit_maps, tokens.foreground, strict=True)],
-            [token_correlation(one, its) for one, its in zip(look.unit_maps, tokens.background, strict=True)],
+            [token_correlation(plane, its) for plane, its in zip(look.unit_maps, tokens.foreground, strict=True)],
+            [token_correlation(plane, its) for plane, its in zip(look.unit_maps, tokens.background, strict=True)],
             tokens.foreground_mass,
             tokens.background_mass,
             even_weights(tokens.foreground_mass, shots),
@@ -144,7 +144,7 @@ class RepairedHead(nn.Module):
             some = [supports[row] for row in rows]
             exchanged = None
             if self.spec.transport:
-                exchanged = torch.cat([one.exchanged for one in some if one.exchanged is not None]).repeat(B, 1, 1)
+                exchanged = torch.cat([peer.exchanged for peer in some if peer.exchanged is not None]).repeat(B, 1, 1)
             text_X = None if text is None else text[torch.tensor(rows).repeat(B)]
             matched = match_classes(look.unit_maps, some)
             logits = self._answer(look, matched, prior_BNhw[:, rows], exchanged, text_X).unflatten(0, (B, len(rows)))
@@ -167,8 +167,8 @@ class RepairedHead(nn.Module):
         others_LL = (1 - torch.eye(together) if together > 1 else torch.ones(1, 1)).to(prior_AKhw)
         peers = max(1, together - 1)
         matched = Matched(
-            [own_class_correlation(one, its) for one, its in zip(look.unit_maps, tokens.foreground, strict=True)],
-            [own_class_correlation(one, its) for one, its in zip(look.unit_maps, tokens.background, strict=True)],
+            [own_class_correlation(plane, its) for plane, its in zip(look.unit_maps, tokens.foreground, strict=True)],
+            [own_class_correlation(plane, its) for plane, its in zip(look.unit_maps, tokens.background, strict=True)],
             others_only(tokens.foreground_mass, others_LL),
             others_only(tokens.background_mass, others_LL),
             others_LL.repeat(groups, 1) / peers,
@@ -220,7 +220,7 @@ class RepairedHead(nn.Module):
     def _squeeze(self, look: Look, matched: Matched, prior_BNhw: Tensor, branch: Branch) -> Tensor:
         """E (X, D, H, W), from the correlations and the images' likeness with their own prior's inside and outside."""
         grid = look.working_grid
-        cues = [resized(one, grid) for one in self.matching(matched)]
+        cues = [resized(cue, grid) for cue in self.matching(matched)]
         for unit_BChw in look.unit_maps:
             for mask in (prior_BNhw, 1 - prior_BNhw):
                 cues.append(resized(prototype_similarity(unit_BChw, mask), grid).reshape(-1, 1, *grid))
@@ -230,7 +230,7 @@ class RepairedHead(nn.Module):
         X, K = matched.shot_weight.shape
         S = isqrt(matched.foreground_mass.shape[1] // K)
         mass_XT11 = matched.foreground_mass[:, :, None, None]
-        weighted = [resized(torch.relu(one) * mass_XT11, grid) for one in matched.foreground]
+        weighted = [resized(torch.relu(correlation) * mass_XT11, grid) for correlation in matched.foreground]
         corr_XKSSMHW = torch.stack(weighted, dim=2).view(X, K, S, S, len(weighted), *grid)
         corr_XKMHWSS = corr_XKSSMHW.permute(0, 1, 4, 5, 6, 2, 3)
         return self.squeeze(corr_XKMHWSS, matched.shot_weight, torch.cat(cues, dim=1), branch)
@@ -282,14 +282,14 @@ class RepairedHead(nn.Module):
 def match_classes(unit_maps: Sequence[Tensor], supports: Sequence[RepairedSupport]) -> Matched:
     """Every image with every class, classes running fastest; their tokens are read where they lie, not gathered."""
     images, shots = len(unit_maps[0]), supports[0].shots
-    many = [one.tokens for one in supports]
+    many = [support.tokens for support in supports]
     foreground = [
-        torch.stack([token_correlation(one, its.foreground[index][0]) for its in many], dim=1).flatten(0, 1)
-        for index, one in enumerate(unit_maps)
+        torch.stack([token_correlation(plane, its.foreground[index][0]) for its in many], dim=1).flatten(0, 1)
+        for index, plane in enumerate(unit_maps)
     ]
     background = [
-        torch.stack([token_correlation(one, its.background[index][0]) for its in many], dim=1).flatten(0, 1)
-        for index, one in enumerate(unit_maps)
+        torch.stack([token_correlation(plane, its.background[index][0]) for its in many], dim=1).flatten(0, 1)
+        for index, plane in enumerate(unit_maps)
     ]
     foreground_mass = torch.cat([its.foreground_mass for its in many]).repeat(images, 1)
     background_mass = torch.cat([its.background_mass for its in many]).repeat(images, 1)

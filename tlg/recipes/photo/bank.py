@@ -91,7 +91,7 @@ def drawn_bank(folder: Path, stage: BankStage, data: DataStage, fold: str, witne
     """Crowds of drawn objects, then flawed surfaces, some of them pieces of a fold's indexed photographs."""
     counts = stage.drawn
     kinds = crowd_kinds(np.random.default_rng([stage.seed, KINDS_STREAM]), counts.kinds)
-    photographs = [one for one in base_photographs(data, fold) if one.group is None]
+    photographs = [photograph for photograph in base_photographs(data, fold) if photograph.group is None]
     makers: list[Make] = [lambda rng: crowd(rng, kinds, stage.side)] * counts.crowds
     for number in range(counts.factories):
         factory = Factory([stage.seed, FACTORY_STREAM], number, photographs, data.surfaces, stage.side)
@@ -106,9 +106,9 @@ def made_bank(folder: Path, makers: Sequence[Make], seed: list[int], side: int, 
 
     def keep(numbers: range) -> list[np.ndarray]:
         made = [makers[number](np.random.default_rng([*seed, number])) for number in numbers]
-        for number, one in zip(numbers, made, strict=True):
-            labels[number] = resized_label(np.ascontiguousarray(one.label), (half, half))
-        return [one.image for one in made]
+        for number, picture in zip(numbers, made, strict=True):
+            labels[number] = resized_label(np.ascontiguousarray(picture.label), (half, half))
+        return [picture.image for picture in made]
 
     seen = kept(folder, len(makers), keep, side, witnesses)
     return Bank(seen.maps, labels, seen.names, seen.own)

@@ -63,8 +63,8 @@ class Picture:
 
     def maps(self, mirrored: bool) -> list[Tensor]:
         row = self.number
-        maps = [torch.from_numpy(np.asarray(one[row], np.float32)) for one in self.bank.maps]
-        return [one.flip(-1) for one in maps] if mirrored else maps
+        maps = [torch.from_numpy(np.asarray(level[row], np.float32)) for level in self.bank.maps]
+        return [level.flip(-1) for level in maps] if mirrored else maps
 
     def label(self, mirrored: bool) -> Tensor:
         label = torch.from_numpy(self.bank.labels[self.number].astype(np.int64))
@@ -146,18 +146,18 @@ class EpisodeDrawer:
                 bank,
                 number,
                 group,
-                tuple(one for one, area in of_class.items() if area >= LEAST_SHOWN and counts[one] > 1),
+                tuple(class_id for class_id, area in of_class.items() if area >= LEAST_SHOWN and counts[class_id] > 1),
                 frozenset(of_class),
             )
             for (bank, number, group), of_class in zip(listed, held, strict=True)
         ]
         self.showing: dict[int, list[Picture]] = {}
         self.groups: dict[str, list[Picture]] = {}
-        for one in self.pictures:
-            for class_id in one.shows:
-                self.showing.setdefault(class_id, []).append(one)
-            if one.shows:
-                self.groups.setdefault(one.group, []).append(one)
+        for picture in self.pictures:
+            for class_id in picture.shows:
+                self.showing.setdefault(class_id, []).append(picture)
+            if picture.shows:
+                self.groups.setdefault(picture.group, []).append(picture)
         self.mix = {group: weight for group, weight in mix.items() if group in self.groups}
 
     def draw(self, rng: np.random.Generator, count: int, shots: int) -> Episodes:
@@ -165,22 +165,25 @@ class EpisodeDrawer:
         while len(asked) < count:
             asked += self.questions(rng)
         asked = asked[:count]
-        query = [torch.stack(level) for level in zip(*(one.picture.maps(one.mirrored) for one in asked), strict=True)]
-        target = torch.stack([one.target() for one in asked])
+        query = [
+            torch.stack(level)
+            for level in zip(*(question.picture.maps(question.mirrored) for question in asked), strict=True)
+        ]
+        target = torch.stack([question.target() for question in asked])
         said = [question.said() for question in asked]
-        place = torch.stack([one.place for one in said])
+        place = torch.stack([saying.place for saying in said])
         grid = query[0].shape[-1]
-        exemplars = [self.exemplars(rng, one, shots) for one in asked]
+        exemplars = [self.exemplars(rng, question, shots) for question in asked]
         shown, inside, outside = [], [], []
-        for one, pictures in zip(asked, exemplars, strict=True):
+        for question, pictures in zip(asked, exemplars, strict=True):
             for exemplar in pictures:
                 shown.append(exemplar.maps(mirrored := chance(rng, 0.5)))
-                unmasked_ss = exemplar.unmasked(one.class_id, one.voice, mirrored)
-                pair = given(rng, exemplar.label(mirrored), one.class_id, grid, unmasked_ss)
+                unmasked_ss = exemplar.unmasked(question.class_id, question.voice, mirrored)
+                pair = given(rng, exemplar.label(mirrored), question.class_id, grid, unmasked_ss)
                 inside.append(pair[0])
                 outside.append(pair[1])
-        picture = torch.tensor([one.picture for one in said])
-        taught = torch.tensor([float(one.taught) for one in said])
+        picture = torch.tensor([saying.picture for saying in said])
+        taught = torch.tensor([float(saying.taught) for saying in said])
         for row, there in share_pictures(rng, asked, [place, *query], target).items():
             picture[row] = torch.maximum(picture[row], torch.tensor(there.said().picture))
         return Episodes(
@@ -198,21 +201,21 @@ class EpisodeDrawer:
         """One or two classes asked of one picture; rare classes are asked more often than they are met."""
         weights = np.array(list(self.mix.values()))
         group = self.groups[list(self.mix)[int(rng.choice(len(weights), p=weights / weights.sum()))]]
-        one, mirrored = pick(rng, group), chance(rng, 0.5)
-        rarity = np.array([len(self.showing[class_id]) ** -0.5 for class_id in one.shows])
-        first = one.shows[int(rng.choice(len(rarity), p=rarity / rarity.sum()))]
-        others = [class_id for class_id in one.shows if class_id != first]
+        picture, mirrored = pick(rng, group), chance(rng, 0.5)
+        rarity = np.array([len(self.showing[class_id]) ** -0.5 for class_id in picture.shows])
+        first = picture.shows[int(rng.choice(len(rarity), p=rarity / rarity.sum()))]
+        others = [class_id for class_id in picture.shows if class_id != first]
         classes = [first]
         if others:
             classes.append(pick(rng, others))
         elif chance(rng, ABSENT):
             absent = pick(rng, pick(rng, group).shows)
-            classes += [absent] if absent not in one.holds else []
-        return [Asked(one, class_id, mirrored, voice(rng)) for class_id in classes]
+            classes += [absent] if absent not in picture.holds else []
+        return [Asked(picture, class_id, mirrored, voice(rng)) for class_id in classes]
 
     def exemplars(self, rng: np.random.Generator, asked: Asked, shots: int) -> list[Picture]:
         """Other pictures of the class; one comes again only where there are fewer than `shots`."""
-        others = [one for one in self.showing[asked.class_id] if one is not asked.picture]
+        others = [picture for picture in self.showing[asked.class_id] if picture is not asked.picture]
         return sample(rng, others, shots) if len(others) >= shots else [pick(rng, others) for _ in range(shots)]
 
 
@@ -225,7 +228,7 @@ def voice(rng: np.random.Generator) -> Voice:
 def areas(label_SS: np.ndarray) -> dict[int, float]:
     """Class -> its share of the picture."""
     found, counts = np.unique(label_SS, return_counts=True)
-    return {int(one): count / label_SS.size for one, count in zip(found, counts, strict=True) if one > 0}
+    return {int(class_id): count / label_SS.size for class_id, count in zip(found, counts, strict=True) if class_id > 0}
 
 
 def share_pictures(
@@ -238,14 +241,14 @@ def share_pictures(
     shared: dict[int, Asked] = {}
     pictures = [*seen, target]
     before, cells = [plane.clone() for plane in pictures], seen[-1].shape[-1]
-    for row, one in enumerate(asked):
+    for row, question in enumerate(asked):
         if not chance(rng, SHARED):
             continue
         other = int(rng.integers(len(asked)))
         at, upright, first = whole(rng, cells // 3, 2 * cells // 3), chance(rng, 0.5), chance(rng, 0.5)
-        if asked[other].picture is one.picture:
+        if asked[other].picture is question.picture:
             continue
-        there = Asked(asked[other].picture, one.class_id, asked[other].mirrored, one.voice)
+        there = Asked(asked[other].picture, question.class_id, asked[other].mirrored, question.voice)
         sources = [there.said().place, *(kept[other] for kept in before[1:-1]), there.target()]
         for plane, source in zip(pictures, sources, strict=True):
             side = plane.shape[-1]

@@ -62,6 +62,9 @@ def fitted_background(backbone: Backbone, photographs: Sequence[Photograph], sid
     batches = [chosen[start : start + PICTURES_AT_ONCE] for start in range(0, len(chosen), PICTURES_AT_ONCE)]
     backbone = backbone.to(memory_format=torch.channels_last)
     inputs = (
-        torch.stack([to_network_input(np.ascontiguousarray(pixels(one)), side) for one in batch]) for batch in batches
+        torch.stack([to_network_input(np.ascontiguousarray(pixels(photograph)), side) for photograph in batch])
+        for batch in batches
     )
-    return Background.fit([backbone.encode(one.contiguous(memory_format=torch.channels_last)) for one in inputs])
+    return Background.fit(
+        [backbone.encode(images_B3HW.contiguous(memory_format=torch.channels_last)) for images_B3HW in inputs]
+    )

@@ -99,14 +99,14 @@ class Factory:
     def _piece(self, rng: np.random.Generator) -> np.ndarray | None:
         """A piece of a photograph that the factory's class covers; None where no such piece was met."""
         for _ in range(TRIES if self.photographs else 0):
-            one = pick(rng, self.photographs)
-            ground = label_map(one) == self.class_id
+            photograph = pick(rng, self.photographs)
+            ground = label_map(photograph) == self.class_id
             if ground.sum() < ENOUGH:
                 continue
             side = whole(rng, 50, 90)
             y, x = whole(rng, 0, ground.shape[0] - side), whole(rng, 0, ground.shape[1] - side)
             if ground[y : y + side, x : x + side].mean() > COVERED:
-                piece = picture(one).crop((x, y, x + side, y + side))
+                piece = picture(photograph).crop((x, y, x + side, y + side))
                 return np.asarray(piece.resize((self.side, self.side), Image.Resampling.BICUBIC), np.float32) / 255
         return None
 

@@ -53,7 +53,7 @@ class KindLabels:
         self.kinds = list(kinds)
         self._member = torch.zeros((1 + max(int(bank.labels.max()) for bank in banks), len(kinds)))
         for column, classes in enumerate(kinds.values()):
-            self._member[[one for one in classes if one < len(self._member)], column] = 1
+            self._member[[class_id for class_id in classes if class_id < len(self._member)], column] = 1
 
     def shares(self, label_SS: np.ndarray, grid: int) -> tuple[Tensor, Tensor]:
         """(T,g,g) shares of the kinds, and (1,g,g) where enough is known; what is no class may be of any kind."""
@@ -79,7 +79,13 @@ def taught_kinds(
     labels = KindLabels(banks, kinds)
     pictures = [(bank, number) for bank in banks for number in range(len(bank))]
     halves = [
-        learned(stage, backbone, [one for one in pictures if one[1] % HALVES != half], labels, work / f"half-{half}.pt")
+        learned(
+            stage,
+            backbone,
+            [picture for picture in pictures if picture[1] % HALVES != half],
+            labels,
+            work / f"half-{half}.pt",
+        )
         for half in range(HALVES)
     ]
     told = [by_the_other_half(halves, bank) for bank in banks]

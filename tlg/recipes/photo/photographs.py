@@ -74,8 +74,10 @@ def base_photographs(data: DataStage, fold: str) -> list[Photograph]:
     if fold == NO_FOLD:
         return everything
     asked, novel = judged_by(data, fold)
-    allowed = [one for one in everything if one.group is not None or one.id not in asked]
-    return [one for one in allowed if one.group is not None or novel.isdisjoint(classes_in(one))]
+    allowed = [photograph for photograph in everything if photograph.group is not None or photograph.id not in asked]
+    return [
+        photograph for photograph in allowed if photograph.group is not None or novel.isdisjoint(classes_in(photograph))
+    ]
 
 
 def judged_by(data: DataStage, fold: str) -> tuple[set[str], set[int]]:
@@ -83,13 +85,13 @@ def judged_by(data: DataStage, fold: str) -> tuple[set[str], set[int]]:
     folds = json.loads((data.indexed / "episodes.json").read_text())["folds"]
     if fold not in folds:
         raise SpecError(f"fold {fold!r} is not in {data.indexed}/episodes.json; choose {NO_FOLD} or {', '.join(folds)}")
-    episodes = [one for key, listed in folds[fold].items() if key.endswith("_shot") for one in listed]
-    ids = {name for one in episodes for name in (one["query"], *one["support"])}
+    episodes = [episode for key, listed in folds[fold].items() if key.endswith("_shot") for episode in listed]
+    ids = {name for episode in episodes for name in (episode["query"], *episode["support"])}
     return ids, set(folds[fold]["novel_classes"])
 
 
 def classes_in(photograph: Photograph) -> set[int]:
-    return {int(one) for one in np.unique(label_map(photograph)) if one > 0}
+    return {int(class_id) for class_id in np.unique(label_map(photograph)) if class_id > 0}
 
 
 @lru_cache(REMEMBERED)

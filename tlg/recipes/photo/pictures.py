@@ -28,10 +28,10 @@ class PhotoPictures:
     def __init__(self, photographs: Sequence[Photograph], whole_things: Sequence[int], side: int) -> None:
         self.photographs, self.side = photographs, side
         self.showing: dict[int, list[Photograph]] = {}
-        for one in photographs:
-            for class_id in sorted(classes_in(one)):
+        for photograph in photographs:
+            for class_id in sorted(classes_in(photograph)):
                 if class_id >= FIRST_GROUP or class_id in whole_things:
-                    self.showing.setdefault(class_id, []).append(one)
+                    self.showing.setdefault(class_id, []).append(photograph)
 
     def paste(self, rng: np.random.Generator, sizes: tuple[float, float]) -> Labelled:
         """Cut-out objects on a photograph or a drawn surface; an object's longer side takes a share of the picture."""
@@ -43,12 +43,12 @@ class PhotoPictures:
             cut, cover = self._object(rng, class_id)
             scale = side * rng.uniform(*sizes) / max(cut.size)
             width, height = (max(LEAST_SIDE, int(length * scale)) for length in cut.size)
-            cut, cover = (one.resize((width, height), Image.Resampling.BILINEAR) for one in (cut, cover))
+            cut, cover = (layer.resize((width, height), Image.Resampling.BILINEAR) for layer in (cut, cover))
             if chance(rng, 0.5):
                 cut, cover = cut.transpose(FLIP), cover.transpose(FLIP)
             if chance(rng, 0.3):
                 turn = rng.uniform(-25, 25)
-                cut, cover = (one.rotate(turn, Image.Resampling.BILINEAR) for one in (cut, cover))
+                cut, cover = (layer.rotate(turn, Image.Resampling.BILINEAR) for layer in (cut, cover))
             if width >= side or height >= side:
                 continue
             x, y = whole(rng, 0, side - width), whole(rng, 0, side - height)
@@ -77,20 +77,20 @@ class PhotoPictures:
     def _ground(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         side = self.side
         if chance(rng, 0.7):
-            one = pick(rng, self.photographs)
-            image = picture(one).resize((side, side), Image.Resampling.BILINEAR)
-            return in_other_light(rng, np.asarray(image)), resized_label(label_map(one), (side, side)).copy()
+            photograph = pick(rng, self.photographs)
+            image = picture(photograph).resize((side, side), Image.Resampling.BILINEAR)
+            return in_other_light(rng, np.asarray(image)), resized_label(label_map(photograph), (side, side)).copy()
         drawn = BACKGROUNDS[pick(rng, list(BACKGROUNDS))](rng, side)
         return np.clip(drawn * 255, 0, 255).astype(np.uint8), np.zeros((side, side), np.int16)
 
     def _object(self, rng: np.random.Generator, class_id: int) -> tuple[Image.Image, Image.Image]:
         """The largest connected part of a class in a photograph, and its cover."""
-        one = pick(rng, self.showing[class_id])
-        part = largest_part(label_map(one) == class_id)
+        photograph = pick(rng, self.showing[class_id])
+        part = largest_part(label_map(photograph) == class_id)
         ys, xs = np.where(part)
         box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
         cover = Image.fromarray((part * 255).astype(np.uint8))
-        return picture(one).crop(box), cover.crop(box)
+        return picture(photograph).crop(box), cover.crop(box)
 
 
 def zoomed(rng: np.random.Generator, photograph: Photograph, side: int, least: float) -> Labelled:

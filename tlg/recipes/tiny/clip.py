@@ -94,7 +94,7 @@ def learn_clip(stage: ClipStage, bank: SceneBank, trunk: dict[str, Tensor], work
     clip.visual.trunk.load_state_dict(trunk)
     clip = clip.to(memory_format=torch.channels_last)
     freeze_shallow(clip)
-    learnt = [one for one in clip.parameters() if one.requires_grad]
+    learnt = [weights for weights in clip.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=stage.learning_rate, weight_decay=stage.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.1

@@ -96,7 +96,7 @@ def tally_batch(parts: Parts, side: int, batch: list[Trial], answers: IoUTally, 
 
 
 def network_images(scenes: list[Scene], side: int) -> Tensor:
-    pixels = normalised(np.stack([one.image for one in scenes]))
+    pixels = normalised(np.stack([scene.image for scene in scenes]))
     resized = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
     return resized.contiguous(memory_format=torch.channels_last)
 
@@ -114,7 +114,7 @@ def presence_auc(parts: Parts, side: int, count: int, seed: int) -> float:
     for start in range(0, count, BATCH):
         some = made[start : start + BATCH]
         scores.append(clip.presence(clip.cells(network_images(some, side)), class_ND))
-        truths.append(torch.tensor([[name in one.present for name in NOVEL] for one in some]))
+        truths.append(torch.tensor([[name in scene.present for name in NOVEL] for scene in some]))
     return roc_auc(torch.cat(scores).flatten().numpy(), torch.cat(truths).flatten().numpy())
 
 

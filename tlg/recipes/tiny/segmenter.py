@@ -113,7 +113,7 @@ def learn_segmenter(stage: SegmenterStage, bank: SceneBank, backbone: Backbone, 
         raise AssertionError(f"novel classes in the training scenes: {sorted(shown)}")
     torch.manual_seed(stage.seed)
     net = TLG(stage.network, backbone)
-    trainable = [one for one in net.parameters() if one.requires_grad]
+    trainable = [weights for weights in net.parameters() if weights.requires_grad]
     learner = SegmenterLearner(stage, bank, net, words)
     done = 0
     for number, part in enumerate(stage.rounds):
