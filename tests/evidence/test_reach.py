@@ -82,16 +82,19 @@ def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
     assert Witnesses(disc(28), unasked, None, nothing).reached(margin) is margin
 
 
-def test_only_an_only_exemplar_without_a_drawing_leaves_it_to_the_picture() -> None:
+def test_only_exemplars_without_a_drawing_leave_it_to_the_picture_and_several_as_far_as_they_agree() -> None:
     net = network()
-    likely = cone(28).sigmoid()
+    likely, doubted = cone(28).sigmoid(), cone(28).roll(24, 1).sigmoid()
 
     def of(*shown: Shown) -> Readiness:
         shots = net.encode(torch.rand(len(shown), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)))
         drawn = [one.map if one.is_drawn else None for one in shown]
         return readiness(net, None, shots, own_maps(net, shots, list(shown)), drawn, lambda _: None)
 
-    assert of(Shown(likely, by_name=likely)).asks_picture
-    assert not of(Shown(likely, by_name=likely), Shown(likely, by_name=likely)).asks_picture
-    assert not of(Shown(likely, is_drawn=True)).asks_picture
-    assert not of(Shown(likely, by_name=likely, is_taught=True)).asks_picture
+    agreed, elsewhere = Shown(likely, by_name=likely), Shown(likely, by_name=doubted)
+    drawn, taught = Shown(likely, is_drawn=True), Shown(likely, by_name=likely, is_taught=True)
+    for shown in ([agreed], [elsewhere], [agreed, agreed]):
+        assert of(*shown).asks_picture == 1
+    assert 0 < of(agreed, agreed, agreed, elsewhere).asks_picture < 1
+    for shown in ([elsewhere, elsewhere], [drawn], [drawn, agreed], [taught], [taught, taught]):
+        assert of(*shown).asks_picture == 0

@@ -29,7 +29,7 @@ from tlg.network.tlg import TLG
 from tlg.training.spec import Part
 
 # What becomes of a class's readiness where a part of it is left out.
-LEFT_OUT: dict[Part | None, dict[str, Any]] = {"extent": {"extent": 0.0}, "reach": {"asks_picture": False}}
+LEFT_OUT: dict[Part | None, dict[str, Any]] = {"extent": {"extent": 0.0}, "reach": {"asks_picture": 0.0}}
 
 
 class ReadingNetwork:

@@ -76,13 +76,13 @@ class Shown:
 class OwnMaps:
     """How much each place speaks for the class and against it, each (K, H, W), and how far that is agreed upon (K,).
 
-    `is_alone`: of an only exemplar that nobody drew on, and whose name was not learned with masks.
+    `is_open`: of exemplars that nobody drew on, and whose name was not learned with masks.
     """
 
     inside: Tensor
     outside: Tensor
     agreement: Tensor
-    is_alone: bool = False
+    is_open: bool = False
 
 
 @torch.no_grad()
@@ -100,7 +100,7 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
     if len(shown) == 1:
         # An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely.
         against_KHW = shown[0].against(likely_KHW)
-        return replace(_mixed(sure_KHW, against_KHW, likely_KHW, agreement_K), is_alone=bool(open_rows))
+        return replace(_mixed(sure_KHW, against_KHW, likely_KHW, agreement_K), is_open=bool(open_rows))
     against_KHW = torch.stack([exemplar.against(sure_HW) for exemplar, sure_HW in zip(shown, sure_KHW, strict=True)])
     first = _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
     if not open_rows:
@@ -115,7 +115,8 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
         likely_KHW[row] = torch.sigmoid((odds_HW + bounded_log_odds(likely_KHW[row])) / 2)
     among_them = between(sum(overlaps) / len(overlaps), *OTHERS_AGREE)
     agreement_K[open_rows] = agreement_K[open_rows].clamp_min(among_them)
-    return _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
+    mended = _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
+    return replace(mended, is_open=len(open_rows) == len(shown))
 
 
 def soft_overlap(one_HW: Tensor, other_HW: Tensor) -> float:

@@ -1,9 +1,9 @@
-"""How far a class with an only exemplar reaches in a picture, as the picture itself has it.
+"""How far a class that nobody drew reaches in a picture, as the picture itself has it.
 
-One exemplar tells well which of a picture's places are liker the class than others, and badly where to stop. Where
-likeness to the exemplar, the class's name and the network agree about places, the class ends where the picture parts:
-where its two sides differ most, and where the network's answer changes fastest. A name that is surely in the picture
-need not agree about places, nor be borne out by the exemplar: likeness and the network do.
+Exemplars tell well which of a picture's places are liker the class than others, and badly where to stop. Where likeness
+to the exemplars, the class's name and the network agree about places, the class ends where the picture parts: where its
+two sides differ most, and where the network's answer changes fastest. A name that is surely in the picture need not
+agree about places, nor be borne out by the exemplars: likeness and the network do.
 
 Shapes: C channels, h x w their grid, L = h * w, H x W the input size, S shifts.
 """
@@ -41,8 +41,8 @@ class Witnesses:
     """What else is known of a picture.
 
     `finest`: the backbone's finest map (C, h, w). `likeness`: how likely each place (H, W) shows the class by its
-    likeness to the exemplar, made where it counts. `by_name`: the same by the class's name, None of a name that nobody
-    knows or the exemplar denies. `name_odds`: whether the picture shows the name at all, 0 where nobody knows."""
+    likeness to the exemplars, made where it counts. `by_name`: the same by the class's name, None of a name that nobody
+    knows or the exemplars deny. `name_odds`: whether the picture shows the name at all, 0 where nobody knows."""
 
     finest: Tensor
     likeness: Callable[[], Tensor]

@@ -2,7 +2,8 @@
 
 Likeness has no scale of its own. Where a network finds too much or too little of what people drew, or the exemplar
 prior finds it better, pictures without a drawing are answered accordingly. Where nobody drew, the exemplars' own maps
-say how large the class is, as far as they are agreed upon, and beside an only exemplar the picture itself.
+say how large the class is, as far as they are agreed upon, and each picture says where it ends: beside an only
+exemplar, or where the exemplars agree.
 
 Shapes: K exemplars of a class, T of them tried, H x W the input size.
 """
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tlg.evidence.exemplar import Prior
-from tlg.evidence.fusion import bounded_log_odds
+from tlg.evidence.fusion import between, bounded_log_odds
 from tlg.evidence.own_maps import OwnMaps
 from tlg.evidence.reach import Witnesses
 from tlg.network.features import Features
@@ -34,17 +35,19 @@ MOST_TRIED = 8
 # Overlaps are counted on every so many-th pixel, across and down.
 STRIDE = 4
 FEWEST = 2
+# Agreement of exemplars without a drawing from which on a picture has a say, and with which the say is whole.
+EXEMPLARS_AGREE = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class Readiness:
     """`extent` and `shift` are added to the network's log-odds; beside them the prior's count `prior_share`.
-    `asks_picture`: every picture has a say in how far the class reaches."""
+    `asks_picture`: how much of a say every picture has in how far the class reaches, 0 to 1."""
 
     extent: float = 0.0
     shift: float = 0.0
     prior_share: float = 0.0
-    asks_picture: bool = False
+    asks_picture: float = 0.0
 
     def applied(self, margin_HW: Tensor, witnesses: Witnesses) -> Tensor:
         """(H, W) log-odds of the class."""
@@ -52,7 +55,7 @@ class Readiness:
         if self.prior_share:
             margin_HW = torch.lerp(margin_HW, bounded_log_odds(witnesses.likeness()), self.prior_share)
         if self.asks_picture:
-            margin_HW = witnesses.reached(margin_HW)
+            margin_HW = torch.lerp(margin_HW, witnesses.reached(margin_HW), self.asks_picture)
         return margin_HW + self.shift
 
 
@@ -71,7 +74,7 @@ def readiness(
         return Readiness()
     if not masks:
         extent_by_maps = float(own.agreement.mean() * net.extent(own.inside))
-        return Readiness(extent=extent_by_maps, asks_picture=own.is_alone)
+        return Readiness(extent=extent_by_maps, asks_picture=say_of_pictures(own) if own.is_open else 0.0)
     extent = Readiness(extent=extent_of(net, drawn))
     if len(masks) < FEWEST:
         return extent
@@ -87,6 +90,11 @@ def readiness(
         truths.append(masks[row] > 0.5)
     prior_THW = torch.stack(priors) if priors else None
     return replace(verdict(torch.stack(margins), prior_THW, torch.stack(truths)), extent=extent.extent)
+
+
+def say_of_pictures(own: OwnMaps) -> float:
+    """Whole beside an only exemplar, which cannot tell where the class ends; beside several, as far as they agree."""
+    return 1.0 if len(own.agreement) == 1 else between(float(own.agreement.mean()), *EXEMPLARS_AGREE)
 
 
 def extent_of(net: TLG, drawn: Sequence[Tensor | None]) -> float:
