@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tests.network.test_network_laws import SIZE, episode
 from tlg.network.backbones.registry import build_backbone
-from tlg.network.reading.cues import CUES, level_cues
+from tlg.network.reading.cues import CUES, Places, level_cues
 from tlg.network.reading.head import read_maps
 from tlg.network.reading.memory import remember
+from tlg.network.reading.scatter import Frame, Scatter
 from tlg.network.spec import NetworkSpec
 from tlg.network.tlg import TLG
 
@@ -113,7 +114,8 @@ def test_of_two_surfaces_the_one_that_was_shown_is_told_apart(shown: str) -> Non
     mask = (torch.arange(8) < 4).float().expand(1, 1, 8, 8)
     inside = mask if shown == "left" else 1 - mask
     memory = remember(two_surfaces(generator, first, second), inside, 1 - inside, side=4)
-    cues = level_cues(two_surfaces(generator, first, second), memory)
+    query = two_surfaces(generator, first, second)
+    cues = level_cues(Places.of(query), Frame.between(Scatter.of(query), memory.scatter), memory.cells)
     assert cues.shape == (1, CUES, 8, 8)
     margin, prototype, discriminant = cues[0, 2], cues[0, 3], cues[0, 4]
     for cue in (margin, prototype, discriminant):

@@ -2,79 +2,116 @@
 
 Nothing here is learnt and nothing but relations comes out, so that what merely stands out in a picture cannot answer.
 
-Shapes: X pairs of image and class, C channels, h x w the level's grid, L = h * w, T cells of the exemplars.
+Shapes: B pictures, X pairs of picture and class, G frames with m = X / G classes in each, C channels, h x w the level's
+grid, L = h * w, T cells of the exemplars, R what places are compared with.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.network.reading.memory import LevelMemory, moments
+from tlg.network.reading.memory import Cells
+from tlg.network.reading.scatter import Frame, Scatter
 
 CUES = 5
 # How sharply the nearest cells outweigh the others: a factor on cosines.
 SHARPNESS = 20.0
-# A cell without mass counts as this much of the whole, instead of minus infinity in a logarithm.
+# A cell without mass counts as this much of the whole, so that a logarithm stays finite where none has any.
 LEAST_SHARE = 1e-7
-# Of the mean variance of a level's channels: what is added to each before the discriminant is solved.
-RIDGE = 0.1
 # Keep quotients finite where a level is constant.
-LEAST_DEVIATION, LEAST_VARIANCE, LEAST_MARGIN = 1e-3, 1e-4, 1e-3
+LEAST_MARGIN, LEAST_LENGTH = 1e-3, 1e-12
 # Brings the cues to a like range.
 MARGIN_SCALE, PROTOTYPE_SCALE, DISCRIMINANT_LIMIT = 5.0, 2.0, 3.0
 
 
-def level_cues(map_XChw: Tensor, memory: LevelMemory) -> Tensor:
-    """(X, CUES, h, w): likeness to the nearest cells inside, outside, their difference, prototypes, a discriminant."""
-    h, w = map_XChw.shape[-2:]
-    place_XLC = map_XChw.flatten(2).transpose(1, 2)
-    mean_XC, second_XCC = moments(map_XChw)
-    # Centred and scaled by what the pictures at hand show: on a uniform surface everything is alike otherwise.
-    centre_XC = (mean_XC + memory.mean) / 2
-    covariance_XCC = (second_XCC + memory.second) / 2 - centre_XC[:, :, None] * centre_XC[:, None]
-    variance_XC = covariance_XCC.diagonal(dim1=1, dim2=2).clamp_min(0)
-    deviation_X1C = (variance_XC.sqrt() + LEAST_DEVIATION)[:, None]
-    place_XLC = place_XLC - centre_XC[:, None]
-    inside_XTC, outside_XTC = memory.inside - centre_XC[:, None], memory.outside - centre_XC[:, None]
-    unit_XLC = F.normalize(place_XLC / deviation_X1C, dim=-1)
-    like_inside_XL = nearness(unit_XLC, F.normalize(inside_XTC / deviation_X1C, dim=-1), memory.inside_mass)
-    like_outside_XL = nearness(unit_XLC, F.normalize(outside_XTC / deviation_X1C, dim=-1), memory.outside_mass)
-    inside_XC = (memory.inside_mass[:, None] @ inside_XTC)[:, 0]
-    outside_XC = (memory.outside_mass[:, None] @ outside_XTC)[:, 0]
-    prototype_XC = F.normalize(inside_XC / deviation_X1C[:, 0], dim=-1) - F.normalize(
-        outside_XC / deviation_X1C[:, 0], dim=-1
-    )
-    cues_XML = torch.stack(
+@dataclass(frozen=True)
+class Places:
+    """A query's places at one level, about their mean."""
+
+    mean: Tensor  # (B, C)
+    centred: Tensor  # (B, C, L)
+    squared: Tensor  # (B, C, L)
+    grid: tuple[int, int]
+
+    @staticmethod
+    def of(map_BChw: Tensor) -> Places:
+        map_BCL = map_BChw.flatten(2)
+        mean_BC = map_BCL.mean(2)
+        centred_BCL = map_BCL - mean_BC[..., None]
+        return Places(mean_BC, centred_BCL, centred_BCL.square(), (map_BChw.shape[2], map_BChw.shape[3]))
+
+    @property
+    def scatter(self) -> Scatter:
+        return Scatter.about(self.mean, self.centred.transpose(1, 2))
+
+    def products(self, some_GRC: Tensor) -> Tensor:
+        """(G, R, L); frames of a picture follow one another."""
+        return _products(some_GRC, self.centred)
+
+    def lengths(self, offset_GC: Tensor, weight_GC: Tensor) -> Tensor:
+        """(G, 1, L) of places whose channels are moved and weighed."""
+        square_GC = weight_GC.square()
+        found_G1L = _products(square_GC[:, None], self.squared)
+        found_G1L += _products((-2 * square_GC * offset_GC)[:, None], self.centred)
+        found_G1L += (square_GC * offset_GC.square()).sum(1)[:, None, None]
+        return found_G1L.clamp_min_(0).sqrt_().clamp_min_(LEAST_LENGTH)
+
+
+def _products(some_GRC: Tensor, place_BCL: Tensor) -> Tensor:
+    B = len(place_BCL)
+    return (some_GRC.reshape(B, -1, some_GRC.shape[2]) @ place_BCL).view(*some_GRC.shape[:2], -1)
+
+
+def level_cues(places: Places, frame: Frame, cells: Cells) -> Tensor:
+    """(X, CUES, h, w): likeness to the nearest cells inside, outside, their difference, prototypes, a discriminant.
+
+    Pairs of a picture follow one another, and so do frames: one for each pair, or one for all pairs of a picture."""
+    within = (len(frame.centre), -1)
+    weight_GC = 1 / frame.deviation
+    offset_GC = frame.centre - places.mean.repeat_interleave(len(frame.centre) // len(places.mean), dim=0)
+    cells_G2mTC = torch.stack([cells.inside.unflatten(0, within), cells.outside.unflatten(0, within)], 1)
+    mass_G2mT = torch.stack([cells.inside_mass.unflatten(0, within), cells.outside_mass.unflatten(0, within)], 1)
+    scaled_G2mTC = (cells_G2mTC - frame.centre[:, None, None, None]) * weight_GC[:, None, None, None]
+    mean_G2mC = (mass_G2mT[..., None, :] @ scaled_G2mTC)[..., 0, :]
+    prototype_GmC = torch.sub(*F.normalize(mean_G2mC, dim=-1).unbind(1))
+    direction_GmC, midway_Gm1, margin_Gm1 = discriminant(mean_G2mC, frame)
+    m, T = mass_G2mT.shape[2:]
+    # Everything in one product, moved to the frame's centre afterwards: places need not be copied for every frame.
+    unit_GtC = F.normalize(scaled_G2mTC, dim=-1).flatten(1, 3)
+    asked_GRC = torch.cat([SHARPNESS * unit_GtC, PROTOTYPE_SCALE * prototype_GmC, direction_GmC], 1)
+    asked_GRC = asked_GRC * weight_GC[:, None]
+    found_GRL = places.products(asked_GRC).sub_(asked_GRC @ offset_GC[..., None])
+    found_GRL[:, :-m] /= places.lengths(offset_GC, weight_GC)
+    like_GtL, prototype_GmL, apart_GmL = found_GRL.split([2 * m * T, m, m], dim=1)
+    near_G2mL = nearness(like_GtL.unflatten(1, (2, m, T)), mass_G2mT)
+    cues_GmML = torch.stack(
         [
-            like_inside_XL,
-            like_outside_XL,
-            MARGIN_SCALE * (like_inside_XL - like_outside_XL),
-            PROTOTYPE_SCALE * (unit_XLC @ prototype_XC[..., None])[..., 0],
-            discriminant(place_XLC, inside_XC, outside_XC, covariance_XCC, variance_XC),
+            *near_G2mL.unbind(1),
+            MARGIN_SCALE * torch.sub(*near_G2mL.unbind(1)),
+            prototype_GmL,
+            ((apart_GmL - midway_Gm1) / margin_Gm1).clamp(-DISCRIMINANT_LIMIT, DISCRIMINANT_LIMIT),
         ],
-        1,
+        2,
     )
-    return cues_XML.unflatten(2, (h, w))
+    return cues_GmML.flatten(0, 1).unflatten(2, places.grid)
 
 
-def nearness(unit_XLC: Tensor, cells_XTC: Tensor, mass_XT: Tensor) -> Tensor:
-    """(X, L): cosine with the nearest cells, softly, each cell counting by its mass."""
-    mass_X1T = (mass_XT + LEAST_SHARE).log()[:, None]
-    weighed_XLT = torch.baddbmm(mass_X1T, unit_XLC, cells_XTC.transpose(1, 2), alpha=SHARPNESS)
-    return torch.logsumexp(weighed_XLT, 2) / SHARPNESS
+def nearness(like_G2mTL: Tensor, mass_G2mT: Tensor) -> Tensor:
+    """(G, 2, m, L): cosine with the nearest cells, softly, each cell counting by its mass."""
+    # Cosines are bounded, and so are their exponentials: no greatest has to be taken out first.
+    weighed_G2m1L = (mass_G2mT + LEAST_SHARE)[..., None, :] @ like_G2mTL.exp_()
+    return weighed_G2m1L[..., 0, :].log() / SHARPNESS
 
 
-def discriminant(
-    place_XLC: Tensor, inside_XC: Tensor, outside_XC: Tensor, covariance_XCC: Tensor, variance_XC: Tensor
-) -> Tensor:
-    """(X, L): Fisher's linear discriminant, 0 midway between the two means and about 1/2 at each of them."""
-    ridge_X1 = RIDGE * variance_XC.mean(1, keepdim=True) + LEAST_VARIANCE
-    solid_XCC = covariance_XCC + torch.diag_embed(ridge_X1.expand_as(variance_XC))
-    apart_XC1 = (inside_XC - outside_XC)[..., None]
-    direction_XC1 = torch.cholesky_solve(apart_XC1, torch.linalg.cholesky(solid_XCC))
-    margin_X1 = (apart_XC1.transpose(1, 2) @ direction_XC1)[:, 0] + LEAST_MARGIN
-    midway_X1C = ((inside_XC + outside_XC) / 2)[:, None]
-    found_XL = ((place_XLC - midway_X1C) @ direction_XC1)[..., 0] / margin_X1
-    return found_XL.clamp(-DISCRIMINANT_LIMIT, DISCRIMINANT_LIMIT)
+def discriminant(mean_G2mC: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+    """Fisher's linear discriminant of scaled means: direction (G, m, C), its value midway between the two means, and
+    what it is divided by to be about 1/2 at each of them, (G, m, 1)."""
+    apart_GmC, midway_GmC = torch.sub(*mean_G2mC.unbind(1)), mean_G2mC.mean(1)
+    deviation_G1C = frame.deviation[:, None]
+    direction_GmC = frame.directions((apart_GmC * deviation_G1C).transpose(1, 2)).transpose(1, 2) * deviation_G1C
+    midway_Gm1 = (midway_GmC * direction_GmC).sum(2, keepdim=True)
+    return direction_GmC, midway_Gm1, (apart_GmC * direction_GmC).sum(2, keepdim=True) + LEAST_MARGIN

@@ -10,7 +10,7 @@ M evidence maps, D width, H x W the input size, h x w the finest level's grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -22,9 +22,10 @@ from tlg.network.backbones.backbone import Backbone
 from tlg.network.episode_answer import EpisodeAnswer
 from tlg.network.features import Features
 from tlg.network.named import NAME_CUES, Named
-from tlg.network.reading.cues import CUES, level_cues
-from tlg.network.reading.memory import LevelMemory, remember
+from tlg.network.reading.cues import CUES, Places, level_cues
+from tlg.network.reading.memory import Cells, LevelMemory, cells_of, remember
 from tlg.network.reading.mixer import Mixer
+from tlg.network.reading.scatter import Frame
 from tlg.network.spec import NetworkSpec
 from tlg.network.support import cells_per_side
 
@@ -48,9 +49,6 @@ class Look:
     def grid(self) -> tuple[int, int]:
         """The finest level's."""
         return self.levels[0].shape[-2], self.levels[0].shape[-1]
-
-    def __getitem__(self, rows: Tensor) -> Look:
-        return Look([level[rows] for level in self.levels], self.size)
 
 
 @dataclass(frozen=True)
@@ -117,10 +115,10 @@ class ReadingHead(nn.Module):
         answers: dict[int, Tensor] = {}
         for columns in classes_of_equal_shots(supports, max(1, PAIRS_AT_ONCE // B)):
             memory = ReadingSupport.cat([supports[column] for column in columns])
-            pairs = [(row, column) for row in range(B) for column in range(len(columns))]
-            rows, classes = (torch.tensor(part, device=query.maps[0].device) for part in zip(*pairs, strict=True))
+            if B > 1:
+                memory = memory[torch.arange(len(columns), device=query.maps[0].device).repeat(B)]
             name_XChw = None if name_BNChw is None else name_BNChw[:, columns].flatten(0, 1)
-            logit_X1hw = self.answers(look[rows], memory[classes], name_XChw)[-1]
+            logit_X1hw = self.answers(look, memory, name_XChw)[-1]
             answers |= dict(zip(columns, logit_X1hw.unflatten(0, (B, -1)).unbind(1), strict=True))
         logit_BNhw = torch.cat([answers[column] for column in range(len(supports))], dim=1)
         return two_logits(at_size(logit_BNhw, query.size))
@@ -159,23 +157,26 @@ class ReadingHead(nn.Module):
         return ReadingSupport(levels, inside_AKhw)
 
     def answers(self, look: Look, memory: ReadingSupport, name_XChw: Tensor | None = None) -> list[Tensor]:
-        """Logits (X, 1, h, w) of the first and the second look, for pairs that stand in equal rows of all."""
-        evidence_XMhw = self._evidence(look, memory)
+        """Logits (X, 1, h, w) of the first and the second look. Classes of a picture follow one another in `memory`."""
+        # Closed forms carry no gradient: solving them backwards costs much and moves nothing that is learnt.
+        with torch.no_grad():
+            places = [Places.of(level) for level in look.levels]
+            scatters = [of_level.scatter for of_level in places]
+            frames = map(Frame.between, scatters, (level.scatter for level in memory.levels))
+            evidence_XMhw = evidence(places, frames, (level.cells for level in memory.levels))
         seen_XDhw = self.first(self._with_names(evidence_XMhw, name_XChw))
         first_X1hw = self.first_answer(seen_XDhw)
         if self.looks == 1:
             return [first_X1hw]
         sure_X1hw = first_X1hw.detach().sigmoid()
-        own = self.describe(look, *votes(sure_X1hw))
-        again = [self._evidence(look, own), seen_XDhw, sure_X1hw, LOGIT_SCALE * first_X1hw]
-        return [first_X1hw, first_X1hw + self.second_answer(self.second(torch.cat(again, 1)))]
-
-    def _evidence(self, look: Look, memory: ReadingSupport) -> Tensor:
-        grid = look.grid
-        # Closed forms carry no gradient: solving them backwards costs much and moves nothing that is learnt.
         with torch.no_grad():
-            cues = [at_size(level_cues(*pair), grid) for pair in zip(look.levels, memory.levels, strict=True)]
-        return torch.cat(cues, 1)
+            inside_X1hw, outside_X1hw = votes(sure_X1hw)
+            side = cells_per_side(self.spec.support_grid, shots=1)
+            own = (cells_of(level, inside_X1hw, outside_X1hw, side) for level in look.levels)
+            own_frames = map(Frame.of, scatters, (of_level.centred for of_level in places))
+            own_evidence_XMhw = evidence(places, own_frames, own)
+        again = [own_evidence_XMhw, seen_XDhw, sure_X1hw, LOGIT_SCALE * first_X1hw]
+        return [first_X1hw, first_X1hw + self.second_answer(self.second(torch.cat(again, 1)))]
 
     def name_cues(self, look: Look, classes: int, named: Named | None) -> Tensor | None:
         """(B, N, C, h, w), C = NAME_CUES; None where no name says anything, or the network does not read names."""
@@ -191,11 +192,17 @@ class ReadingHead(nn.Module):
         return torch.cat([evidence_XMhw, name_XChw], 1)
 
 
-def votes(sure_X1hw: Tensor) -> tuple[Tensor, int, Tensor]:
-    """The query as an exemplar of itself: how much its places speak for the class, one shot each, and against it."""
+def evidence(places: Sequence[Places], frames: Iterable[Frame], cells: Iterable[Cells]) -> Tensor:
+    """(X, M, h, w): every level's cues on the finest grid."""
+    cues = [level_cues(*of_level) for of_level in zip(places, frames, cells, strict=True)]
+    return torch.cat([at_size(cue_XMhw, places[0].grid) for cue_XMhw in cues], 1)
+
+
+def votes(sure_X1hw: Tensor) -> tuple[Tensor, Tensor]:
+    """The query as an exemplar of itself: how much its places speak for the class, and against it."""
     inside = (2 * sure_X1hw - 1).clamp_min(0) + LEAST_VOTE * sure_X1hw
     outside = (1 - 2 * sure_X1hw).clamp_min(0) + LEAST_VOTE * (1 - sure_X1hw)
-    return inside, 1, outside
+    return inside, outside
 
 
 def classes_of_equal_shots(supports: Sequence[ReadingSupport], limit: int) -> list[list[int]]:

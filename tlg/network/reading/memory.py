@@ -1,16 +1,20 @@
-"""What is kept of a class's exemplars at one level of the pyramid: cells inside and outside their masks, and moments.
+"""What is kept of a class's exemplars at one level of the pyramid: cells inside and outside their masks, and scatter.
 
-Shapes: A classes, K shots, I = A * K exemplar images, T cells, C channels, h x w a map's grid.
+Shapes: A classes, K shots, I = A * K exemplar images, X pairs of picture and class, T cells, C channels, h x w a map's
+grid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tlg.network.reading.scatter import Scatter
 
 # Every place counts at least this much, so that a cell without any of the mask is the plain mean of its places.
 LEAST_MASS = 1e-4
@@ -19,64 +23,83 @@ TINY = 1e-6
 
 
 @dataclass(frozen=True)
-class LevelMemory:
-    """One level of A classes. Masses are shares: those of a class sum to 1 inside and to 1 outside."""
+class Cells:
+    """Of A classes. Masses are shares: those of a class sum to 1 inside and to 1 outside."""
 
     inside: Tensor  # (A, T, C) means of cells, each place weighed by how much of it is the class
     outside: Tensor  # (A, T, C)
     inside_mass: Tensor  # (A, T)
     outside_mass: Tensor  # (A, T)
-    mean: Tensor  # (A, C) of all places of all shots
-    second: Tensor  # (A, C, C) mean of outer products
 
-    def __getitem__(self, rows: Tensor) -> LevelMemory:
-        return LevelMemory(*(part[rows] for part in self._parts()))
+    def __getitem__(self, rows: Tensor) -> Cells:
+        return Cells(*(part[rows] for part in self._parts()))
 
-    def to(self, target: torch.device | torch.dtype | str) -> LevelMemory:
-        return LevelMemory(*(part.to(target) for part in self._parts()))
+    def to(self, target: torch.device | torch.dtype | str) -> Cells:
+        return Cells(*(part.to(target) for part in self._parts()))
 
     def _parts(self) -> tuple[Tensor, ...]:
-        return self.inside, self.outside, self.inside_mass, self.outside_mass, self.mean, self.second
+        return self.inside, self.outside, self.inside_mass, self.outside_mass
+
+    @staticmethod
+    def cat(some: Sequence[Cells]) -> Cells:
+        return Cells(*(torch.cat(parts) for parts in zip(*(cells._parts() for cells in some), strict=True)))
+
+
+@dataclass(frozen=True)
+class LevelMemory:
+    """One level of A classes."""
+
+    cells: Cells
+    scatter: Scatter
+
+    def __getitem__(self, rows: Tensor) -> LevelMemory:
+        return LevelMemory(self.cells[rows], self.scatter[rows])
+
+    def to(self, target: torch.device | torch.dtype | str) -> LevelMemory:
+        return LevelMemory(self.cells.to(target), self.scatter.to(target))
 
     @staticmethod
     def cat(memories: Sequence[LevelMemory]) -> LevelMemory:
-        return LevelMemory(*(torch.cat(parts) for parts in zip(*(memory._parts() for memory in memories), strict=True)))
+        return LevelMemory(
+            Cells.cat([memory.cells for memory in memories]), Scatter.cat([memory.scatter for memory in memories])
+        )
 
 
 def remember(map_IChw: Tensor, inside_AKhw: Tensor, outside_AKhw: Tensor, side: int) -> LevelMemory:
     """The memory of one level; masses may lie on any grid at least as fine as the map's."""
-    A, K = inside_AKhw.shape[:2]
-    inside, inside_mass = cells(map_IChw, at_grid_of(map_IChw, inside_AKhw), side, A)
-    outside, outside_mass = cells(map_IChw, at_grid_of(map_IChw, outside_AKhw), side, A)
-    mean, second = moments(map_IChw)
     return LevelMemory(
-        inside,
-        outside,
-        shares(inside_mass),
-        shares(outside_mass),
-        mean.unflatten(0, (A, K)).mean(1),
-        second.unflatten(0, (A, K)).mean(1),
+        cells_of(map_IChw, inside_AKhw, outside_AKhw, side), Scatter.of(map_IChw, shots=inside_AKhw.shape[1])
     )
 
 
-def at_grid_of(map_IChw: Tensor, mass_AKhw: Tensor) -> Tensor:
-    """(I, 1, h, w)"""
-    return F.adaptive_avg_pool2d(mass_AKhw.flatten(0, 1)[:, None], (map_IChw.shape[-2], map_IChw.shape[-1]))
+def cells_of(map_IChw: Tensor, inside_AKhw: Tensor, outside_AKhw: Tensor, side: int) -> Cells:
+    """Where there are more masses than maps, those of a map follow one another."""
+    (inside, inside_mass), (outside, outside_mass) = (
+        _pooled(map_IChw, mass_AKhw, side) for mass_AKhw in (inside_AKhw, outside_AKhw)
+    )
+    return Cells(inside, outside, _shares(inside_mass), _shares(outside_mass))
 
 
-def cells(map_IChw: Tensor, mass_I1hw: Tensor, side: int, classes: int) -> tuple[Tensor, Tensor]:
+def _pooled(map_IChw: Tensor, mass_AKhw: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Weighted means (A, T, C) in the cells of a side x side grid of every shot, and the cells' masses (A, T)."""
-    mass_I1ss = F.adaptive_avg_pool2d(mass_I1hw, side)
-    mean_ICss = F.adaptive_avg_pool2d(map_IChw * (mass_I1hw + LEAST_MASS), side) / (mass_I1ss + LEAST_MASS)
-    tokens_ITC = mean_ICss.flatten(2).transpose(1, 2)
-    return tokens_ITC.reshape(classes, -1, tokens_ITC.shape[-1]), mass_I1ss.reshape(classes, -1)
+    I, C, h, w = map_IChw.shape
+    mass_X1L = F.adaptive_avg_pool2d(mass_AKhw.flatten(0, 1)[:, None], (h, w)).flatten(2)
+    share_TL = cell_shares(h, w, side, map_IChw.device)
+    mass_X1T = mass_X1L @ share_TL.T
+    weight_XTL = share_TL * (mass_X1L + LEAST_MASS)
+    sum_ItC = weight_XTL.reshape(I, -1, h * w) @ map_IChw.flatten(2).transpose(1, 2)
+    mean_XTC = sum_ItC.reshape(len(mass_X1L), -1, C) / (mass_X1T.transpose(1, 2) + LEAST_MASS)
+    return mean_XTC.reshape(len(mass_AKhw), -1, C), mass_X1T.reshape(len(mass_AKhw), -1)
 
 
-def shares(mass_AT: Tensor) -> Tensor:
+@lru_cache(maxsize=64)
+def cell_shares(h: int, w: int, side: int, device: torch.device) -> Tensor:
+    """(T, L): by how much each place counts in the mean of each cell, as adaptive pooling has it."""
+    rows_sh, columns_sw = (
+        F.adaptive_avg_pool1d(torch.eye(length, device=device)[None], side)[0].T for length in (h, w)
+    )
+    return torch.einsum("ah,bw->abhw", rows_sh, columns_sw).flatten(2).flatten(0, 1)
+
+
+def _shares(mass_AT: Tensor) -> Tensor:
     return mass_AT / (mass_AT.sum(1, keepdim=True) + TINY)
-
-
-def moments(map_IChw: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (I, C) and mean outer product (I, C, C) over an image's places."""
-    places_ICL = map_IChw.flatten(2)
-    return places_ICL.mean(2), torch.bmm(places_ICL, places_ICL.transpose(1, 2)) / places_ICL.shape[2]
