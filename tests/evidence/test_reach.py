@@ -74,6 +74,19 @@ def test_a_name_that_is_surely_there_need_not_say_where(by_name: torch.Tensor | 
     assert (sure - margin).mean() > 1.4
 
 
+def test_beside_a_drawing_the_picture_is_asked_where_a_sure_name_and_likeness_hardly_differ_from_the_answer() -> None:
+    margin = cone(26)
+    alike, less_alike = margin.sigmoid(), cone(20).sigmoid()
+    sure, unsure, apart = (
+        Witnesses(disc(28), lambda likeness=likeness: likeness, alike, odds)
+        for likeness, odds in ((alike, surely), (alike, nothing), (less_alike, surely))
+    )
+    assert (sure.reached(margin, is_drawn=True) - margin).mean() > 0.3
+    assert torch.equal(unsure.reached(margin, is_drawn=True), margin)
+    assert torch.equal(apart.reached(margin, is_drawn=True), margin)
+    assert not torch.equal(apart.reached(margin), margin)
+
+
 def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
     def unasked() -> torch.Tensor:
         raise AssertionError
@@ -82,7 +95,7 @@ def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
     assert Witnesses(disc(28), unasked, None, nothing).reached(margin) is margin
 
 
-def test_only_exemplars_without_a_drawing_leave_it_to_the_picture_and_several_as_far_as_they_agree() -> None:
+def test_an_only_exemplar_leaves_it_to_the_picture_and_several_without_a_drawing_as_far_as_they_agree() -> None:
     net = network()
     likely, doubted = cone(28).sigmoid(), cone(28).roll(24, 1).sigmoid()
 
@@ -93,8 +106,9 @@ def test_only_exemplars_without_a_drawing_leave_it_to_the_picture_and_several_as
 
     agreed, elsewhere = Shown(likely, by_name=likely), Shown(likely, by_name=doubted)
     drawn, taught = Shown(likely, is_drawn=True), Shown(likely, by_name=likely, is_taught=True)
-    for shown in ([agreed], [elsewhere], [agreed, agreed]):
+    for shown in ([agreed], [elsewhere], [agreed, agreed], [drawn]):
         assert of(*shown).asks_picture == 1
+    assert of(drawn).is_drawn
     assert 0 < of(agreed, agreed, agreed, elsewhere).asks_picture < 1
-    for shown in ([elsewhere, elsewhere], [drawn], [drawn, agreed], [taught], [taught, taught]):
+    for shown in ([elsewhere, elsewhere], [drawn, agreed], [drawn, drawn], [taught], [taught, taught]):
         assert of(*shown).asks_picture == 0

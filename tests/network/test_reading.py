@@ -87,6 +87,20 @@ def test_kept_exemplars_answer_like_the_forward_pass(shots: tuple[int, int]) -> 
     torch.testing.assert_close(logits_BN2HW, torch.stack(expected, 1), rtol=1e-3, atol=1e-3)
 
 
+def test_exemplars_that_nobody_drew_get_a_glance_more_also_beside_drawn_ones() -> None:
+    net = network()
+    query, support, _, prior = episode(2, 1)
+    with torch.inference_mode():
+        seen, shots = net.encode(query), net.encode(support[0])
+        drawn, guessed = (net.encode_support(shots, prior[0], None, are_drawn=kind) for kind in (True, False))
+        together = net.segment(seen, None, [guessed, drawn, guessed], None)
+        alone = [net.segment(seen, None, [memory], None)[:, 0] for memory in (guessed, drawn)]
+    torch.testing.assert_close(together[:, 0], alone[0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(together[:, 1], alone[1], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(together[:, 2], alone[0], rtol=1e-3, atol=1e-3)
+    assert (alone[0] - alone[1]).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize("size", [(400, 400), (480, 640), (33, 50)])
 def test_any_size_is_answered_at_its_own_size(size: tuple[int, int]) -> None:
     query, support, _, prior = episode(1, 1, size)

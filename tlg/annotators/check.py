@@ -149,7 +149,7 @@ class ExemplarChecker:
         ]
         features = Features.cat([other.features for other in others])
         own = own_maps(network, features, shown)
-        memory = network.encode_support(features, own.inside, None, own.outside)
+        memory = network.encode_support(features, own.inside, None, own.outside, own.are_drawn)
         named = None if names is None else said(names, asked.seen, [index], trusted, asked.features.size)
         logits_2HW = network.segment(asked.features, None, [memory], None, named)[0, 0]
         extent = extent_of(network, [other.mask for other in others])

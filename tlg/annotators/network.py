@@ -144,7 +144,7 @@ class NetworkAnnotator:
                 [kept.pop(row) if row in kept else self._encode(self._input(labelled[row][0].pixels)) for row in rows]
             )
             own = own_maps(self.network, shots, [self._shown(own_texts[row], masks[row], row, index) for row in rows])
-            self.supports.append(self.network.encode_support(shots, own.inside, vectors, own.outside))
+            self.supports.append(self.network.encode_support(shots, own.inside, vectors, own.outside, own.are_drawn))
             drawn = [masks[row] for row in rows]
             named = partial(self._named_exemplar, of.exemplars, shots, index)
             self.readiness.append(readiness(self.network, prior, shots, own, drawn, named))
@@ -368,7 +368,7 @@ class NamesAnnotator(NetworkAnnotator):
     def _support(self, network: TLG, index: int, features: Features, seen_1: Any) -> Support:
         assert self.names is not None
         assert seen_1 is not None
-        return network.encode_support(features, self.names.map(seen_1, index)[None], None)
+        return network.encode_support(features, self.names.map(seen_1, index)[None], None, are_drawn=False)
 
 
 class NameOdds:

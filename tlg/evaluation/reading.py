@@ -78,10 +78,8 @@ class _Question:
         """(H, W): log-odds as an annotator has them of a class with these exemplars."""
         net, without = self.of.net, self.of.without
         own = own_maps(net, self.shots, self._shown())
-        memory = own if without != "own maps" else None
-        support = net.encode_support(
-            self.shots, None if memory is None else memory.inside, None, None if memory is None else memory.outside
-        )
+        inside, outside = (None, None) if without == "own maps" else (own.inside, own.outside)
+        support = net.encode_support(self.shots, inside, None, outside, own.are_drawn)
         named = self._said(self.episode.query, self.query)
         logits_2HW = net.segment(self.query, None, [support], None, named)[0, 0]
         told = readiness(net, self.of.prior, self.shots, own, self.drawn, self._said_of_exemplar)

@@ -76,18 +76,25 @@ class Shown:
 class OwnMaps:
     """How much each place speaks for the class and against it, each (K, H, W), and how far that is agreed upon (K,).
 
-    `is_open`: of exemplars that nobody drew on, and whose name was not learned with masks.
+    `are_drawn`: whether people drew any of them. `is_open`: whether nobody drew on any, and their name was not learned
+    with masks.
     """
 
     inside: Tensor
     outside: Tensor
     agreement: Tensor
+    are_drawn: bool = False
     is_open: bool = False
 
 
 @torch.no_grad()
 def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMaps:
     """Of a class with these exemplars, as `net` reads them."""
+    are_drawn, is_open = any(exemplar.is_drawn for exemplar in shown), all(exemplar.is_open for exemplar in shown)
+    return replace(_own_maps(net, shots, shown), are_drawn=are_drawn, is_open=is_open)
+
+
+def _own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMaps:
     if net is None or net.reads_query_prior:
         likely_KHW = torch.stack([exemplar.likely for exemplar in shown])
         return OwnMaps(likely_KHW, 1 - likely_KHW, likely_KHW.new_zeros(len(shown)))
@@ -100,7 +107,7 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
     if len(shown) == 1:
         # An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely.
         against_KHW = shown[0].against(likely_KHW)
-        return replace(_mixed(sure_KHW, against_KHW, likely_KHW, agreement_K), is_open=bool(open_rows))
+        return _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
     against_KHW = torch.stack([exemplar.against(sure_HW) for exemplar, sure_HW in zip(shown, sure_KHW, strict=True)])
     first = _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
     if not open_rows:
@@ -115,8 +122,7 @@ def own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMap
         likely_KHW[row] = torch.sigmoid((odds_HW + bounded_log_odds(likely_KHW[row])) / 2)
     among_them = between(sum(overlaps) / len(overlaps), *OTHERS_AGREE)
     agreement_K[open_rows] = agreement_K[open_rows].clamp_min(among_them)
-    mended = _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
-    return replace(mended, is_open=len(open_rows) == len(shown))
+    return _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
 
 
 def soft_overlap(one_HW: Tensor, other_HW: Tensor) -> float:

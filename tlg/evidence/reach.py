@@ -1,9 +1,10 @@
-"""How far a class that nobody drew reaches in a picture, as the picture itself has it.
+"""How far a class reaches in a picture, as the picture itself has it.
 
 Exemplars tell well which of a picture's places are liker the class than others, and badly where to stop. Where likeness
 to the exemplars, the class's name and the network agree about places, the class ends where the picture parts: where its
 two sides differ most, and where the network's answer changes fastest. A name that is surely in the picture need not
-agree about places, nor be borne out by the exemplars: likeness and the network do.
+agree about places, nor be borne out by the exemplars: likeness and the network do. Beside an only drawing the picture
+is asked where they hardly differ.
 
 Shapes: C channels, h x w their grid, L = h * w, H x W the input size, S shifts.
 """
@@ -33,6 +34,8 @@ LEAST_SHARE, LEAST_BORDER = 0.005, 5
 CERTAIN = 5.0
 # A name is surely in a picture whose log-odds of showing it are these.
 SURELY_THERE = 2.0
+# The correlation of answer and likeness from which on a picture has a say beside a drawing, and with which it is whole.
+BESIDE_A_DRAWING = (0.85, 0.95)
 TINY = 1e-6
 
 
@@ -49,18 +52,20 @@ class Witnesses:
     by_name: Tensor | None
     name_odds: Callable[[], float]
 
-    def reached(self, margin_HW: Tensor) -> Tensor:
+    def reached(self, margin_HW: Tensor, is_drawn: bool = False) -> Tensor:
         """(H, W) log-odds, shifted as far as the witnesses agree with them."""
-        agreement = self._agreement(margin_HW.sigmoid())
+        agreement = self._agreement(margin_HW.sigmoid(), is_drawn)
         return margin_HW + agreement * reach(margin_HW, self.finest) if agreement else margin_HW
 
-    def _agreement(self, answer_HW: Tensor) -> float:
+    def _agreement(self, answer_HW: Tensor, is_drawn: bool) -> float:
         """0 to 1."""
         is_sure = self.name_odds() >= SURELY_THERE
-        if self.by_name is None and not is_sure:
+        if not is_sure and (self.by_name is None or is_drawn):
             return 0.0
         likeness_HW = self.likeness()
         about_places = alike(answer_HW, likeness_HW)
+        if is_drawn:
+            return between(about_places, *BESIDE_A_DRAWING)
         if self.by_name is not None:
             pairs = about_places + alike(answer_HW, self.by_name) + alike(likeness_HW, self.by_name)
             about_places = max(about_places, pairs / 3) if is_sure else pairs / 3

@@ -42,12 +42,14 @@ EXEMPLARS_AGREE = (0.5, 1.0)
 @dataclass(frozen=True)
 class Readiness:
     """`extent` and `shift` are added to the network's log-odds; beside them the prior's count `prior_share`.
-    `asks_picture`: how much of a say every picture has in how far the class reaches, 0 to 1."""
+    `asks_picture`: how much of a say every picture has in how far the class reaches, 0 to 1; `is_drawn`: beside a
+    drawing, which is hardly contradicted."""
 
     extent: float = 0.0
     shift: float = 0.0
     prior_share: float = 0.0
     asks_picture: float = 0.0
+    is_drawn: bool = False
 
     def applied(self, margin_HW: Tensor, witnesses: Witnesses) -> Tensor:
         """(H, W) log-odds of the class."""
@@ -55,7 +57,7 @@ class Readiness:
         if self.prior_share:
             margin_HW = torch.lerp(margin_HW, bounded_log_odds(witnesses.likeness()), self.prior_share)
         if self.asks_picture:
-            margin_HW = torch.lerp(margin_HW, witnesses.reached(margin_HW), self.asks_picture)
+            margin_HW = torch.lerp(margin_HW, witnesses.reached(margin_HW, self.is_drawn), self.asks_picture)
         return margin_HW + self.shift
 
 
@@ -75,7 +77,9 @@ def readiness(
     if not masks:
         extent_by_maps = float(own.agreement.mean() * net.extent(own.inside))
         return Readiness(extent=extent_by_maps, asks_picture=say_of_pictures(own) if own.is_open else 0.0)
-    extent = Readiness(extent=extent_of(net, drawn))
+    extent = Readiness(extent=extent_of(net, drawn), is_drawn=True)
+    if len(drawn) == 1:
+        return replace(extent, asks_picture=1.0)
     if len(masks) < FEWEST:
         return extent
     margins, priors, truths = [], [], []

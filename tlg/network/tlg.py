@@ -63,14 +63,15 @@ class TLG(nn.Module):
         prior_SHW: Tensor | None,
         text: TextVectors | None,
         outside_SHW: Tensor | None = None,
+        are_drawn: bool = True,
     ) -> Support:
         """All shots of one class with their priors in 0..1, as what `segment` needs of them; text is (1, D).
 
         For a head that reads exemplars, `outside` says how much each place speaks against the class, where that is not
-        all that the prior leaves.
+        all that the prior leaves, and `are_drawn` whether people drew the priors.
         """
         if isinstance(self.head, ReadingHead):
-            return self.head.encode_support(features, prior_SHW, outside_SHW)
+            return self.head.encode_support(features, prior_SHW, outside_SHW, are_drawn)
         return self.head.encode_support(features, prior_SHW, text)
 
     @property

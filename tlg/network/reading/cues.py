@@ -46,7 +46,7 @@ class Places:
 
     @property
     def scatter(self) -> Scatter:
-        return Scatter.about(self.mean, self.centred.transpose(1, 2))
+        return Scatter.about(self.mean, self.squared.mean(2), self.centred.transpose(1, 2))
 
     def products(self, some_GRC: Tensor) -> Tensor:
         """(G, R, L); frames of a picture follow one another."""
@@ -70,47 +70,45 @@ def level_cues(places: Places, frame: Frame, cells: Cells) -> Tensor:
     """(X, CUES, h, w): likeness to the nearest cells inside, outside, their difference, prototypes, a discriminant.
 
     Pairs of a picture follow one another, and so do frames: one for each pair, or one for all pairs of a picture."""
-    within = (len(frame.centre), -1)
+    G = len(frame.centre)
     weight_GC = 1 / frame.deviation
-    offset_GC = frame.centre - places.mean.repeat_interleave(len(frame.centre) // len(places.mean), dim=0)
-    cells_G2mTC = torch.stack([cells.inside.unflatten(0, within), cells.outside.unflatten(0, within)], 1)
-    mass_G2mT = torch.stack([cells.inside_mass.unflatten(0, within), cells.outside_mass.unflatten(0, within)], 1)
-    scaled_G2mTC = (cells_G2mTC - frame.centre[:, None, None, None]) * weight_GC[:, None, None, None]
-    mean_G2mC = (mass_G2mT[..., None, :] @ scaled_G2mTC)[..., 0, :]
-    prototype_GmC = torch.sub(*F.normalize(mean_G2mC, dim=-1).unbind(1))
-    direction_GmC, midway_Gm1, margin_Gm1 = discriminant(mean_G2mC, frame)
-    m, T = mass_G2mT.shape[2:]
+    offset_GC = frame.centre - places.mean.repeat_interleave(G // len(places.mean), dim=0)
+    mass_Gm2T = cells.mass.unflatten(0, (G, -1))
+    m, _, T = mass_Gm2T.shape[1:]
+    scaled_GtC = (cells.means.view(G, m * 2 * T, -1) - frame.centre[:, None]) * weight_GC[:, None]
+    mean_Gm2C = (mass_Gm2T[..., None, :] @ scaled_GtC.unflatten(1, (m, 2, T)))[..., 0, :]
+    prototype_GmC = torch.sub(*F.normalize(mean_Gm2C, dim=-1).unbind(2))
+    direction_GmC, midway_Gm1, margin_Gm1 = discriminant(mean_Gm2C, frame)
     # Everything in one product, moved to the frame's centre afterwards: places need not be copied for every frame.
-    unit_GtC = F.normalize(scaled_G2mTC, dim=-1).flatten(1, 3)
-    asked_GRC = torch.cat([SHARPNESS * unit_GtC, PROTOTYPE_SCALE * prototype_GmC, direction_GmC], 1)
-    asked_GRC = asked_GRC * weight_GC[:, None]
+    unit_GtC = F.normalize(scaled_GtC, dim=-1).mul_(SHARPNESS)
+    asked_GRC = torch.cat([unit_GtC, PROTOTYPE_SCALE * prototype_GmC, direction_GmC], 1).mul_(weight_GC[:, None])
     found_GRL = places.products(asked_GRC).sub_(asked_GRC @ offset_GC[..., None])
     found_GRL[:, :-m] /= places.lengths(offset_GC, weight_GC)
     like_GtL, prototype_GmL, apart_GmL = found_GRL.split([2 * m * T, m, m], dim=1)
-    near_G2mL = nearness(like_GtL.unflatten(1, (2, m, T)), mass_G2mT)
-    cues_GmML = torch.stack(
+    near_Gm2L = nearness(like_GtL.unflatten(1, (m, 2, T)), mass_Gm2T)
+    cues_GmML = torch.cat(
         [
-            *near_G2mL.unbind(1),
-            MARGIN_SCALE * torch.sub(*near_G2mL.unbind(1)),
-            prototype_GmL,
-            ((apart_GmL - midway_Gm1) / margin_Gm1).clamp(-DISCRIMINANT_LIMIT, DISCRIMINANT_LIMIT),
+            near_Gm2L,
+            MARGIN_SCALE * (near_Gm2L[:, :, :1] - near_Gm2L[:, :, 1:]),
+            prototype_GmL[:, :, None],
+            ((apart_GmL - midway_Gm1) / margin_Gm1).clamp_(-DISCRIMINANT_LIMIT, DISCRIMINANT_LIMIT)[:, :, None],
         ],
         2,
     )
     return cues_GmML.flatten(0, 1).unflatten(2, places.grid)
 
 
-def nearness(like_G2mTL: Tensor, mass_G2mT: Tensor) -> Tensor:
-    """(G, 2, m, L): cosine with the nearest cells, softly, each cell counting by its mass."""
+def nearness(like_Gm2TL: Tensor, mass_Gm2T: Tensor) -> Tensor:
+    """(G, m, 2, L): cosine with the nearest cells, softly, each cell counting by its mass."""
     # Cosines are bounded, and so are their exponentials: no greatest has to be taken out first.
-    weighed_G2m1L = (mass_G2mT + LEAST_SHARE)[..., None, :] @ like_G2mTL.exp_()
-    return weighed_G2m1L[..., 0, :].log() / SHARPNESS
+    weighed_Gm21L = (mass_Gm2T + LEAST_SHARE)[..., None, :] @ like_Gm2TL.exp_()
+    return weighed_Gm21L[..., 0, :].log() / SHARPNESS
 
 
-def discriminant(mean_G2mC: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+def discriminant(mean_Gm2C: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     """Fisher's linear discriminant of scaled means: direction (G, m, C), its value midway between the two means, and
     what it is divided by to be about 1/2 at each of them, (G, m, 1)."""
-    apart_GmC, midway_GmC = torch.sub(*mean_G2mC.unbind(1)), mean_G2mC.mean(1)
+    apart_GmC, midway_GmC = torch.sub(*mean_Gm2C.unbind(2)), mean_Gm2C.mean(2)
     deviation_G1C = frame.deviation[:, None]
     direction_GmC = frame.directions((apart_GmC * deviation_G1C).transpose(1, 2)).transpose(1, 2) * deviation_G1C
     midway_Gm1 = (midway_GmC * direction_GmC).sum(2, keepdim=True)

@@ -2,7 +2,7 @@
 
 A given mask, box or pseudo-mask pools the exemplars' cells itself. The query's own features reach the answer only as
 relations, so that what stands out but was not shown has no way in: relations to exemplars, and to the class's name.
-A second look takes the query's surest places as further exemplars.
+A second look takes the query's surest places as further exemplars, after a glance at half the size where nobody drew.
 
 Shapes: B queries, N classes, X = B * N pairs, A classes being described, K shots, I = A * K exemplar images,
 M evidence maps, D width, H x W the input size, h x w the finest level's grid.
@@ -11,7 +11,7 @@ M evidence maps, D width, H x W the input size, h x w the finest level's grid.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -57,22 +57,23 @@ class ReadingSupport:
 
     levels: list[LevelMemory]
     masks: Tensor  # (A, K, h, w), how much of each place was taken for the class
+    are_drawn: bool = True
 
     @property
     def shots(self) -> int:
         return self.masks.shape[1]
 
     def __getitem__(self, rows: Tensor) -> ReadingSupport:
-        return ReadingSupport([level[rows] for level in self.levels], self.masks[rows])
+        return ReadingSupport([level[rows] for level in self.levels], self.masks[rows], self.are_drawn)
 
     def to(self, target: torch.device | torch.dtype | str) -> ReadingSupport:
-        return ReadingSupport([level.to(target) for level in self.levels], self.masks.to(target))
+        return ReadingSupport([level.to(target) for level in self.levels], self.masks.to(target), self.are_drawn)
 
     @staticmethod
     def cat(supports: Sequence[ReadingSupport]) -> ReadingSupport:
-        """Classes with equally many shots together."""
+        """Classes of one kind together: with equally many shots, all drawn or none."""
         levels = [LevelMemory.cat(parts) for parts in zip(*(support.levels for support in supports), strict=True)]
-        return ReadingSupport(levels, torch.cat([support.masks for support in supports]))
+        return ReadingSupport(levels, torch.cat([support.masks for support in supports]), supports[0].are_drawn)
 
 
 def read_maps(backbone: Backbone) -> tuple[int, ...]:
@@ -102,18 +103,19 @@ class ReadingHead(nn.Module):
     # ---- what the outside calls
 
     def encode_support(
-        self, features: Features, inside_SHW: Tensor | None, outside_SHW: Tensor | None
+        self, features: Features, inside_SHW: Tensor | None, outside_SHW: Tensor | None, are_drawn: bool
     ) -> ReadingSupport:
         inside_AKHW, outside_AKHW = (
             None if weight_SHW is None else weight_SHW[None] for weight_SHW in (inside_SHW, outside_SHW)
         )
-        return self.describe(self.look(features), inside_AKHW, len(features), outside_AKHW)
+        memory = self.describe(self.look(features), inside_AKHW, len(features), outside_AKHW)
+        return replace(memory, are_drawn=are_drawn)
 
     def segment(self, query: Features, supports: Sequence[ReadingSupport], named: Named | None) -> Tensor:
         B, look = len(query), self.look(query)
         name_BNChw = self.name_cues(look, len(supports), named)
         answers: dict[int, Tensor] = {}
-        for columns in classes_of_equal_shots(supports, max(1, PAIRS_AT_ONCE // B)):
+        for columns in classes_of_one_kind(supports, max(1, PAIRS_AT_ONCE // B)):
             memory = ReadingSupport.cat([supports[column] for column in columns])
             if B > 1:
                 memory = memory[torch.arange(len(columns), device=query.maps[0].device).repeat(B)]
@@ -168,15 +170,37 @@ class ReadingHead(nn.Module):
         first_X1hw = self.first_answer(seen_XDhw)
         if self.looks == 1:
             return [first_X1hw]
-        sure_X1hw = first_X1hw.detach().sigmoid()
         with torch.no_grad():
-            inside_X1hw, outside_X1hw = votes(sure_X1hw)
+            own_frames = [*map(Frame.of, scatters, (of_level.centred for of_level in places))]
+        judged_X1hw = first_X1hw
+        if not memory.are_drawn:
+            # Exemplars that nobody drew tell less than the query's own surest places, so these are chosen more
+            # carefully: what was learned at one size serves at half of it too, at a quarter of the cost.
+            half = [halved(level) if level.shape[-2:] == look.levels[0].shape[-2:] else level for level in look.levels]
+            half_places = [Places.of(level) for level in half]
+            half_X1hw = halved(first_X1hw)
+            glance_X1hw = self._again(half, half_places, own_frames, half_X1hw, halved(seen_XDhw), half_X1hw)
+            judged_X1hw = first_X1hw + at_size(glance_X1hw, look.grid)
+        again_X1hw = self._again(look.levels, places, own_frames, judged_X1hw, seen_XDhw, first_X1hw)
+        return [first_X1hw, first_X1hw + again_X1hw]
+
+    def _again(
+        self,
+        levels: Sequence[Tensor],
+        places: Sequence[Places],
+        frames: Sequence[Frame],
+        judged_X1hw: Tensor,
+        seen_XDhw: Tensor,
+        first_X1hw: Tensor,
+    ) -> Tensor:
+        """(X, 1, h, w): what another look adds to the first, its exemplar being the query as it was `judged`."""
+        with torch.no_grad():
+            inside_X1hw, outside_X1hw = votes(judged_X1hw.sigmoid())
             side = cells_per_side(self.spec.support_grid, shots=1)
-            own = (cells_of(level, inside_X1hw, outside_X1hw, side) for level in look.levels)
-            own_frames = map(Frame.of, scatters, (of_level.centred for of_level in places))
-            own_evidence_XMhw = evidence(places, own_frames, own)
-        again = [own_evidence_XMhw, seen_XDhw, sure_X1hw, LOGIT_SCALE * first_X1hw]
-        return [first_X1hw, first_X1hw + self.second_answer(self.second(torch.cat(again, 1)))]
+            own = (cells_of(level, inside_X1hw, outside_X1hw, side) for level in levels)
+            evidence_XMhw = evidence(places, frames, own)
+        told = [evidence_XMhw, seen_XDhw, first_X1hw.detach().sigmoid(), LOGIT_SCALE * first_X1hw]
+        return self.second_answer(self.second(torch.cat(told, 1)))
 
     def name_cues(self, look: Look, classes: int, named: Named | None) -> Tensor | None:
         """(B, N, C, h, w), C = NAME_CUES; None where no name says anything, or the network does not read names."""
@@ -198,6 +222,10 @@ def evidence(places: Sequence[Places], frames: Iterable[Frame], cells: Iterable[
     return torch.cat([at_size(cue_XMhw, places[0].grid) for cue_XMhw in cues], 1)
 
 
+def halved(plane_XMhw: Tensor) -> Tensor:
+    return F.avg_pool2d(plane_XMhw, 2, ceil_mode=True)
+
+
 def votes(sure_X1hw: Tensor) -> tuple[Tensor, Tensor]:
     """The query as an exemplar of itself: how much its places speak for the class, and against it."""
     inside = (2 * sure_X1hw - 1).clamp_min(0) + LEAST_VOTE * sure_X1hw
@@ -205,12 +233,12 @@ def votes(sure_X1hw: Tensor) -> tuple[Tensor, Tensor]:
     return inside, outside
 
 
-def classes_of_equal_shots(supports: Sequence[ReadingSupport], limit: int) -> list[list[int]]:
+def classes_of_one_kind(supports: Sequence[ReadingSupport], limit: int) -> list[list[int]]:
     """Positions of classes that can be worked on together, at most `limit` each."""
-    by_shots: dict[int, list[int]] = {}
+    of_kind: dict[tuple[int, bool], list[int]] = {}
     for column, support in enumerate(supports):
-        by_shots.setdefault(support.shots, []).append(column)
-    return [columns[start : start + limit] for columns in by_shots.values() for start in range(0, len(columns), limit)]
+        of_kind.setdefault((support.shots, support.are_drawn), []).append(column)
+    return [columns[start : start + limit] for columns in of_kind.values() for start in range(0, len(columns), limit)]
 
 
 def at_size(map_XMhw: Tensor, size: tuple[int, int]) -> Tensor:

@@ -24,25 +24,20 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class Cells:
-    """Of A classes. Masses are shares: those of a class sum to 1 inside and to 1 outside."""
+    """Inside and outside of A classes. Masses are shares: those of a class sum to 1 inside and to 1 outside."""
 
-    inside: Tensor  # (A, T, C) means of cells, each place weighed by how much of it is the class
-    outside: Tensor  # (A, T, C)
-    inside_mass: Tensor  # (A, T)
-    outside_mass: Tensor  # (A, T)
+    means: Tensor  # (A, 2, T, C), each place weighed by how much of it is the class, or is not
+    mass: Tensor  # (A, 2, T)
 
     def __getitem__(self, rows: Tensor) -> Cells:
-        return Cells(*(part[rows] for part in self._parts()))
+        return Cells(self.means[rows], self.mass[rows])
 
     def to(self, target: torch.device | torch.dtype | str) -> Cells:
-        return Cells(*(part.to(target) for part in self._parts()))
-
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self.inside, self.outside, self.inside_mass, self.outside_mass
+        return Cells(self.means.to(target), self.mass.to(target))
 
     @staticmethod
     def cat(some: Sequence[Cells]) -> Cells:
-        return Cells(*(torch.cat(parts) for parts in zip(*(cells._parts() for cells in some), strict=True)))
+        return Cells(torch.cat([cells.means for cells in some]), torch.cat([cells.mass for cells in some]))
 
 
 @dataclass(frozen=True)
@@ -73,23 +68,18 @@ def remember(map_IChw: Tensor, inside_AKhw: Tensor, outside_AKhw: Tensor, side: 
 
 
 def cells_of(map_IChw: Tensor, inside_AKhw: Tensor, outside_AKhw: Tensor, side: int) -> Cells:
-    """Where there are more masses than maps, those of a map follow one another."""
-    (inside, inside_mass), (outside, outside_mass) = (
-        _pooled(map_IChw, mass_AKhw, side) for mass_AKhw in (inside_AKhw, outside_AKhw)
-    )
-    return Cells(inside, outside, _shares(inside_mass), _shares(outside_mass))
-
-
-def _pooled(map_IChw: Tensor, mass_AKhw: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Weighted means (A, T, C) in the cells of a side x side grid of every shot, and the cells' masses (A, T)."""
-    I, C, h, w = map_IChw.shape
-    mass_X1L = F.adaptive_avg_pool2d(mass_AKhw.flatten(0, 1)[:, None], (h, w)).flatten(2)
+    """Of a side x side grid of every shot. Where there are more masses than maps, those of a map follow one another."""
+    (I, C, h, w), A = map_IChw.shape, len(inside_AKhw)
+    mass_AK2hw = torch.stack([inside_AKhw, outside_AKhw], 2)
+    mass_X1L = F.adaptive_avg_pool2d(mass_AK2hw.flatten(0, 2)[:, None], (h, w)).flatten(2)
     share_TL = cell_shares(h, w, side, map_IChw.device)
-    mass_X1T = mass_X1L @ share_TL.T
     weight_XTL = share_TL * (mass_X1L + LEAST_MASS)
     sum_ItC = weight_XTL.reshape(I, -1, h * w) @ map_IChw.flatten(2).transpose(1, 2)
+    mass_X1T = mass_X1L @ share_TL.T
     mean_XTC = sum_ItC.reshape(len(mass_X1L), -1, C) / (mass_X1T.transpose(1, 2) + LEAST_MASS)
-    return mean_XTC.reshape(len(mass_AKhw), -1, C), mass_X1T.reshape(len(mass_AKhw), -1)
+    means_AK2TC = mean_XTC.unflatten(0, (A, -1, 2))
+    mass_A2T = mass_X1T.view(A, -1, 2, side * side).transpose(1, 2).flatten(2)
+    return Cells(means_AK2TC.transpose(1, 2).flatten(2, 3), mass_A2T / (mass_A2T.sum(2, keepdim=True) + TINY))
 
 
 @lru_cache(maxsize=64)

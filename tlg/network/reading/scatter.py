@@ -19,7 +19,7 @@ RIDGE = 0.1
 LEAST_DEVIATION, LEAST_VARIANCE = 1e-3, 1e-4
 # Rows so many numbers apart contend for the same lines of the cache; a few rows more halve what a factor takes.
 CACHE_STRIDE, SPARE_ROWS = 256, 16
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Scatter:
     they are so few that equations among places are fewer than among channels."""
 
     mean: Tensor  # (A, C)
+    variance: Tensor  # (A, C)
     spread: Tensor  # (A, C, C), or (A, P, C) with P < C
     products: Tensor  # (A, P, P), empty beside a covariance
 
@@ -36,25 +37,34 @@ class Scatter:
         """Of classes with equally many shots each."""
         place_APC = map_IChw.flatten(2).transpose(1, 2).reshape(len(map_IChw) // shots, -1, map_IChw.shape[1])
         mean_AC = place_APC.mean(1)
-        return Scatter.about(mean_AC, place_APC - mean_AC[:, None], shots)
+        place_APC = place_APC - mean_AC[:, None]
+        return Scatter.about(mean_AC, place_APC.square().mean(1), place_APC, shots)
 
     @staticmethod
-    def about(mean_AC: Tensor, place_APC: Tensor, shots: int = 1) -> Scatter:
+    def about(mean_AC: Tensor, variance_AC: Tensor, place_APC: Tensor, shots: int = 1) -> Scatter:
         """Of places about their mean."""
         P, C = place_APC.shape[1:]
         are_few = (shots + 1) * P <= shots * C  # beside those of a picture
         if are_few:
-            return Scatter(mean_AC, place_APC, place_APC @ place_APC.transpose(1, 2))
-        return Scatter(mean_AC, covariance(place_APC), place_APC.new_empty(len(place_APC), 0, 0))
+            return Scatter(mean_AC, variance_AC, place_APC, products(place_APC))
+        return Scatter(mean_AC, variance_AC, covariance(place_APC), place_APC.new_empty(len(place_APC), 0, 0))
+
+    def products_about(self, away_AC: Tensor) -> Tensor:
+        """(A, P, P): products of listed places from which their mean is so far away."""
+        along_AP1 = self.spread @ away_AC[..., None]
+        return self.products + (along_AP1 + along_AP1.transpose(1, 2) + away_AC.square().sum(1)[:, None, None])
 
     def __getitem__(self, rows: Tensor) -> Scatter:
         return Scatter(*(part[rows] for part in self._parts()))
+
+    def repeated(self, times: int) -> Scatter:
+        return self if times == 1 else Scatter(*(part.repeat_interleave(times, dim=0) for part in self._parts()))
 
     def to(self, target: torch.device | torch.dtype | str) -> Scatter:
         return Scatter(*(part.to(target) for part in self._parts()))
 
     def _parts(self) -> tuple[Tensor, ...]:
-        return self.mean, self.spread, self.products
+        return self.mean, self.variance, self.spread, self.products
 
     @staticmethod
     def cat(scatters: Sequence[Scatter]) -> Scatter:
@@ -71,13 +81,20 @@ class Scatter:
 
 
 def covariance(place_APC: Tensor) -> Tensor:
-    """(A, C, C), of which only what stands on the diagonal and to its left counts: the rest is not made."""
-    A, P, C = place_APC.shape
-    found_ACC = place_APC.new_zeros(A, C, C)
-    for start in range(0, C, ROWS_AT_ONCE):
-        end = min(C, start + ROWS_AT_ONCE)
-        found_ACC[:, start:end, :end] = place_APC[..., start:end].transpose(1, 2) @ place_APC[..., :end] / P
-    return found_ACC
+    """(A, C, C), of which only what stands on the diagonal and to its left counts."""
+    return products(place_APC.transpose(1, 2)).div_(place_APC.shape[1])
+
+
+def products(some_ARC: Tensor) -> Tensor:
+    """(A, R, R), of which only what stands on the diagonal and to its left counts: the rest is not made."""
+    A, R, _ = some_ARC.shape
+    if R <= ROWS_AT_ONCE:
+        return some_ARC @ some_ARC.transpose(1, 2)
+    found_ARR = some_ARC.new_zeros(A, R, R)
+    for start in range(0, R, ROWS_AT_ONCE):
+        rows, before = slice(start, start + ROWS_AT_ONCE), slice(start + ROWS_AT_ONCE)
+        found_ARR[:, rows, before] = some_ARC[:, rows] @ some_ARC[:, before].transpose(1, 2)
+    return found_ARR
 
 
 @dataclass(frozen=True)
@@ -96,40 +113,37 @@ class Frame:
         C, P = centred_ACP.shape[1:]
         if P < C:
             place_APC = centred_ACP.transpose(1, 2)
-            products_APP = pictures.products if pictures.lists_places else place_APC @ centred_ACP
-            return _of_places(pictures.mean, place_APC / P**0.5, products_APP / P)
-        return _of_covariance(pictures.mean, pictures.covariance)
+            products_APP = pictures.products if pictures.lists_places else products(place_APC)
+            return _of_places(pictures.mean, pictures.variance, place_APC / P**0.5, products_APP / P)
+        return _of_covariance(pictures.mean, pictures.variance, pictures.covariance)
 
     @staticmethod
     def between(pictures: Scatter, classes: Scatter) -> Frame:
         """One for each picture and class, half by either's places; the classes of a picture follow one another."""
-        classes_each = len(classes.mean) // len(pictures.mean)
-        picture_mean_GC = pictures.mean.repeat_interleave(classes_each, dim=0)
-        centre_GC, away_GC = (classes.mean + picture_mean_GC) / 2, (classes.mean - picture_mean_GC) / 2
-        if pictures.lists_places and classes.lists_places:
-            asked_GQC = pictures.spread.repeat_interleave(classes_each, dim=0) - away_GC[:, None]
-            shown_GPC = classes.spread + away_GC[:, None]
-            asked_GQC, shown_GPC = (place_GPC / (2 * place_GPC.shape[1]) ** 0.5 for place_GPC in (asked_GQC, shown_GPC))
-            across_GQP = asked_GQC @ shown_GPC.transpose(1, 2)
-            # The products of what was shown are at hand, about another centre.
-            along_GP1 = classes.spread @ away_GC[..., None]
-            moved_GPP = along_GP1 + along_GP1.transpose(1, 2) + away_GC.square().sum(1)[:, None, None]
-            products_GPP = (classes.products + moved_GPP) / (2 * shown_GPC.shape[1])
-            upper_GQZ = torch.cat([asked_GQC @ asked_GQC.transpose(1, 2), across_GQP], 2)
-            products_GZZ = torch.cat([upper_GQZ, torch.cat([across_GQP.transpose(1, 2), products_GPP], 2)], 1)
-            return _of_places(centre_GC, torch.cat([asked_GQC, shown_GPC], 1), products_GZZ)
-        within_GCC = classes.covariance + pictures.covariance.repeat_interleave(classes_each, dim=0)
-        return _of_covariance(centre_GC, torch.baddbmm(within_GCC, away_GC[..., None], away_GC[:, None], beta=0.5))
+        asked = pictures.repeated(len(classes.mean) // len(pictures.mean))
+        centre_GC, away_GC = (classes.mean + asked.mean) / 2, (classes.mean - asked.mean) / 2
+        variance_GC = (classes.variance + asked.variance) / 2 + away_GC.square()
+        if asked.lists_places and classes.lists_places:
+            Q, P = asked.spread.shape[1], classes.spread.shape[1]
+            # Halves are weighed by their numbers of places, so that both count alike.
+            asked_GQC = (asked.spread - away_GC[:, None]) / (2 * Q) ** 0.5
+            shown_GPC = (classes.spread + away_GC[:, None]) / (2 * P) ** 0.5
+            # Only what stands on the diagonal and to its left counts.
+            above_GQZ = F.pad(asked.products_about(-away_GC) / (2 * Q), (0, P))
+            below_GPZ = torch.cat([shown_GPC @ asked_GQC.transpose(1, 2), classes.products_about(away_GC) / (2 * P)], 2)
+            place_GZC = torch.cat([asked_GQC, shown_GPC], 1)
+            return _of_places(centre_GC, variance_GC, place_GZC, torch.cat([above_GQZ, below_GPZ], 1))
+        within_GCC = classes.covariance + asked.covariance
+        within_GCC.baddbmm_(away_GC[..., None], away_GC[:, None], beta=0.5)
+        return _of_covariance(centre_GC, variance_GC, within_GCC)
 
 
-def _of_covariance(centre_GC: Tensor, covariance_GCC: Tensor) -> Frame:
-    variance_GC = covariance_GCC.diagonal(dim1=1, dim2=2).clamp_min(0)
+def _of_covariance(centre_GC: Tensor, variance_GC: Tensor, covariance_GCC: Tensor) -> Frame:
     return Frame(centre_GC, _deviation(variance_GC), solver(covariance_GCC, _ridge(variance_GC)))
 
 
-def _of_places(centre_GC: Tensor, place_GZC: Tensor, products_GZZ: Tensor) -> Frame:
+def _of_places(centre_GC: Tensor, variance_GC: Tensor, place_GZC: Tensor, products_GZZ: Tensor) -> Frame:
     """The same by as many equations as there are places (Woodbury); places weigh as much as makes a covariance."""
-    variance_GC = place_GZC.square().sum(1)
     ridge_G1 = _ridge(variance_GC)
     solved = solver(products_GZZ, ridge_G1)
 
@@ -143,11 +157,13 @@ def solver(matrix_GCC: Tensor, ridge_G1: Tensor) -> Callable[[Tensor], Tensor]:
     """What equations with the matrix and a ridge on its diagonal have as their solutions."""
     C = matrix_GCC.shape[1]
     spare = SPARE_ROWS if C % CACHE_STRIDE == 0 else 0
-    solid_GCC = F.pad(matrix_GCC, (0, spare, 0, spare)) if spare else matrix_GCC.clone()
+    solid_GCC = matrix_GCC.new_empty(len(matrix_GCC), C + spare, C + spare)
+    solid_GCC[:, :C, :C] = matrix_GCC
+    solid_GCC[:, C:] = 0
     diagonal_GC = solid_GCC.diagonal(dim1=1, dim2=2)
     diagonal_GC[:, :C] += ridge_G1
     diagonal_GC[:, C:] = 1
-    factor_GCC = torch.linalg.cholesky(solid_GCC)
+    factor_GCC, _ = torch.linalg.cholesky_ex(solid_GCC)  # a ridge makes it positive
     return lambda some_GCm: torch.cholesky_solve(F.pad(some_GCm, (0, 0, 0, spare)), factor_GCC)[:, :C]
 
 
