@@ -76,7 +76,7 @@ def test_a_name_that_is_surely_there_need_not_say_where(by_name: torch.Tensor | 
 
 def test_beside_a_drawing_the_picture_is_asked_where_a_sure_name_and_likeness_hardly_differ_from_the_answer() -> None:
     margin = cone(20)
-    alike, less_alike = margin.sigmoid(), cone(28).sigmoid()
+    alike, less_alike = margin.sigmoid(), cone(32).sigmoid()
     sure, unsure, apart = (
         Witnesses(disc(28), lambda likeness=likeness: likeness, alike, odds)
         for likeness, odds in ((alike, surely), (alike, nothing), (less_alike, surely))
