@@ -92,7 +92,8 @@ class ReadingHead(nn.Module):
         super().__init__()
         self.spec = spec
         self.read = read_maps(backbone)
-        self.looks = 2  # 1: the first answer stands (ablation)
+        # Ablations: with one look the first answer stands.
+        self.looks, self.glances = 2, True
         evidence = CUES * len(self.read)
         self.first = Mixer(evidence + (NAME_CUES if spec.names else 0), spec.width)
         self.first_answer = nn.Conv2d(spec.width, 1, 1)
@@ -173,7 +174,7 @@ class ReadingHead(nn.Module):
         with torch.no_grad():
             own_frames = [*map(Frame.of, scatters, (of_level.centred for of_level in places))]
         judged_X1hw = first_X1hw
-        if not memory.are_drawn:
+        if self.glances and not memory.are_drawn:
             # Exemplars that nobody drew tell less than the query's own surest places, so these are chosen more
             # carefully: what was learned at one size serves at half of it too, at a quarter of the cost.
             half = [halved(level) if level.shape[-2:] == look.levels[0].shape[-2:] else level for level in look.levels]
