@@ -177,8 +177,11 @@ class ReadingHead(nn.Module):
         if self.glances and not memory.are_drawn:
             # Exemplars that nobody drew tell less than the query's own surest places, so these are chosen more
             # carefully: what was learned at one size serves at half of it too, at a quarter of the cost.
-            half = [halved(level) if level.shape[-2:] == look.levels[0].shape[-2:] else level for level in look.levels]
-            half_places = [Places.of(level) for level in half]
+            half = [halved(level) if level.shape[-2:] == look.grid else level for level in look.levels]
+            half_places = [
+                same if level is whole else Places.of(level)
+                for same, level, whole in zip(places, half, look.levels, strict=True)
+            ]
             half_X1hw = halved(first_X1hw)
             glance_X1hw = self._again(half, half_places, own_frames, half_X1hw, halved(seen_XDhw), half_X1hw)
             judged_X1hw = first_X1hw + at_size(glance_X1hw, look.grid)
