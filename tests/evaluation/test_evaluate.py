@@ -75,12 +75,13 @@ def test_a_part_can_be_left_out(config: Path, reading_model: Path, tmp_path: Pat
 
     monkeypatch.setattr(module, "build_answerer", watched)
     dumped = {}
-    for part in (None, "own maps", "second look", "names", "extent", "reach"):
+    for part in (None, "own maps", "second look", "glance", "names", "extent", "reach"):
         overrides = [f"model={reading_model}", f"without={part or 'null'}", 'folds=["1"]', "shots=[1]"]
         evaluate(config, dump=tmp_path / str(part), overrides=overrides)
         dumped[part] = [file.read_bytes() for file in sorted((tmp_path / str(part)).iterdir())]
-    assert [answerer.net.head.looks for answerer in seen] == [2, 2, 1, 2, 2, 2]
-    assert [answerer.without for answerer in seen][3:] == ["names", "extent", "reach"]
+    assert [answerer.net.head.looks for answerer in seen] == [2, 2, 1, 2, 2, 2, 2]
+    assert [answerer.net.head.glances for answerer in seen] == [True, True, True, False, True, True, True]
+    assert [answerer.without for answerer in seen][4:] == ["names", "extent", "reach"]
     assert dumped["own maps"] != dumped[None] != dumped["second look"]
 
 

@@ -87,7 +87,7 @@ def test_kept_exemplars_answer_like_the_forward_pass(shots: tuple[int, int]) -> 
     torch.testing.assert_close(logits_BN2HW, torch.stack(expected, 1), rtol=1e-3, atol=1e-3)
 
 
-def test_exemplars_that_nobody_drew_answer_as_alone_beside_drawn_ones() -> None:
+def test_exemplars_that_nobody_drew_get_a_glance_more_also_beside_drawn_ones() -> None:
     net = network()
     query, support, _, prior = episode(2, 1)
     with torch.inference_mode():

@@ -139,6 +139,7 @@ def build_answerer(spec: EvaluateSpec, fold: str, episodes: EvaluationSet) -> An
         given = hinted(masks, HINTS[spec.method], features, lambda class_id: source(names[class_id]))
     if isinstance(model.network.head, ReadingHead):
         model.network.head.looks = 1 if spec.without == "second look" else 2
+        model.network.head.glances = spec.without != "glance"
         return ReadingNetwork(model.network, prior, features, spec.mirrored, given, source, spec.without)
     if spec.without is not None:
         raise SpecError(

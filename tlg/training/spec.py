@@ -102,7 +102,7 @@ class TrainSpec(Document):
     seed: int = 0
 
 
-Part = Literal["names", "own maps", "second look", "extent", "reach"]
+Part = Literal["names", "own maps", "second look", "glance", "extent", "reach"]
 
 
 class EvaluateSpec(Document):
@@ -134,8 +134,8 @@ class EvaluateSpec(Document):
     without: Part | None = Field(
         None,
         description="Ablation of a `reading` network: the names' evidence, what is taken for the class in exemplars"
-        " without a drawing, the second look at the query, the class's size as the exemplars have it, or how far"
-        " pictures say that the class reaches is left out",
+        " without a drawing, the second look at the query, the glance before it, the class's size as the exemplars have"
+        " it, or how far pictures say that the class reaches is left out",
     )
     folds: list[str] | None = Field(None, description="None: all of them")
     shots: list[int] = Field([1, 5], min_length=1)

@@ -2,7 +2,7 @@
 
 A given mask, box or pseudo-mask pools the exemplars' cells itself. The query's own features reach the answer only as
 relations, so that what stands out but was not shown has no way in: relations to exemplars, and to the class's name.
-A second look takes the query's surest places as further exemplars.
+A second look takes the query's surest places as further exemplars, after a glance at half the size where nobody drew.
 
 Shapes: B queries, N classes, X = B * N pairs, A classes being described, K shots, I = A * K exemplar images,
 M evidence maps, D width, H x W the input size, h x w the finest level's grid.
@@ -33,8 +33,6 @@ from tlg.network.support import cells_per_side
 PAIRS_AT_ONCE = 16
 # Every place of the query speaks a little for what it was taken for, so that an empty first answer is no dead end.
 LEAST_VOTE = 1e-3
-# Exemplars that nobody drew leave the first answer in doubt. Its surest places vote all the same.
-UNDRAWN_SHARPNESS = 1.5
 # A deepest map this much wider than the level before it was widened for the classifier and sees nothing more.
 WIDENED = 3
 LOGIT_SCALE = 1 / 4
@@ -94,7 +92,8 @@ class ReadingHead(nn.Module):
         super().__init__()
         self.spec = spec
         self.read = read_maps(backbone)
-        self.looks = 2  # 1: the first answer stands (ablation)
+        # Ablations: with one look the first answer stands.
+        self.looks, self.glances = 2, True
         evidence = CUES * len(self.read)
         self.first = Mixer(evidence + (NAME_CUES if spec.names else 0), spec.width)
         self.first_answer = nn.Conv2d(spec.width, 1, 1)
@@ -172,15 +171,40 @@ class ReadingHead(nn.Module):
         first_X1hw = self.first_answer(seen_XDhw)
         if self.looks == 1:
             return [first_X1hw]
-        sure_X1hw = first_X1hw.detach().sigmoid()
         with torch.no_grad():
-            inside_X1hw, outside_X1hw = votes(first_X1hw if memory.are_drawn else UNDRAWN_SHARPNESS * first_X1hw)
+            own_frames = [*map(Frame.of, scatters, (of_level.centred for of_level in places))]
+        judged_X1hw = first_X1hw
+        if self.glances and not memory.are_drawn:
+            # Exemplars that nobody drew tell less than the query's own surest places, so these are chosen more
+            # carefully: what was learned at one size serves at half of it too, at a quarter of the cost.
+            half = [halved(level) if level.shape[-2:] == look.grid else level for level in look.levels]
+            half_places = [
+                same if level is whole else Places.of(level)
+                for same, level, whole in zip(places, half, look.levels, strict=True)
+            ]
+            half_X1hw = halved(first_X1hw)
+            glance_X1hw = self._again(half, half_places, own_frames, half_X1hw, halved(seen_XDhw), half_X1hw)
+            judged_X1hw = first_X1hw + at_size(glance_X1hw, look.grid)
+        again_X1hw = self._again(look.levels, places, own_frames, judged_X1hw, seen_XDhw, first_X1hw)
+        return [first_X1hw, first_X1hw + again_X1hw]
+
+    def _again(
+        self,
+        levels: Sequence[Tensor],
+        places: Sequence[Places],
+        frames: Sequence[Frame],
+        judged_X1hw: Tensor,
+        seen_XDhw: Tensor,
+        first_X1hw: Tensor,
+    ) -> Tensor:
+        """(X, 1, h, w): what another look adds to the first, its exemplar being the query as it was `judged`."""
+        with torch.no_grad():
+            inside_X1hw, outside_X1hw = votes(judged_X1hw.sigmoid())
             side = cells_per_side(self.spec.support_grid, shots=1)
-            own = (cells_of(level, inside_X1hw, outside_X1hw, side) for level in look.levels)
-            own_frames = map(Frame.of, scatters, (of_level.centred for of_level in places))
-            own_evidence_XMhw = evidence(places, own_frames, own)
-        again = [own_evidence_XMhw, seen_XDhw, sure_X1hw, LOGIT_SCALE * first_X1hw]
-        return [first_X1hw, first_X1hw + self.second_answer(self.second(torch.cat(again, 1)))]
+            own = (cells_of(level, inside_X1hw, outside_X1hw, side) for level in levels)
+            evidence_XMhw = evidence(places, frames, own)
+        told = [evidence_XMhw, seen_XDhw, first_X1hw.detach().sigmoid(), LOGIT_SCALE * first_X1hw]
+        return self.second_answer(self.second(torch.cat(told, 1)))
 
     def name_cues(self, look: Look, classes: int, named: Named | None) -> Tensor | None:
         """(B, N, C, h, w), C = NAME_CUES; None where no name says anything, or the network does not read names."""
@@ -202,9 +226,12 @@ def evidence(places: Sequence[Places], frames: Iterable[Frame], cells: Iterable[
     return torch.cat([at_size(cue_XMhw, places[0].grid) for cue_XMhw in cues], 1)
 
 
-def votes(logit_X1hw: Tensor) -> tuple[Tensor, Tensor]:
+def halved(plane_XMhw: Tensor) -> Tensor:
+    return F.avg_pool2d(plane_XMhw, 2, ceil_mode=True)
+
+
+def votes(sure_X1hw: Tensor) -> tuple[Tensor, Tensor]:
     """The query as an exemplar of itself: how much its places speak for the class, and against it."""
-    sure_X1hw = logit_X1hw.sigmoid()
     inside = (2 * sure_X1hw - 1).clamp_min(0) + LEAST_VOTE * sure_X1hw
     outside = (1 - 2 * sure_X1hw).clamp_min(0) + LEAST_VOTE * (1 - sure_X1hw)
     return inside, outside
