@@ -34,8 +34,9 @@ LEAST_SHARE, LEAST_BORDER = 0.005, 5
 CERTAIN = 5.0
 # A name is surely in a picture whose log-odds of showing it are these.
 SURELY_THERE = 2.0
-# The correlation of answer and likeness from which on a picture has a say beside a drawing, and with which it is whole.
-BESIDE_A_DRAWING = (0.85, 0.95)
+# Correlations of answer and likeness: from which on a picture has a say then, and with which the say is whole; and the
+# same beside a drawing.
+BESIDE_A_SURE_NAME, BESIDE_A_DRAWING = (0.4, 0.6), (0.85, 0.95)
 TINY = 1e-6
 
 
@@ -66,10 +67,11 @@ class Witnesses:
         about_places = alike(answer_HW, likeness_HW)
         if is_drawn:
             return between(about_places, *BESIDE_A_DRAWING)
+        agreement = between(about_places, *BESIDE_A_SURE_NAME) if is_sure else 0.0
         if self.by_name is not None:
             pairs = about_places + alike(answer_HW, self.by_name) + alike(likeness_HW, self.by_name)
-            about_places = max(about_places, pairs / 3) if is_sure else pairs / 3
-        return between(about_places, *NAME_AGREES)
+            agreement = max(agreement, between(pairs / 3, *NAME_AGREES))
+        return agreement
 
 
 def reach(margin_HW: Tensor, finest_Chw: Tensor) -> float:
