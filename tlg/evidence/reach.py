@@ -36,7 +36,7 @@ CERTAIN = 5.0
 SURELY_THERE = 2.0
 # Correlations of answer and likeness: from which on a picture has a say then, and with which the say is whole; and the
 # same beside a drawing.
-BESIDE_A_SURE_NAME, BESIDE_A_DRAWING = (0.4, 0.6), (0.85, 0.95)
+BESIDE_A_SURE_NAME, BESIDE_A_DRAWING = (0.35, 0.55), (0.85, 0.95)
 TINY = 1e-6
 
 
