@@ -176,7 +176,7 @@ class ReadingHead(nn.Module):
         judged_X1hw = first_X1hw
         if self.glances and not memory.are_drawn:
             # Exemplars that nobody drew tell less than the query's own surest places, so these are chosen more
-            # carefully: what was learned at one size serves at half of it too, at a quarter of the cost.
+            # carefully: what was learned at one size serves at half of it too, for a tenth of a backbone pass.
             half = [halved(level) if level.shape[-2:] == look.grid else level for level in look.levels]
             half_places = [
                 same if level is whole else Places.of(level)
