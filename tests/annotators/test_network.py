@@ -118,7 +118,7 @@ def test_what_the_code_answers_by_is_what_its_version_says():
     found = (protocol.ANSWERING_VERSION, settings, votes, names, extents, tried, agreed, reached, cut, say)
     before = ((0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0), (0.1, 0.4))
     since = (
-        ((0.5, 0.7), (0.5, 0.6), 5, 12),
+        ((0.5, 0.7), (0.5, 0.6), 5, 8),
         (3.0, 0.5, 20.0, 0.5, 0.5),
         ((0.2, 0.5), 0.5, 3),
         ((0.5, 1.0), 2.0, (0.35, 0.55), (0.85, 0.95)),

@@ -23,7 +23,7 @@ from tlg.network.tlg import TLG
 # map with what the others find in it.
 NAME_AGREES, OTHERS_AGREE = (0.5, 0.7), (0.5, 0.6)
 # The power that makes doubtful places count less where nobody knows the name either.
-NAMELESS_DOUBT = 12
+NAMELESS_DOUBT = 8
 # The power of being outside with which a place speaks against a class that is agreed upon.
 SURELY_OUTSIDE = 5
 # The same of what people drew: a box or a stroke leaves doubtful places, and they are the object's as often as not.
