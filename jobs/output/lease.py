@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 FOLDER = "_lease"
 NAME = re.compile(r"(\d{8,})\.json")
 TERM_SECONDS = 30.0
+# From Linux's sched.h: the kernel is taking the process down.
+PF_EXITING = 0x4
 # What a lease file that was cut short is taken for: a holder of whom nothing is known, so it is watched.
 UNKNOWN: dict[str, Any] = {
     "run_id": "(unknown)",
@@ -190,9 +192,10 @@ def _is_over(lease: dict[str, Any]) -> bool:
 
 
 def _has_just_renewed(lease: dict[str, Any]) -> bool:
-    """Whether a living process of this machine, whose clock is ours, renewed it within its term."""
+    """Whether a living process of this machine, whose clock is ours, renewed it within its term. A killed process
+    takes a moment to end, in which it renews nothing: its end is worth waiting for."""
     age = time.time() - lease["renewed_at"]
-    return _process_is_alive_here(lease) and 0 <= age < lease["term_seconds"]
+    return _process_is_alive_here(lease) and not _is_ending(lease["pid"]) and 0 <= age < lease["term_seconds"]
 
 
 def _machine() -> str | None:
@@ -216,8 +219,18 @@ def _process_is_alive_here(lease: dict[str, Any]) -> bool:
 def _process_start(pid: int) -> str | None:
     """When a process of this machine started, None if there is none: pids are used again, and the dead that nobody
     has waited for stay listed."""
+    state = _process_state(pid)
+    return None if not state or state[0] in "ZX" else state[19]
+
+
+def _is_ending(pid: int) -> bool:
+    state = _process_state(pid)
+    return not state or bool(int(state[6]) & PF_EXITING)
+
+
+def _process_state(pid: int) -> list[str]:
+    """What the kernel says of a process behind its name, nothing where there is none."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+        return []

@@ -107,6 +107,22 @@ def test_a_dead_process_that_nobody_waited_for_holds_nothing(tmp_path):
     child.wait()
 
 
+def test_the_end_of_a_killed_process_is_waited_for(tmp_path, monkeypatch):
+    """Its memory is gone while the list of processes still has it as living."""
+    with Lease(str(tmp_path), "killed"):
+        state, looks = leases._process_state(os.getpid()), []
+
+        def ending_then_gone(pid):
+            looks.append(pid)
+            going = [*state[:6], str(int(state[6]) | leases.PF_EXITING), *state[7:]]
+            return going if len(looks) < 10 else ["Z", *going[1:]]
+
+        monkeypatch.setattr(leases, "_process_state", ending_then_gone)
+        with Lease(str(tmp_path), "next", term_seconds=20.0) as next_one:
+            assert next_one.number == 2
+        monkeypatch.undo()
+
+
 @pytest.mark.parametrize("content", [b"", b'{"number": 1, "run', b"[]"], ids=["empty", "cut", "another kind"])
 def test_a_lease_file_cut_short_is_watched_and_replaced(tmp_path, content, monkeypatch):
     monkeypatch.setitem(leases.UNKNOWN, "term_seconds", 0.2)
