@@ -89,7 +89,3 @@ def cell_shares(h: int, w: int, side: int, device: torch.device) -> Tensor:
         F.adaptive_avg_pool1d(torch.eye(length, device=device)[None], side)[0].T for length in (h, w)
     )
     return torch.einsum("ah,bw->abhw", rows_sh, columns_sw).flatten(2).flatten(0, 1)
-
-
-def _shares(mass_AT: Tensor) -> Tensor:
-    return mass_AT / (mass_AT.sum(1, keepdim=True) + TINY)
