@@ -22,6 +22,10 @@ REQUIREMENTS = ("swift==2.38.0", "setuptools<81")
 ACCESS_KEY = "annotators:nightly"
 SECRET_KEY = "correct-horse-battery-staple"
 START_SECONDS = 60
+# Swift's servers give one another half a second, and a listing that is late by a second is left to a daemon that does
+# not run here: on a busy machine a store would fail, or forget what it was given.
+SECONDS = 60
+PATIENCE = f"conn_timeout = {SECONDS}\nnode_timeout = {SECONDS}\n"
 WRITE_RINGS = """
 import sys
 from swift.common.ring import RingBuilder
@@ -109,13 +113,14 @@ class Swift:
             f"[DEFAULT]\nbind_port = {ports[0]}\n{common}"
             "[pipeline:main]\npipeline = catch_errors cache listing_formats bulk s3api tempauth slo dlo symlink "
             "proxy-server\n[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\n"
-            f"account_autocreate = true\n{FILTERS}"
+            f"account_autocreate = true\n{PATIENCE}recoverable_node_timeout = {SECONDS}\n{FILTERS}"
             f"[filter:tempauth]\nuse = egg:swift#tempauth\nuser_{account}_{name} = {SECRET_KEY} .admin\n"
         )
         for server, port in zip(("object", "container", "account"), ports[1:], strict=True):
             (self._folder / f"{server}.conf").write_text(
                 f"[DEFAULT]\nbind_port = {port}\n{common}"
                 f"[pipeline:main]\npipeline = {server}-server\n[app:{server}-server]\nuse = egg:swift#{server}\n"
+                f"{PATIENCE}container_update_timeout = {SECONDS}\n"
             )
 
     def _wait_until_it_answers(self) -> None:
