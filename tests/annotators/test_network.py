@@ -113,17 +113,19 @@ def test_what_the_code_answers_by_is_what_its_version_says():
     tried = (own_maps.MOST_OTHERS, *trials)
     agreed = (own_maps.NAME_AGREES, own_maps.OTHERS_AGREE, own_maps.SURELY_OUTSIDE, own_maps.NAMELESS_DOUBT)
     reached = (reach.FARTHEST, reach.STEP, reach.SHARPNESS, reach.BORDER_COUNTS, reach.EVENNESS)
-    say = (readiness.EXEMPLARS_AGREE, reach.SURELY_THERE, reach.BESIDE_A_SURE_NAME, reach.BESIDE_A_DRAWING)
+    say = (readiness.EXEMPLARS_AGREE, reach.SURELY_THERE, reach.BESIDE_A_SURE_NAME)
+    of_drawings = (reach.BESIDE_A_DRAWING, reach.BESIDE_A_LARGE_DRAWING, reach.LARGE)
     cut = (drawn.NAME_AGREES, cutout.LEANING_KEPT, own_maps.DRAWN_OUTSIDE)
-    found = (protocol.ANSWERING_VERSION, settings, votes, names, extents, tried, agreed, reached, cut, say)
+    found = (protocol.ANSWERING_VERSION, settings, votes, names, extents, tried, agreed, reached, cut, say, of_drawings)
     before = ((0.5, 1 / 20, 0.5, 0.01, 2.5), (2.0, 0.07, 0.4, 3.0), (3, 3, 0.1, 4.0), (0.1, 0.4))
     since = (
         ((0.5, 0.7), (0.5, 0.6), 5, 8),
         (3.0, 0.5, 20.0, 0.5, 0.5),
         ((0.2, 0.5), 0.5, 3),
-        ((0.5, 1.0), 2.0, (0.35, 0.55), (0.85, 0.95)),
+        ((0.5, 1.0), 2.0, (0.35, 0.55)),
+        ((0.85, 0.95), (0.5, 0.7), (0.15, 0.3)),
     )
-    assert found == (9, *before, (4, 0.01, 0.1, 0.5, 8), *since)
+    assert found == (10, *before, (4, 0.01, 0.1, 0.5, 8), *since)
 
 
 def test_classes_that_are_absent_or_not_asked_are_not_looked_for(annotator, scenes, monkeypatch):

@@ -84,7 +84,7 @@ def test_the_masks_that_people_drew_say_how_large_a_thing_is(model: NetworkModel
 
 
 def test_a_single_drawn_exemplar_is_not_tried(model: NetworkModel) -> None:
-    untried = Readiness(extent=pytest.approx(1.76, abs=0.1), asks_picture=1.0, is_drawn=True)
+    untried = Readiness(extent=pytest.approx(1.76, abs=0.1), asks_picture=1.0, drawn_share=pytest.approx(0.9, abs=0.01))
     assert model.with_exemplars(with_masks([0.9])).readiness[0] == untried
 
 

@@ -11,6 +11,8 @@ from tlg.evidence.reach import FARTHEST, SURELY_THERE, Witnesses, reach
 from tlg.evidence.readiness import Readiness, readiness
 
 SIDE = 96
+# Of its picture, a drawn thing.
+SMALL = 0.1
 
 
 def distance() -> torch.Tensor:
@@ -81,10 +83,23 @@ def test_beside_a_drawing_the_picture_is_asked_where_a_sure_name_and_likeness_ha
         Witnesses(disc(28), lambda likeness=likeness: likeness, alike, odds)
         for likeness, odds in ((alike, surely), (alike, nothing), (less_alike, surely))
     )
-    assert (sure.reached(margin, is_drawn=True) - margin).mean() > 1.4
-    assert torch.equal(unsure.reached(margin, is_drawn=True), margin)
-    assert torch.equal(apart.reached(margin, is_drawn=True), margin)
+    assert (sure.reached(margin, drawn_share=SMALL) - margin).mean() > 1.4
+    assert torch.equal(unsure.reached(margin, drawn_share=SMALL), margin)
+    assert torch.equal(apart.reached(margin, drawn_share=SMALL), margin)
     assert not torch.equal(apart.reached(margin), margin)
+
+
+def test_beside_a_drawing_of_a_large_thing_likeness_need_not_agree_as_much() -> None:
+    margin = cone(20)
+    near, elsewhere = cone(32).sigmoid(), cone(20).roll(40, 1).sigmoid()
+    agreed, unsure, other = (
+        Witnesses(disc(28), lambda likeness=likeness: likeness, None, odds)
+        for likeness, odds in ((near, surely), (near, nothing), (elsewhere, surely))
+    )
+    small, middling, large = (agreed.reached(margin, share) - margin for share in (SMALL, 0.2, 0.4))
+    assert 0 == small.mean() < middling.mean() < large.mean()
+    assert torch.equal(unsure.reached(margin, 0.4), margin)
+    assert torch.equal(other.reached(margin, 0.4), margin)
 
 
 def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
@@ -92,7 +107,9 @@ def test_where_nobody_knows_the_name_the_prior_is_not_asked() -> None:
         raise AssertionError
 
     margin = cone(20)
-    assert Witnesses(disc(28), unasked, None, nothing).reached(margin) is margin
+    witnesses = Witnesses(disc(28), unasked, None, nothing)
+    assert witnesses.reached(margin) is margin
+    assert witnesses.reached(margin, SMALL) is margin
 
 
 def test_an_only_exemplar_leaves_it_to_the_picture_and_several_without_a_drawing_as_far_as_they_agree() -> None:
@@ -108,7 +125,8 @@ def test_an_only_exemplar_leaves_it_to_the_picture_and_several_without_a_drawing
     drawn, taught = Shown(likely, is_drawn=True), Shown(likely, by_name=likely, is_taught=True)
     for shown in ([agreed], [elsewhere], [agreed, agreed], [drawn]):
         assert of(*shown).asks_picture == 1
-    assert of(drawn).is_drawn
+    assert of(drawn).drawn_share == pytest.approx(float(likely.mean()))
+    assert of(agreed).drawn_share is None
     assert 0 < of(agreed, agreed, agreed, elsewhere).asks_picture < 1
     for shown in ([elsewhere, elsewhere], [drawn, agreed], [drawn, drawn], [taught], [taught, taught]):
         assert of(*shown).asks_picture == 0

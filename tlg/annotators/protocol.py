@@ -17,7 +17,7 @@ from tlg.spec import SMALLEST_OBJECT, AnnotateSpec, Tile
 
 # Counts up whenever our code gives other answers from the same model, exemplars and parameters: answers carry it in
 # their identity, so the next run makes them anew.
-ANSWERING_VERSION = 9
+ANSWERING_VERSION = 10
 # Below it a class is more likely absent than present: it is answered `absent` whatever `min_score` says, because
 # nobody asks the network where it might be. `min_score` comes after that, over the masks of present classes.
 PRESENT = 0.5

@@ -3,8 +3,9 @@
 Exemplars tell well which of a picture's places are liker the class than others, and badly where to stop. Where likeness
 to the exemplars, the class's name and the network agree about places, the class ends where the picture parts: where its
 two sides differ most, and where the network's answer changes fastest. A name that is surely in the picture need not
-agree about places, nor be borne out by the exemplars: likeness and the network do. Beside an only drawing the picture
-is asked where they hardly differ.
+agree about places, nor be borne out by the exemplars: likeness and the network do. Beside an only drawing of
+such a name the picture is asked where they hardly differ, or where the drawn thing is large: of small things among many
+the farthest border is somebody else's.
 
 Shapes: C channels, h x w their grid, L = h * w, H x W the input size, S shifts.
 """
@@ -34,9 +35,11 @@ LEAST_SHARE, LEAST_BORDER = 0.005, 5
 CERTAIN = 5.0
 # A name is surely in a picture whose log-odds of showing it are these.
 SURELY_THERE = 2.0
-# Correlations of answer and likeness: from which on a picture has a say then, and with which the say is whole; and the
-# same beside a drawing.
-BESIDE_A_SURE_NAME, BESIDE_A_DRAWING = (0.35, 0.55), (0.85, 0.95)
+# Correlations of answer and likeness: from which on a picture has a say then, and with which the say is whole; the same
+# beside a drawing, and beside a drawing of a large thing.
+BESIDE_A_SURE_NAME, BESIDE_A_DRAWING, BESIDE_A_LARGE_DRAWING = (0.35, 0.55), (0.85, 0.95), (0.5, 0.7)
+# A drawn thing with this share of its picture begins to be large, and is large.
+LARGE = (0.15, 0.3)
 TINY = 1e-6
 
 
@@ -53,25 +56,35 @@ class Witnesses:
     by_name: Tensor | None
     name_odds: Callable[[], float]
 
-    def reached(self, margin_HW: Tensor, is_drawn: bool = False) -> Tensor:
-        """(H, W) log-odds, shifted as far as the witnesses agree with them."""
-        agreement = self._agreement(margin_HW.sigmoid(), is_drawn)
+    def reached(self, margin_HW: Tensor, drawn_share: float | None = None) -> Tensor:
+        """(H, W) log-odds, shifted as far as the witnesses agree with them; beside a drawing, as far as its size and
+        they have it."""
+        answer_HW = margin_HW.sigmoid()
+        agreement = (
+            self._agreement(answer_HW) if drawn_share is None else self._beside_a_drawing(answer_HW, drawn_share)
+        )
         return margin_HW + agreement * reach(margin_HW, self.finest) if agreement else margin_HW
 
-    def _agreement(self, answer_HW: Tensor, is_drawn: bool) -> float:
+    def _agreement(self, answer_HW: Tensor) -> float:
         """0 to 1."""
         is_sure = self.name_odds() >= SURELY_THERE
-        if not is_sure and (self.by_name is None or is_drawn):
+        if not is_sure and self.by_name is None:
             return 0.0
         likeness_HW = self.likeness()
         about_places = alike(answer_HW, likeness_HW)
-        if is_drawn:
-            return between(about_places, *BESIDE_A_DRAWING)
         agreement = between(about_places, *BESIDE_A_SURE_NAME) if is_sure else 0.0
         if self.by_name is not None:
             pairs = about_places + alike(answer_HW, self.by_name) + alike(likeness_HW, self.by_name)
             agreement = max(agreement, between(pairs / 3, *NAME_AGREES))
         return agreement
+
+    def _beside_a_drawing(self, answer_HW: Tensor, share: float) -> float:
+        """0 to 1."""
+        if self.name_odds() < SURELY_THERE:
+            return 0.0
+        about_places = alike(answer_HW, self.likeness())
+        beside_large = between(share, *LARGE) * between(about_places, *BESIDE_A_LARGE_DRAWING)
+        return max(between(about_places, *BESIDE_A_DRAWING), beside_large)
 
 
 def reach(margin_HW: Tensor, finest_Chw: Tensor) -> float:

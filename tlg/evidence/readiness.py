@@ -42,14 +42,14 @@ EXEMPLARS_AGREE = (0.5, 1.0)
 @dataclass(frozen=True)
 class Readiness:
     """`extent` and `shift` are added to the network's log-odds; beside them the prior's count `prior_share`.
-    `asks_picture`: how much of a say every picture has in how far the class reaches, 0 to 1; `is_drawn`: beside a
-    drawing, which is hardly contradicted."""
+    `asks_picture`: how much of a say every picture has in how far the class reaches, 0 to 1; `drawn_share`: how much of
+    its picture the drawn thing is, None where nobody drew: a drawing is hardly contradicted."""
 
     extent: float = 0.0
     shift: float = 0.0
     prior_share: float = 0.0
     asks_picture: float = 0.0
-    is_drawn: bool = False
+    drawn_share: float | None = None
 
     def applied(self, margin_HW: Tensor, witnesses: Witnesses) -> Tensor:
         """(H, W) log-odds of the class."""
@@ -57,7 +57,7 @@ class Readiness:
         if self.prior_share:
             margin_HW = torch.lerp(margin_HW, bounded_log_odds(witnesses.likeness()), self.prior_share)
         if self.asks_picture:
-            margin_HW = torch.lerp(margin_HW, witnesses.reached(margin_HW, self.is_drawn), self.asks_picture)
+            margin_HW = torch.lerp(margin_HW, witnesses.reached(margin_HW, self.drawn_share), self.asks_picture)
         return margin_HW + self.shift
 
 
@@ -77,9 +77,9 @@ def readiness(
     if not masks:
         extent_by_maps = float(own.agreement.mean() * net.extent(own.inside))
         return Readiness(extent=extent_by_maps, asks_picture=say_of_pictures(own) if own.is_open else 0.0)
-    extent = Readiness(extent=extent_of(net, drawn), is_drawn=True)
+    extent = Readiness(extent=extent_of(net, drawn))
     if len(drawn) == 1:
-        return replace(extent, asks_picture=1.0)
+        return replace(extent, asks_picture=1.0, drawn_share=float(masks[0].float().mean()))
     if len(masks) < FEWEST:
         return extent
     margins, priors, truths = [], [], []
