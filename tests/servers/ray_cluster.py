@@ -98,7 +98,6 @@ class RayCluster:
             "--include-dashboard=true",
             f"--ray-client-server-port={free_port()}",
             "--num-cpus=0",
-            f"--temp-dir={self._folder}",
         )
         self._wait_for(lambda: self._get("/api/version") is not None)
 
@@ -111,6 +110,11 @@ class RayCluster:
         command = [str(self._program), "start", "--block", "--disable-usage-stats", *options]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000"]
         command += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={free_port()}"]
+        # As on machines of their own: of one folder each node would make a job's working directory anew while the job
+        # reads it for another.
+        own = Path(self._folder) / str(len(self._processes))
+        own.mkdir()
+        command.append(f"--temp-dir={own}")
         with open(Path(self._folder) / f"start-{len(self._processes)}.log", "wb") as log:
             process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log, cwd=self._folder)
         self._processes.append(process)
