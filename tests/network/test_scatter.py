@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tlg.network.reading import scatter
 from tlg.network.reading.cues import CUES, Places, level_cues
-from tlg.network.reading.memory import cell_shares, remember
+from tlg.network.reading.head import halved
+from tlg.network.reading.memory import LEAST_MASS, cells_of, remember
 from tlg.network.reading.scatter import Frame, Scatter
 
 CLASSES, PICTURES, SIDE = 3, 2, 3
@@ -61,10 +62,29 @@ def test_a_picture_beside_itself_is_its_own_frame(channels: int) -> None:
 
 
 @pytest.mark.parametrize(("h", "w", "side"), [(50, 50, 8), (13, 17, 5), (4, 6, 8)])
-def test_cells_pool_as_torch_does(h: int, w: int, side: int) -> None:
-    plane = torch.randn(1, 2, h, w, generator=torch.Generator().manual_seed(0))
-    pooled = (plane.flatten(2) @ cell_shares(h, w, side, plane.device).T).unflatten(2, (side, side))
-    torch.testing.assert_close(pooled, F.adaptive_avg_pool2d(plane, side))
+@pytest.mark.parametrize(("classes", "shots", "pictures"), [(1, 1, 1), (2, 3, 6), (4, 1, 2)])
+def test_cells_pool_as_torch_does(h: int, w: int, side: int, classes: int, shots: int, pictures: int) -> None:
+    """Masks of shots, and several classes in one picture."""
+    generator = torch.Generator().manual_seed(0)
+    plane_IChw = torch.randn(pictures, 2, h, w, generator=generator)
+    inside_AKhw = torch.rand(classes, shots, h, w, generator=generator)
+    found = cells_of(plane_IChw, inside_AKhw, 1 - inside_AKhw, side)
+    of_mass_IChw = plane_IChw.repeat_interleave(classes * shots // pictures, dim=0)
+    for place, mass_AKhw in enumerate((inside_AKhw, 1 - inside_AKhw)):
+        mass_I1hw = mass_AKhw.flatten(0, 1)[:, None]
+        share_I1T = F.adaptive_avg_pool2d(mass_I1hw, side).flatten(2)
+        mean_ICT = F.adaptive_avg_pool2d((mass_I1hw + LEAST_MASS) * of_mass_IChw, side).flatten(2)
+        mean_ICT = mean_ICT / (share_I1T + LEAST_MASS)
+        cells_ATC = mean_ICT.transpose(1, 2).unflatten(0, (classes, shots)).flatten(1, 2)
+        torch.testing.assert_close(found.means[:, place], cells_ATC)
+        share_AT = share_I1T.view(classes, -1)
+        torch.testing.assert_close(found.mass[:, place], share_AT / share_AT.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("grid", [(50, 50), (25, 25), (13, 16), (1, 3)])
+def test_halves_pool_as_torch_does(grid: tuple[int, int]) -> None:
+    plane = torch.randn(2, 3, *grid, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(halved(plane), F.avg_pool2d(plane, 2, ceil_mode=True))
 
 
 def test_classes_that_share_a_frame_answer_as_each_alone() -> None:

@@ -1,7 +1,7 @@
 """What is kept of a class's exemplars at one level of the pyramid: cells inside and outside their masks, and scatter.
 
-Shapes: A classes, K shots, I = A * K exemplar images, X pairs of picture and class, T cells, C channels, h x w a map's
-grid.
+Shapes: A classes, K shots, I = A * K exemplar images, X masses, R = X / I * S, S cells of a row, T = S * S, C channels,
+h x w a map's grid.
 """
 
 from __future__ import annotations
@@ -71,21 +71,22 @@ def cells_of(map_IChw: Tensor, inside_AKhw: Tensor, outside_AKhw: Tensor, side: 
     """Of a side x side grid of every shot. Where there are more masses than maps, those of a map follow one another."""
     (I, C, h, w), A = map_IChw.shape, len(inside_AKhw)
     mass_AK2hw = torch.stack([inside_AKhw, outside_AKhw], 2)
-    mass_X1L = F.adaptive_avg_pool2d(mass_AK2hw.flatten(0, 2)[:, None], (h, w)).flatten(2)
-    share_TL = cell_shares(h, w, side, map_IChw.device)
-    weight_XTL = share_TL * (mass_X1L + LEAST_MASS)
-    sum_ItC = weight_XTL.reshape(I, -1, h * w) @ map_IChw.flatten(2).transpose(1, 2)
-    mass_X1T = mass_X1L @ share_TL.T
-    mean_XTC = sum_ItC.reshape(len(mass_X1L), -1, C) / (mass_X1T.transpose(1, 2) + LEAST_MASS)
+    mass_X1hw = F.adaptive_avg_pool2d(mass_AK2hw.flatten(0, 2)[:, None], (h, w))
+    rows_Sh, columns_Sw = (cell_shares(length, side, map_IChw.device) for length in (h, w))
+    # Row by row, then over the rows: a place counts in few cells, and in none of the others need it be multiplied.
+    weight_Ih1Sw = (mass_X1hw + LEAST_MASS).view(I, -1, h, 1, w).transpose(1, 2) * columns_Sw
+    sum_IhRC = weight_Ih1Sw.flatten(2, 3) @ map_IChw.permute(0, 2, 3, 1)
+    sum_ISRC = (rows_Sh @ sum_IhRC.flatten(2)).view(I, side, -1, C)
+    sum_XTC = sum_ISRC.unflatten(2, (-1, side)).transpose(1, 2).reshape(len(mass_X1hw), side * side, C)
+    mass_XT = (rows_Sh @ mass_X1hw[:, 0] @ columns_Sw.T).flatten(1)
+    mean_XTC = sum_XTC / (mass_XT + LEAST_MASS)[..., None]
     means_AK2TC = mean_XTC.unflatten(0, (A, -1, 2))
-    mass_A2T = mass_X1T.view(A, -1, 2, side * side).transpose(1, 2).flatten(2)
+    mass_A2T = mass_XT.view(A, -1, 2, side * side).transpose(1, 2).flatten(2)
     return Cells(means_AK2TC.transpose(1, 2).flatten(2, 3), mass_A2T / (mass_A2T.sum(2, keepdim=True) + TINY))
 
 
 @lru_cache(maxsize=64)
-def cell_shares(h: int, w: int, side: int, device: torch.device) -> Tensor:
-    """(T, L): by how much each place counts in the mean of each cell, as adaptive pooling has it."""
-    rows_sh, columns_sw = (
-        F.adaptive_avg_pool1d(torch.eye(length, device=device)[None], side)[0].T for length in (h, w)
-    )
-    return torch.einsum("ah,bw->abhw", rows_sh, columns_sw).flatten(2).flatten(0, 1)
+def cell_shares(length: int, side: int, device: torch.device) -> Tensor:
+    """(S, length): by how much each place counts in the mean of each of so many cells in a row, as adaptive pooling
+    has it."""
+    return F.adaptive_avg_pool1d(torch.eye(length, device=device)[None], side)[0].T
