@@ -111,7 +111,7 @@ def test_what_the_code_answers_by_is_what_its_version_says():
     extents = (extent.EVEN_SHARE, extent.COUNTED)
     trials = (readiness.SHIFT_COSTS, readiness.PRIOR_COSTS, readiness.BELIEVED, readiness.MOST_TRIED)
     tried = (own_maps.MOST_OTHERS, *trials)
-    agreed = (own_maps.NAME_AGREES, own_maps.OTHERS_AGREE, own_maps.SURELY_OUTSIDE, own_maps.NAMELESS_DOUBT)
+    agreed = (fusion.NAME_AGREES, own_maps.OTHERS_AGREE, own_maps.SURELY_OUTSIDE, own_maps.NAMELESS_DOUBT)
     reached = (reach.FARTHEST, reach.STEP, reach.SHARPNESS, reach.BORDER_COUNTS, reach.EVENNESS)
     say = (readiness.EXEMPLARS_AGREE, reach.SURELY_THERE, reach.BESIDE_A_SURE_NAME)
     of_drawings = (reach.BESIDE_A_DRAWING, reach.BESIDE_A_LARGE_DRAWING, reach.LARGE)

@@ -22,6 +22,8 @@ DOUBT = 3
 CERTAINTY = 0.01
 # Without any picture that lacks the class: how far, in log-odds, a picture may fall behind the exemplars.
 LEEWAY = 2.5
+# Correlations of likeness and name about places: where agreement begins, and where it is whole.
+NAME_AGREES = (0.5, 0.7)
 
 
 def fuse(exemplar: Tensor, text: Tensor | None, text_share: float = TEXT_SHARE) -> Tensor:

@@ -2,7 +2,8 @@
 
 Likeness alone errs where a picture holds many things, and so does a name. Where the two agree about places, or each
 exemplar shows what the others find in it, doubt speaks for neither side, and the exemplars of the class mend each
-other's maps. Elsewhere doubt speaks against the class: a wrong place costs more than a missing one.
+other's maps. Elsewhere doubt speaks against the class: a wrong place costs more than a missing one. An only exemplar
+is asked for what it is taken to show, and mends what speaks for the class by its own answer.
 
 Shapes: K exemplars of a class, H x W the input size.
 """
@@ -15,13 +16,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tlg.evidence.fusion import alike, between, bounded_log_odds, fuse, unmasked_map
+from tlg.evidence.fusion import NAME_AGREES, alike, between, bounded_log_odds, fuse, unmasked_map
+from tlg.evidence.reach import reach
 from tlg.network.features import Features
-from tlg.network.tlg import TLG
+from tlg.network.tlg import TLG, Support
 
-# Where agreement begins and where it is whole: the correlation of likeness and name, and the overlap of an exemplar's
-# map with what the others find in it.
-NAME_AGREES, OTHERS_AGREE = (0.5, 0.7), (0.5, 0.6)
+# Overlaps of an exemplar's map with what the others find in it: where agreement begins, and where it is whole.
+OTHERS_AGREE = (0.5, 0.6)
 # The power that makes doubtful places count less where nobody knows the name either.
 NAMELESS_DOUBT = 8
 # The power of being outside with which a place speaks against a class that is agreed upon.
@@ -98,16 +99,14 @@ def _own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMa
     if net is None or net.reads_query_prior:
         likely_KHW = torch.stack([exemplar.likely for exemplar in shown])
         return OwnMaps(likely_KHW, 1 - likely_KHW, likely_KHW.new_zeros(len(shown)))
+    if len(shown) == 1:
+        return _only(net, shots, shown[0])
     sure_KHW, likely_KHW = (
         torch.stack([exemplar.sure for exemplar in shown]),
         torch.stack([exemplar.likely for exemplar in shown]),
     )
     agreement_K = sure_KHW.new_tensor([exemplar.agreement for exemplar in shown])
     open_rows = [row for row, exemplar in enumerate(shown) if exemplar.is_open]
-    if len(shown) == 1:
-        # An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely.
-        against_KHW = shown[0].against(likely_KHW)
-        return _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
     against_KHW = torch.stack([exemplar.against(sure_HW) for exemplar, sure_HW in zip(shown, sure_KHW, strict=True)])
     first = _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
     if not open_rows:
@@ -116,13 +115,36 @@ def _own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMa
     for row in open_rows:
         others = [(row + step) % len(shown) for step in range(1, min(len(shown), MOST_OTHERS + 1))]
         support = net.encode_support(shots[others], first.inside[others], None, first.outside[others])
-        logits_2HW = net.segment(shots[[row]], None, [support], None)[0, 0].float()
-        odds_HW = logits_2HW[1] - logits_2HW[0]
+        odds_HW = _answer(net, shots[[row]], support)
         overlaps.append(soft_overlap(odds_HW.sigmoid(), likely_KHW[row]))
         likely_KHW[row] = torch.sigmoid((odds_HW + bounded_log_odds(likely_KHW[row])) / 2)
     among_them = between(sum(overlaps) / len(overlaps), *OTHERS_AGREE)
     agreement_K[open_rows] = agreement_K[open_rows].clamp_min(among_them)
     return _mixed(sure_KHW, against_KHW, likely_KHW, agreement_K)
+
+
+def _only(net: TLG, shot: Features, exemplar: Shown) -> OwnMaps:
+    """An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely."""
+    likely_1HW, agreement_1 = exemplar.likely[None], exemplar.map.new_tensor([exemplar.agreement])
+    own = _mixed(exemplar.sure[None], exemplar.against(exemplar.likely)[None], likely_1HW, agreement_1)
+    is_nameless = exemplar.by_name is None
+    if not exemplar.is_open or not (is_nameless or exemplar.agreement):
+        return own
+    support = net.encode_support(shot, own.inside, None, own.outside, are_drawn=False)
+    first_HW = bounded_log_odds(exemplar.likely)
+    mended_HW = (_answer(net, shot, support) + first_HW) / 2 + net.extent(own.inside)
+    if is_nameless:
+        # Nobody else knows how large the thing is: its picture says.
+        return replace(own, inside=torch.sigmoid(mended_HW + reach(mended_HW, net.finest(shot)[0]))[None])
+    # As far as name and likeness agree: an answer to a wrong map makes it worse.
+    mended_1HW = torch.sigmoid(torch.lerp(first_HW, mended_HW, exemplar.agreement))[None]
+    return replace(own, inside=torch.lerp(exemplar.sure[None], mended_1HW, exemplar.agreement))
+
+
+def _answer(net: TLG, shot: Features, support: Support) -> Tensor:
+    """(H, W): log-odds of the class in an exemplar."""
+    logits_2HW = net.segment(shot, None, [support], None)[0, 0].float()
+    return logits_2HW[1] - logits_2HW[0]
 
 
 def soft_overlap(one_HW: Tensor, other_HW: Tensor) -> float:

@@ -19,8 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlg.evidence.fusion import alike, between
-from tlg.evidence.own_maps import NAME_AGREES
+from tlg.evidence.fusion import NAME_AGREES, alike, between
 
 # The shifts of the log-odds that are tried, and how sharply a better one outweighs the others.
 FARTHEST, STEP, SHARPNESS = 3.0, 0.5, 20.0
