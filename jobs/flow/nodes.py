@@ -32,7 +32,7 @@ def check(model: str, model_digest: str, work: Work) -> None:
     import ray
 
     here = ray.get_runtime_context().get_node_id()
-    others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here and node["Resources"].get("CPU")]
+    others = [node for node in _living() if node["NodeID"] != here and node["Resources"].get("CPU")]
     if not others:
         return
     replies = {node["NodeID"]: _asked(node["NodeID"], model, f"{work.folder}/000000.parquet", work) for node in others}
@@ -40,12 +40,22 @@ def check(model: str, model_digest: str, work: Work) -> None:
     faults = []
     for node in others:
         name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-        faults += [f"{name}: {fault}" for fault in _faults(replies[node["NodeID"]], expected, model, model_digest)]
+        found = _faults(replies[node["NodeID"]], expected, model, model_digest)
+        if found and node["NodeID"] not in {living["NodeID"] for living in _living()}:
+            log.warning("%s left the cluster while the job started, which goes on without it", name)
+        else:
+            faults += [f"{name}: {fault}" for fault in found]
     if faults:
         raise ClusterError(
             f"the cluster cannot run this job: {'; '.join(faults)}. Every node needs the "
             "same installation as the driver: start them from one image, or install the same wheel and constraints"
         )
+
+
+def _living() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,22 @@ FINE = EXPECTED | {"model": "abc", "store": 4}
 )
 def test_a_node_that_lacks_something_says_what(told, faults):
     assert nodes.faults_of(told, EXPECTED, "m", "abc") == faults
+
+
+def test_a_node_that_leaves_while_the_job_starts_is_no_fault(local_ray, monkeypatch, caplog):
+    """As a machine does that was lent for a while: Ray lists it some time longer."""
+    spot = {"NodeID": "spot", "Alive": True, "Resources": {"CPU": 1}}
+    spot |= {"NodeManagerHostname": "spot", "NodeManagerAddress": "10.0.0.9"}
+    monkeypatch.setattr(nodes, "_asked", lambda *_: None)
+    monkeypatch.setattr(nodes, "_faults", lambda *_: ["not schedulable"])
+    work = SimpleNamespace(folder="/out/_work")
+    looks = [[spot], [spot | {"Alive": False}]]
+    monkeypatch.setattr(ray, "nodes", lambda: looks.pop(0))
+    nodes.check("m", "abc", work)
+    assert "spot (10.0.0.9) left the cluster" in caplog.text
+    monkeypatch.setattr(ray, "nodes", lambda: [spot])
+    with pytest.raises(ClusterError, match="not schedulable"):
+        nodes.check("m", "abc", work)
 
 
 def test_versions_are_told_the_same_way_everywhere():
