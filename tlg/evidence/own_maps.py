@@ -68,9 +68,9 @@ class Shown:
             return self.map**NAMELESS_DOUBT
         return unmasked_map(self.map, self.by_name, self.is_taught)
 
-    def against(self, inside_HW: Tensor) -> Tensor:
+    def against(self, inside: Tensor) -> Tensor:
         """How much each place speaks against the class, if it speaks so much for the class."""
-        return (1 - inside_HW) ** DRAWN_OUTSIDE if self.is_drawn else 1 - inside_HW
+        return (1 - inside) ** DRAWN_OUTSIDE if self.is_drawn else 1 - inside
 
 
 @dataclass(frozen=True)
@@ -125,20 +125,20 @@ def _own_maps(net: TLG | None, shots: Features, shown: Sequence[Shown]) -> OwnMa
 
 def _only(net: TLG, shot: Features, exemplar: Shown) -> OwnMaps:
     """An only exemplar has no place to spare: what is doubtful speaks against the class as far as it is unlikely."""
-    likely_1HW, agreement_1 = exemplar.likely[None], exemplar.map.new_tensor([exemplar.agreement])
-    own = _mixed(exemplar.sure[None], exemplar.against(exemplar.likely)[None], likely_1HW, agreement_1)
+    sure_1HW, likely_1HW, agreement = exemplar.sure[None], exemplar.likely[None], exemplar.agreement
+    own = _mixed(sure_1HW, exemplar.against(likely_1HW), likely_1HW, likely_1HW.new_tensor([agreement]))
     is_nameless = exemplar.by_name is None
-    if not exemplar.is_open or not (is_nameless or exemplar.agreement):
+    if not exemplar.is_open or not (is_nameless or agreement):
         return own
     support = net.encode_support(shot, own.inside, None, own.outside, are_drawn=False)
-    first_HW = bounded_log_odds(exemplar.likely)
-    mended_HW = (_answer(net, shot, support) + first_HW) / 2 + net.extent(own.inside)
+    first_1HW = bounded_log_odds(likely_1HW)
+    mended_1HW = (_answer(net, shot, support) + first_1HW) / 2 + net.extent(own.inside)
     if is_nameless:
         # Nobody else knows how large the thing is: its picture says.
-        return replace(own, inside=torch.sigmoid(mended_HW + reach(mended_HW, net.finest(shot)[0]))[None])
+        return replace(own, inside=torch.sigmoid(mended_1HW + reach(mended_1HW[0], net.finest(shot)[0])))
     # As far as name and likeness agree: an answer to a wrong map makes it worse.
-    mended_1HW = torch.sigmoid(torch.lerp(first_HW, mended_HW, exemplar.agreement))[None]
-    return replace(own, inside=torch.lerp(exemplar.sure[None], mended_1HW, exemplar.agreement))
+    mended_1HW = torch.lerp(first_1HW, mended_1HW, agreement)
+    return replace(own, inside=torch.lerp(sure_1HW, torch.sigmoid(mended_1HW), agreement))
 
 
 def _answer(net: TLG, shot: Features, support: Support) -> Tensor:

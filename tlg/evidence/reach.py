@@ -3,9 +3,9 @@
 Exemplars tell well which of a picture's places are liker the class than others, and badly where to stop. Where likeness
 to the exemplars, the class's name and the network agree about places, the class ends where the picture parts: where its
 two sides differ most, and where the network's answer changes fastest. A name that is surely in the picture need not
-agree about places, nor be borne out by the exemplars: likeness and the network do. Beside an only drawing of
-such a name the picture is asked where they hardly differ, or where the drawn thing is large: of small things among many
-the farthest border is somebody else's.
+agree about places, nor be borne out by the exemplars: likeness and the network do. Beside an only drawing of such a
+name the picture is asked where they hardly differ, or where the drawn thing is large: of small things among many the
+farthest border is somebody else's.
 
 Shapes: C channels, h x w their grid, L = h * w, H x W the input size, S shifts.
 """
